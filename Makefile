@@ -1,0 +1,43 @@
+# The front door. `make` alone lists what there is.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+# Where cargo puts what it builds; absolute, or below this folder.
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+DEMO_BINS := ftgo bff-web bff-mobile bff-public
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+# The recipe's shell becomes the demo, so that signals reach it and its exit code is make's.
+.PHONY: demo
+demo: ## build everything, start FTGO and its three BFFs, until Ctrl-C
+	@scripts/setup.sh build
+	@cargo build --profile demo $(addprefix --bin ,$(DEMO_BINS))
+	@exec $(TARGET_DIR)/demo/ftgo demo --bin-dir $(TARGET_DIR)/demo
+
+.PHONY: clean-demo
+clean-demo: ## drop the demo's data, logs and keys
+	@scripts/clean-demo.sh
+
+.PHONY: test
+test: ## run the whole test suite; installs what it needs on Debian and Ubuntu
+	@scripts/setup.sh test
+	cargo build --workspace --all-targets
+	cargo test --workspace
+
+.PHONY: lint
+lint: ## formatting, clippy, licences, bans and sources of dependencies, documentation
+	@scripts/setup.sh lint
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo deny --workspace check licenses bans sources
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --workspace
+
+.PHONY: image
+image: ## build one container image: make image BIN=bff-mobile (or all four without BIN)
+	@scripts/setup.sh image
+	for bin in $(or $(BIN),$(DEMO_BINS)); do docker build --build-arg "BIN=$$bin" --tag "$$bin" .; done

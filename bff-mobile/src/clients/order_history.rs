@@ -1,0 +1,119 @@
+//! order-history: the views that are fed by events: a consumer's orders, and the restaurants that can deliver somewhere.
+
+use std::fmt::Write;
+
+use gateway_core::RequestContext;
+use gateway_core::encode::query_value;
+use gateway_core::error::UpstreamError;
+use gateway_core::upstream::{UnknownUpstream, UpstreamClient, Upstreams};
+use serde::{Deserialize, Serialize};
+
+use crate::values::{Address, Location, Money, Page, Timestamp};
+
+#[derive(Clone)]
+pub(crate) struct OrderHistoryClient {
+    upstream: UpstreamClient,
+}
+
+/// Which of a consumer's orders; `None` restricts nothing.
+#[derive(Debug, Default)]
+pub(crate) struct OrderSearch<'a> {
+    pub(crate) status: Option<&'a str>,
+    pub(crate) keyword: Option<&'a str>,
+    pub(crate) since: Option<&'a str>,
+    pub(crate) cursor: Option<&'a str>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PastOrder {
+    pub(crate) id: String,
+    pub(crate) restaurant_id: String,
+    pub(crate) restaurant_name: String,
+    pub(crate) state: String,
+    pub(crate) total: Money,
+    pub(crate) line_items: Vec<PastLineItem>,
+    pub(crate) ticket_state: Option<String>,
+    pub(crate) delivery_state: Option<String>,
+    pub(crate) created_at: Timestamp,
+    pub(crate) updated_at: Timestamp,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PastLineItem {
+    pub(crate) menu_item_id: String,
+    pub(crate) name: String,
+    pub(crate) quantity: u32,
+}
+
+/// Which restaurants: those that deliver to a place at a time.
+#[derive(Debug)]
+pub(crate) struct RestaurantSearch<'a> {
+    pub(crate) lat: f64,
+    pub(crate) lng: f64,
+    /// Metres.
+    pub(crate) radius: f64,
+    /// RFC 3339; now when absent.
+    pub(crate) at: Option<&'a str>,
+    pub(crate) cuisine: Option<&'a str>,
+    pub(crate) cursor: Option<&'a str>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct AvailableRestaurant {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) address: Address,
+    pub(crate) location: Option<Location>,
+    pub(crate) cuisine: String,
+    /// Metres from the place that was asked for.
+    pub(crate) distance: f64,
+    pub(crate) open_until: Option<Timestamp>,
+    pub(crate) order_minimum: Option<Money>,
+}
+
+impl OrderHistoryClient {
+    pub(super) fn new(upstreams: &Upstreams) -> Result<Self, UnknownUpstream> {
+        Ok(Self { upstream: upstreams.client("order-history")? })
+    }
+
+    /// A consumer's orders, newest first.
+    pub(crate) async fn orders(
+        &self,
+        context: RequestContext,
+        consumer_id: &str,
+        search: &OrderSearch<'_>,
+        limit: u32,
+    ) -> Result<Page<PastOrder>, UpstreamError> {
+        let mut path = format!("/orders?consumerId={}&pageSize={limit}", query_value(consumer_id));
+        add(&mut path, "status", search.status);
+        add(&mut path, "keyword", search.keyword);
+        add(&mut path, "since", search.since);
+        add(&mut path, "cursor", search.cursor);
+        self.upstream.get(context, path).json_answer().await
+    }
+
+    /// The restaurants that deliver to a place, nearest first.
+    pub(crate) async fn available_restaurants(
+        &self,
+        context: RequestContext,
+        search: &RestaurantSearch<'_>,
+        limit: u32,
+    ) -> Result<Page<AvailableRestaurant>, UpstreamError> {
+        let RestaurantSearch { lat, lng, radius, .. } = search;
+        let mut path = format!("/restaurants/available?lat={lat}&lng={lng}&radius={radius}&pageSize={limit}");
+        add(&mut path, "at", search.at);
+        add(&mut path, "cuisine", search.cuisine);
+        add(&mut path, "cursor", search.cursor);
+        self.upstream.get(context, path).json_answer().await
+    }
+}
+
+fn add(path: &mut String, name: &str, value: Option<&str>) {
+    if let Some(value) = value {
+        // Writing to a string does not fail.
+        let _ = write!(path, "&{name}={}", query_value(value));
+    }
+}

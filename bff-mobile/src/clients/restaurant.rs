@@ -1,0 +1,82 @@
+//! restaurant: a restaurant with its menu. Which restaurants can deliver somewhere is order-history's view.
+
+use gateway_core::RequestContext;
+use gateway_core::encode::segment;
+use gateway_core::error::UpstreamError;
+use gateway_core::upstream::{UnknownUpstream, UpstreamClient, Upstreams};
+use serde::{Deserialize, Serialize};
+
+use crate::values::{Address, Location, Money};
+
+#[derive(Clone)]
+pub(crate) struct RestaurantClient {
+    upstream: UpstreamClient,
+}
+
+/// What every screen with a restaurant reads.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Restaurant {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) address: Address,
+    pub(crate) location: Option<Location>,
+}
+
+/// What only the restaurant's own screen reads.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RestaurantWithMenu {
+    #[serde(flatten)]
+    pub(crate) restaurant: Restaurant,
+    pub(crate) cuisine: String,
+    /// IANA name: what the opening hours are meant in.
+    pub(crate) time_zone: String,
+    #[serde(default)]
+    pub(crate) opening_hours: Vec<OpeningHours>,
+    pub(crate) order_minimum: Money,
+    pub(crate) menu: Menu,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct OpeningHours {
+    /// `MONDAY` to `SUNDAY`.
+    pub(crate) day: String,
+    /// `HH:MM`; the day ends at `24:00`.
+    pub(crate) opens: String,
+    pub(crate) closes: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Menu {
+    pub(crate) items: Vec<MenuItem>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct MenuItem {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) description: Option<String>,
+    pub(crate) price: Money,
+}
+
+impl RestaurantClient {
+    pub(super) fn new(upstreams: &Upstreams) -> Result<Self, UnknownUpstream> {
+        Ok(Self { upstream: upstreams.client("restaurant")? })
+    }
+
+    pub(crate) async fn restaurant(&self, context: RequestContext, id: &str) -> Result<Restaurant, UpstreamError> {
+        self.upstream.get(context, path(id)).json_answer().await
+    }
+
+    pub(crate) async fn with_menu(
+        &self,
+        context: RequestContext,
+        id: &str,
+    ) -> Result<RestaurantWithMenu, UpstreamError> {
+        self.upstream.get(context, path(id)).json_answer().await
+    }
+}
+
+fn path(id: &str) -> String {
+    format!("/restaurants/{}", segment(id))
+}

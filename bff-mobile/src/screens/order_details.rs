@@ -1,0 +1,192 @@
+//! Order details: everything about one order in one round trip, from five services. Only the order itself is required;
+//! the restaurant depends on it, the rest is asked for at the same time.
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use futures_util::try_join;
+use gateway_core::compose::{Composition, Required, Screen, Section};
+use gateway_core::error::Error;
+use serde::Serialize;
+
+use crate::clients::Clients;
+use crate::clients::accounting::Bill;
+use crate::clients::delivery::Delivery;
+use crate::clients::kitchen::Ticket;
+use crate::clients::order::{LineItem, Order};
+use crate::clients::restaurant::Restaurant;
+use crate::values::{Address, Location, Money, Timestamp};
+
+#[derive(Serialize)]
+struct OrderDetails {
+    #[serde(skip_serializing_if = "Required::is_omitted")]
+    order: Required<OrderView>,
+    #[serde(skip_serializing_if = "Section::is_omitted")]
+    ticket: Section<TicketView>,
+    #[serde(skip_serializing_if = "Section::is_omitted")]
+    delivery: Section<DeliveryView>,
+    #[serde(skip_serializing_if = "Section::is_omitted")]
+    bill: Section<BillView>,
+    #[serde(skip_serializing_if = "Section::is_omitted")]
+    restaurant: Section<RestaurantView>,
+}
+
+impl Screen for OrderDetails {
+    const SECTIONS: &'static [&'static str] = &["order", "ticket", "delivery", "bill", "restaurant"];
+}
+
+/// Another consumer's order is 404: the moment that is known, the calls under way are dropped and nothing of them is
+/// shown.
+pub(crate) async fn show(
+    page: Composition,
+    State(clients): State<Clients>,
+    Path(id): Path<String>,
+) -> Result<Response, Error> {
+    let page = page.of::<OrderDetails>()?;
+    let ((order, restaurant), ticket, delivery, bill) = try_join!(
+        async {
+            let order = page.required("order", |call| clients.orders.own(call, &id)).await?;
+            let restaurant = page
+                .optional("restaurant", |call| clients.restaurants.restaurant(call, &order.restaurant_id))
+                .await;
+            Ok::<_, Error>((order, restaurant))
+        },
+        async { Ok(page.optional("ticket", |call| clients.kitchen.ticket(call, &id)).await) },
+        async { Ok(page.optional("delivery", |call| clients.deliveries.delivery(call, &id)).await) },
+        async { Ok(page.optional("bill", |call| clients.accounting.bill(call, &id)).await) },
+    )?;
+    Ok(page.answer(&OrderDetails {
+        order: order.map(OrderView::from),
+        ticket: ticket.map(TicketView::from),
+        delivery: delivery.map(DeliveryView::from),
+        bill: bill.map(BillView::from),
+        restaurant: restaurant.map(RestaurantView::from),
+    }))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OrderView {
+    id: String,
+    state: String,
+    /// Why the order was rejected.
+    rejection_reason: Option<String>,
+    restaurant_id: String,
+    restaurant_name: String,
+    line_items: Vec<LineItem>,
+    total: Money,
+    delivery_address: Address,
+    /// As soon as possible when absent.
+    delivery_time: Option<Timestamp>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+impl From<Order> for OrderView {
+    fn from(order: Order) -> Self {
+        Self {
+            id: order.id,
+            state: order.state,
+            rejection_reason: order.rejection_reason,
+            restaurant_id: order.restaurant_id,
+            restaurant_name: order.restaurant_name,
+            line_items: order.line_items,
+            total: order.total,
+            delivery_address: order.delivery_address,
+            delivery_time: order.delivery_time,
+            created_at: order.created_at,
+            updated_at: order.updated_at,
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TicketView {
+    id: String,
+    state: String,
+    ready_by: Option<Timestamp>,
+    accepted_at: Option<Timestamp>,
+    preparing_at: Option<Timestamp>,
+    ready_for_pickup_at: Option<Timestamp>,
+    picked_up_at: Option<Timestamp>,
+}
+
+impl From<Ticket> for TicketView {
+    fn from(ticket: Ticket) -> Self {
+        Self {
+            id: ticket.id,
+            state: ticket.state,
+            ready_by: ticket.ready_by,
+            accepted_at: ticket.accepted_at,
+            preparing_at: ticket.preparing_at,
+            ready_for_pickup_at: ticket.ready_for_pickup_at,
+            picked_up_at: ticket.picked_up_at,
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DeliveryView {
+    id: String,
+    state: String,
+    courier: Option<CourierView>,
+    scheduled_pickup_time: Option<Timestamp>,
+    scheduled_delivery_time: Option<Timestamp>,
+    picked_up_at: Option<Timestamp>,
+    delivered_at: Option<Timestamp>,
+}
+
+#[derive(Serialize)]
+struct CourierView {
+    name: String,
+    location: Option<Location>,
+}
+
+impl From<Delivery> for DeliveryView {
+    fn from(delivery: Delivery) -> Self {
+        Self {
+            id: delivery.id,
+            state: delivery.state,
+            courier: delivery.courier.map(|courier| CourierView { name: courier.name, location: courier.location }),
+            scheduled_pickup_time: delivery.scheduled_pickup_time,
+            scheduled_delivery_time: delivery.scheduled_delivery_time,
+            picked_up_at: delivery.picked_up_at,
+            delivered_at: delivery.delivered_at,
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BillView {
+    state: String,
+    amount: Option<Money>,
+    authorized_at: Timestamp,
+}
+
+impl From<Bill> for BillView {
+    fn from(bill: Bill) -> Self {
+        let amount = bill.amount.map(|money| Money { amount: money.amount, currency: money.currency });
+        Self { state: bill.state, amount, authorized_at: bill.authorized_at }
+    }
+}
+
+#[derive(Serialize)]
+struct RestaurantView {
+    id: String,
+    name: String,
+    address: Address,
+    location: Option<Location>,
+}
+
+impl From<Restaurant> for RestaurantView {
+    fn from(restaurant: Restaurant) -> Self {
+        Self {
+            id: restaurant.id,
+            name: restaurant.name,
+            address: restaurant.address,
+            location: restaurant.location,
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Order history: the caller's orders, newest first, page by page.
+
+use axum::extract::State;
+use axum::response::Response;
+use gateway_core::compose::Composition;
+use gateway_core::error::Error;
+use gateway_core::extract::QueryParams;
+use serde::{Deserialize, Serialize};
+
+use super::{given, limit, moment};
+use crate::caller;
+use crate::clients::Clients;
+use crate::clients::order_history::{OrderSearch, PastLineItem, PastOrder};
+use crate::error::of_search;
+use crate::values::{Money, Timestamp};
+
+#[derive(Deserialize)]
+pub(crate) struct HistoryQuery {
+    status: Option<String>,
+    keyword: Option<String>,
+    since: Option<String>,
+    cursor: Option<String>,
+    limit: Option<u32>,
+}
+
+pub(crate) async fn show(
+    page: Composition,
+    State(clients): State<Clients>,
+    QueryParams(query): QueryParams<HistoryQuery>,
+) -> Result<Response, Error> {
+    let limit = limit(query.limit)?;
+    let search = OrderSearch {
+        status: given(query.status.as_ref()),
+        keyword: given(query.keyword.as_ref()),
+        since: moment("since", query.since.as_ref())?,
+        cursor: given(query.cursor.as_ref()),
+    };
+    let consumer = caller::consumer(page.context())?;
+    let call = page.context().for_required("orders");
+    let orders = clients.history.orders(call, consumer, &search, limit).await.map_err(of_search)?;
+    Ok(page.answer(&orders.map(OrderSummary::from)))
+}
+
+/// An order in a list.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct OrderSummary {
+    id: String,
+    state: String,
+    /// `null` while the kitchen knows nothing of the order.
+    ticket_state: Option<String>,
+    /// `null` while there is no delivery.
+    delivery_state: Option<String>,
+    restaurant_id: String,
+    restaurant_name: String,
+    line_items: Vec<PastLineItem>,
+    total: Money,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+impl From<PastOrder> for OrderSummary {
+    fn from(order: PastOrder) -> Self {
+        Self {
+            id: order.id,
+            state: order.state,
+            ticket_state: order.ticket_state,
+            delivery_state: order.delivery_state,
+            restaurant_id: order.restaurant_id,
+            restaurant_name: order.restaurant_name,
+            line_items: order.line_items,
+            total: order.total,
+            created_at: order.created_at,
+            updated_at: order.updated_at,
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Placing an order. Here it is checked that the body has a sensible shape; whether the restaurant delivers there, and
+//! whether the consumer may order, is the services' to say. The answer comes before they have: 202.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, FixedOffset, SecondsFormat, Utc};
+use gateway_core::RequestContext;
+use gateway_core::encode::segment;
+use gateway_core::error::{ClientError, Error, FieldError};
+use gateway_core::extract::JsonBody;
+use gateway_core::idempotency::{IDEMPOTENT_REPLAYED, IdempotencyKey};
+use http::header::{CACHE_CONTROL, LOCATION};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use serde::Deserialize;
+
+use crate::caller;
+use crate::clients::Clients;
+use crate::clients::order::{Attempt, OrderRequest, Quantity};
+use crate::values::Address;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct NewOrder {
+    restaurant_id: String,
+    delivery_address: Address,
+    delivery_time: Option<DateTime<FixedOffset>>,
+    line_items: Vec<Quantity>,
+}
+
+pub(crate) async fn place(
+    context: RequestContext,
+    State(clients): State<Clients>,
+    headers: HeaderMap,
+    JsonBody(order): JsonBody<NewOrder>,
+) -> Result<Response, Error> {
+    let consumer = caller::consumer(&context)?;
+    // An app that repeats its request after a broken connection gets one order; another caller's key is another key.
+    let key = IdempotencyKey::from_headers(&headers)?.map(|key| key.scoped_to(&["mobile", consumer, "POST /orders"]));
+    check(&order)?;
+    let delivery_time = order.delivery_time.map(|time| time.to_utc());
+    let delivery_time = delivery_time.map(|time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::AutoSi, true));
+    let request = OrderRequest {
+        consumer_id: consumer,
+        restaurant_id: &order.restaurant_id,
+        delivery_address: &order.delivery_address,
+        delivery_time: delivery_time.as_deref(),
+        line_items: &order.line_items,
+    };
+    let call = context.for_required("order");
+    let (attempt, accepted) = clients.orders.place(call, &request, key).await?;
+
+    let location = format!("/orders/{}", segment(&accepted.order_id));
+    let mut response = (StatusCode::ACCEPTED, Json(accepted)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Ok(location) = HeaderValue::try_from(location) {
+        headers.insert(LOCATION, location);
+    }
+    if attempt == Attempt::Replayed {
+        headers.insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+/// What can be said of an order without asking anybody; all faults at once.
+fn check(order: &NewOrder) -> Result<(), Error> {
+    let mut faults = Vec::new();
+    let address = &order.delivery_address;
+    for (pointer, text) in [
+        ("/restaurantId", &order.restaurant_id),
+        ("/deliveryAddress/street1", &address.street1),
+        ("/deliveryAddress/city", &address.city),
+        ("/deliveryAddress/state", &address.state),
+        ("/deliveryAddress/zip", &address.zip),
+    ] {
+        if text.trim().is_empty() {
+            faults.push(FieldError { pointer: pointer.to_owned(), detail: "must not be empty".to_owned() });
+        }
+    }
+    faults.extend(faults_of(&order.line_items));
+    refuse(faults)
+}
+
+/// What is wrong with line items, for orders and for revisions.
+pub(super) fn faults_of(line_items: &[Quantity]) -> Vec<FieldError> {
+    if line_items.is_empty() {
+        return vec![FieldError { pointer: "/lineItems".to_owned(), detail: "must have an item".to_owned() }];
+    }
+    let mut faults = Vec::new();
+    for (index, item) in line_items.iter().enumerate() {
+        if item.menu_item_id.trim().is_empty() {
+            let pointer = format!("/lineItems/{index}/menuItemId");
+            faults.push(FieldError { pointer, detail: "must not be empty".to_owned() });
+        }
+        if item.quantity == 0 {
+            let pointer = format!("/lineItems/{index}/quantity");
+            faults.push(FieldError { pointer, detail: "must be at least 1".to_owned() });
+        }
+    }
+    faults
+}
+
+pub(super) fn refuse(faults: Vec<FieldError>) -> Result<(), Error> {
+    if faults.is_empty() { Ok(()) } else { Err(ClientError::Unprocessable(faults).into()) }
+}

@@ -1,0 +1,105 @@
+//! Who is calling: the closed `Principal`, the authenticator that makes one from a request's credentials, and what a
+//! route asks of it. Which key signs what is in `auth/jwks.rs`; ownership of a thing is decided in a BFF's code.
+
+pub mod api_key;
+mod jwks;
+mod jwt;
+mod policy;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub use jwks::{IssuerReadiness, KeySets};
+pub use jwt::Authenticator;
+pub use policy::authorize;
+
+/// Who is calling. Handlers receive it; nothing else says who a request comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Principal {
+    /// Nobody in particular, on a route that is public.
+    Anonymous,
+    /// The bearer of a verified token (a person, or a client with client credentials).
+    Token(Arc<TokenPrincipal>),
+    /// The holder of an API key.
+    ApiKey(Arc<ApiKeyPrincipal>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenPrincipal {
+    pub issuer: String,
+    pub subject: String,
+    pub scopes: Vec<String>,
+    pub roles: Vec<String>,
+    /// Other claims that are strings, or lists of strings joined by a space.
+    pub attributes: BTreeMap<String, String>,
+    /// Seconds since the epoch.
+    pub expires_at: u64,
+    pub token_id: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiKeyPrincipal {
+    pub key_id: String,
+    pub owner: String,
+    pub scopes: Vec<String>,
+    pub attributes: BTreeMap<String, String>,
+}
+
+impl Principal {
+    /// The stable name of the caller: a token's subject, a key's owner.
+    #[must_use]
+    pub fn subject(&self) -> Option<&str> {
+        match self {
+            Self::Anonymous => None,
+            Self::Token(token) => Some(&token.subject),
+            Self::ApiKey(key) => Some(&key.owner),
+        }
+    }
+
+    /// What the access log says about the caller: never who it is.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Anonymous => "anonymous",
+            Self::Token(_) => "token",
+            Self::ApiKey(_) => "api_key",
+        }
+    }
+
+    #[must_use]
+    pub fn scopes(&self) -> &[String] {
+        match self {
+            Self::Anonymous => &[],
+            Self::Token(token) => &token.scopes,
+            Self::ApiKey(key) => &key.scopes,
+        }
+    }
+
+    #[must_use]
+    pub fn roles(&self) -> &[String] {
+        match self {
+            Self::Token(token) => &token.roles,
+            Self::Anonymous | Self::ApiKey(_) => &[],
+        }
+    }
+
+    #[must_use]
+    pub fn has_scope(&self, scope: &str) -> bool {
+        self.scopes().iter().any(|held| held == scope)
+    }
+
+    #[must_use]
+    pub fn has_role(&self, role: &str) -> bool {
+        self.roles().iter().any(|held| held == role)
+    }
+
+    /// A further claim of the token, or an attribute of the key's owner.
+    #[must_use]
+    pub fn attribute(&self, name: &str) -> Option<&str> {
+        match self {
+            Self::Anonymous => None,
+            Self::Token(token) => token.attributes.get(name).map(String::as_str),
+            Self::ApiKey(key) => key.attributes.get(name).map(String::as_str),
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Tokens that this worker has verified already, by their SHA-256, so that a signature is checked once. Bounded, and
+//! never believed past `exp` or after the issuer's keys have changed; nothing is verified here.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::auth::TokenPrincipal;
+use crate::auth::jwks::IssuerKeys;
+
+/// Tokens in one generation; there are two.
+const GENERATION: usize = 8192;
+
+pub(super) struct Verified {
+    pub(super) principal: Arc<TokenPrincipal>,
+    pub(super) issuer: Arc<IssuerKeys>,
+    /// Of the key set that the signature was checked with.
+    pub(super) version: u64,
+}
+
+/// Two generations: when the younger one is full, the older one is dropped. What is in use moves back to the younger
+/// one, so that this is nearly least-recently-used without a list.
+#[derive(Default)]
+pub(super) struct VerifiedTokens {
+    // Only its own worker ever takes it, so nobody waits for it; it makes the worker's tasks `Send`.
+    generations: Mutex<Generations>,
+}
+
+#[derive(Default)]
+struct Generations {
+    young: HashMap<[u8; 32], Verified>,
+    old: HashMap<[u8; 32], Verified>,
+}
+
+impl VerifiedTokens {
+    pub(super) fn find(&self, digest: &[u8; 32], now: u64) -> Option<Arc<TokenPrincipal>> {
+        let mut generations = self.lock();
+        if !generations.young.contains_key(digest) {
+            let moved = generations.old.remove(digest)?;
+            generations.insert(*digest, moved);
+        }
+        let known = generations.young.get(digest)?;
+        let good =
+            now < known.principal.expires_at && known.issuer.version() == Some(known.version);
+        if !good {
+            generations.young.remove(digest);
+            return None;
+        }
+        Some(Arc::clone(&known.principal))
+    }
+
+    pub(super) fn remember(&self, digest: [u8; 32], verified: Verified) {
+        self.lock().insert(digest, verified);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Generations> {
+        self.generations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Generations {
+    fn insert(&mut self, digest: [u8; 32], verified: Verified) {
+        if self.young.len() >= GENERATION {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(digest, verified);
+    }
+}

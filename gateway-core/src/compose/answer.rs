@@ -1,0 +1,75 @@
+//! From a composed struct to the HTTP answer: JSON, validators, cache rules. What the parts are is `compose.rs`.
+
+use std::sync::atomic::Ordering;
+
+use axum::response::{IntoResponse, Response};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, VARY};
+use http::{HeaderValue, StatusCode};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::Composition;
+use crate::error::{Error, GatewayError};
+
+impl Composition {
+    /// The answer: 200, or 304 when the client has it already.
+    ///
+    /// A complete answer has a weak `ETag` over data and section status and belongs to its caller alone; one with an
+    /// `unavailable` section has no validator and is stored by nobody.
+    pub fn answer(&self, body: &impl Serialize) -> Response {
+        let bytes = match serde_json::to_vec(body) {
+            Ok(bytes) => bytes,
+            Err(error) => return Error::from(GatewayError::Bug(format!("answer: {error}"))).into_response(),
+        };
+        if self.incomplete.load(Ordering::Relaxed) {
+            return json(bytes, "private, no-store", None);
+        }
+        let etag = weak_etag(&bytes);
+        let known = self.if_none_match.as_ref().is_some_and(|value| matches_weakly(value, &etag));
+        if known {
+            let mut response = StatusCode::NOT_MODIFIED.into_response();
+            set_headers(&mut response, "private, no-cache", Some(etag));
+            return response;
+        }
+        json(bytes, "private, no-cache", Some(etag))
+    }
+}
+
+fn json(bytes: Vec<u8>, cache_control: &'static str, etag: Option<HeaderValue>) -> Response {
+    let mut response = bytes.into_response();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    set_headers(&mut response, cache_control, etag);
+    response
+}
+
+fn set_headers(response: &mut Response, cache_control: &'static str, etag: Option<HeaderValue>) {
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache_control));
+    headers.insert(VARY, HeaderValue::from_static("authorization"));
+    if let Some(etag) = etag {
+        headers.insert(ETAG, etag);
+    }
+}
+
+/// Half of a SHA-256 over the answer, in hexadecimal.
+fn weak_etag(bytes: &[u8]) -> HeaderValue {
+    let digest = Sha256::digest(bytes);
+    let mut text = String::with_capacity(36);
+    text.push_str("W/\"");
+    for byte in &digest[..16] {
+        text.push(char::from(HEX[usize::from(byte >> 4)]));
+        text.push(char::from(HEX[usize::from(byte & 15)]));
+    }
+    text.push('"');
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("W/\"\""))
+}
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// `If-None-Match` uses weak comparison (RFC 9110, 13.1.2): `W/` does not count.
+fn matches_weakly(if_none_match: &HeaderValue, etag: &HeaderValue) -> bool {
+    let Ok(wanted) = if_none_match.to_str() else { return false };
+    let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+    let Ok(etag) = etag.to_str().map(opaque) else { return false };
+    wanted.trim() == "*" || wanted.split(',').any(|tag| opaque(tag) == etag)
+}

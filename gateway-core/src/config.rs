@@ -1,0 +1,236 @@
+//! The validated configuration: what the rest of the gateway reads, in domain types that cannot be wrong any more.
+//! Nothing here parses text (`config/raw.rs`), checks it (`config/validate.rs`) or reads files (`config/load.rs`).
+
+mod fault;
+mod load;
+mod raw;
+mod units;
+mod validate;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, Uri};
+use jsonwebtoken::Algorithm;
+
+pub use fault::{ConfigFault, ConfigFaults};
+pub use load::{from_files, from_text};
+
+/// The exit code of a process whose configuration is wrong: `EX_USAGE` of sysexits.
+pub const EXIT_CONFIG: u8 = 64;
+
+/// Everything one gateway process needs to know before it binds a socket.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub server: ServerConfig,
+    pub admin: AdminConfig,
+    pub log: LogConfig,
+    pub deadline: DeadlineConfig,
+    pub issuers: Vec<IssuerConfig>,
+    pub api_keys: Option<ApiKeysConfig>,
+    pub upstreams: BTreeMap<String, UpstreamConfig>,
+    pub rate_limits: BTreeMap<String, RateLimitConfig>,
+    pub cache: CacheConfig,
+    /// Passthrough routes, in the order of the file.
+    pub routes: Vec<PassthroughConfig>,
+    /// The policy of each composed route, by the route's name in code.
+    pub policies: BTreeMap<String, PolicyConfig>,
+    /// Relaxations for development that have to be visible: one warning is logged for each at the start.
+    pub warnings: Vec<String>,
+    /// What clients see as the base of problem types, for example `/problems`.
+    pub problem_base: Arc<str>,
+}
+
+/// The public listener and what it puts up with.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    pub address: SocketAddr,
+    /// Worker threads, each with a runtime of its own; one per core when the file says 0.
+    pub workers: usize,
+    /// How long a client may take to send a request head.
+    pub header_timeout: Duration,
+    pub max_connections: usize,
+    /// Requests worked on at once; more are shed with 503.
+    pub max_requests: usize,
+    pub max_uri_bytes: usize,
+    pub max_header_bytes: usize,
+    pub max_headers: usize,
+    /// Largest request body in bytes, unless a route's policy says otherwise.
+    pub max_body_bytes: u64,
+    /// On drain: how long connections are still accepted after readiness has failed.
+    pub lame_duck: Duration,
+    /// On drain: how long running requests may take to finish.
+    pub grace: Duration,
+}
+
+/// The operators' listener: never public.
+#[derive(Clone, Debug)]
+pub struct AdminConfig {
+    pub address: SocketAddr,
+}
+
+#[derive(Clone, Debug)]
+pub struct LogConfig {
+    /// A `tracing` filter directive, for example `info` or `info,gateway_core::upstream=debug`.
+    pub filter: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct DeadlineConfig {
+    /// The time a request has when its client does not ask for less.
+    pub default: Duration,
+    /// Held back from optional parts, as a share of the whole (0.1 = 10 %).
+    pub reserve_ratio: f64,
+    /// The smallest reserve.
+    pub reserve_min: Duration,
+}
+
+/// A token issuer that this gateway believes.
+#[derive(Clone, Debug)]
+pub struct IssuerConfig {
+    /// Exactly as in `iss`; discovery is at `{issuer}/.well-known/openid-configuration`.
+    pub issuer: String,
+    /// Where the keys are, when discovery is not wanted.
+    pub jwks_uri: Option<Uri>,
+    /// At least one of them has to be in `aud`.
+    pub audiences: Vec<String>,
+    /// The only algorithms that this issuer may use: asymmetric ones.
+    pub algorithms: Vec<Algorithm>,
+    /// Accepted values of the `typ` header, without `application/`; empty = any.
+    pub token_types: Vec<String>,
+    /// Clock difference that `exp` and `nbf` are forgiven.
+    pub leeway: Duration,
+    /// Keys are fetched again in the background after this time.
+    pub refresh: Duration,
+    /// The least time between two fetches caused by an unknown `kid`.
+    pub cooldown: Duration,
+    /// Keys older than this are no longer believed when they cannot be fetched again.
+    pub max_stale: Duration,
+}
+
+/// Keys of partners' servers; only hashes are kept.
+#[derive(Clone, Debug)]
+pub struct ApiKeysConfig {
+    /// Keys look like `{prefix}_live_…` and `{prefix}_test_…`.
+    pub prefix: String,
+    pub keys: Vec<ApiKeyConfig>,
+}
+
+#[derive(Clone, Debug)]
+pub struct ApiKeyConfig {
+    pub id: String,
+    /// The principal that the key speaks for.
+    pub owner: String,
+    /// SHA-256 of the whole key.
+    pub hash: [u8; 32],
+    pub scopes: Vec<String>,
+    /// What the BFF's code needs to know of the owner, for example the account it is bound to.
+    pub attributes: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpstreamProtocol {
+    Http1,
+    /// HTTP/2 with prior knowledge.
+    Grpc,
+}
+
+/// A service that the gateway calls.
+#[derive(Clone, Debug)]
+pub struct UpstreamConfig {
+    /// Scheme and authority: `http://127.0.0.1:8101`.
+    pub address: Uri,
+    pub protocol: UpstreamProtocol,
+    pub connect_timeout: Duration,
+    /// The most that one attempt may take, response body of composed calls included.
+    pub timeout: Duration,
+    /// Idle connections kept per worker.
+    pub max_idle: usize,
+    pub idle_timeout: Duration,
+    /// The largest answer that a composed call reads, in bytes.
+    pub max_response_bytes: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RateLimitKey {
+    Address,
+    /// The principal; the address for those who have none.
+    Principal,
+    /// One bucket for everybody.
+    Route,
+}
+
+/// One GCRA policy.
+#[derive(Clone, Debug)]
+pub struct RateLimitConfig {
+    pub key: RateLimitKey,
+    /// Requests allowed in `window` at an even pace.
+    pub requests: u32,
+    pub window: Duration,
+    /// Requests that may come at once.
+    pub burst: u32,
+}
+
+#[derive(Clone, Debug)]
+pub struct CacheConfig {
+    /// Memory for stored responses, in bytes. 0 = no cache.
+    pub max_bytes: u64,
+    /// The largest body stored, in bytes.
+    pub max_entry_bytes: usize,
+}
+
+/// Who may use a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Anybody. Has to be spelled out.
+    Public,
+    /// Any principal that fits.
+    Principals(Requirement),
+}
+
+/// What a principal needs; an empty list asks for nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Requirement {
+    /// All of these scopes.
+    pub all_scopes: Vec<String>,
+    /// One of these scopes.
+    pub any_scopes: Vec<String>,
+    /// One of these roles.
+    pub roles: Vec<String>,
+}
+
+/// What the edge does for a route before its action runs.
+#[derive(Clone, Debug)]
+pub struct PolicyConfig {
+    pub access: Access,
+    /// Names in `rate_limits`.
+    pub limits: Vec<String>,
+    pub deadline: Option<Duration>,
+    pub max_body_bytes: Option<u64>,
+}
+
+/// A route that forwards to one upstream.
+#[derive(Clone, Debug)]
+pub struct PassthroughConfig {
+    pub name: String,
+    /// `/api/things/{id}` or `/api/files/{*rest}`.
+    pub path: String,
+    pub methods: Vec<Method>,
+    pub upstream: String,
+    /// The path upstream, with the same placeholders; the client's path when absent.
+    pub rewrite: Option<String>,
+    pub policy: PolicyConfig,
+    pub cache: RouteCache,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RouteCache {
+    /// Never stored.
+    Off,
+    /// Stored for the same principal only.
+    Private,
+    /// Stored for everybody: the answer does not depend on who asks, and no identity is sent upstream.
+    Shared,
+}

@@ -1,0 +1,361 @@
+//! The configuration as it is written: one private type a table, with the default of every optional key.
+//! Nothing is cross-checked here (`config/validate.rs`), and no file is read (`config/load.rs`).
+
+mod text;
+mod tree;
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use http::{Method, Uri};
+use jsonwebtoken::Algorithm;
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserializer, MapAccess, Visitor};
+
+use super::fault::ConfigFaults;
+pub(super) use text::{Rate, Share, Size, Text};
+pub(super) use tree::{Tree, child, element};
+
+/// Reads a document, reporting every value that does not fit and every key that is not known.
+pub(super) fn read(mut document: Tree, faults: &mut ConfigFaults) -> RawConfig {
+    // serde stops at the first fault, so what is at fault is reported, taken out, and the rest is read again.
+    loop {
+        let fault = match RawConfig::deserialize(document.reader()) {
+            Ok(raw) => return raw,
+            Err(fault) => fault,
+        };
+        let removed = document.remove(&fault.path);
+        faults.push(fault.path.to_string(), fault.message);
+        if !removed {
+            return RawConfig::default();
+        }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawConfig {
+    pub(super) server: RawServer,
+    pub(super) admin: RawAdmin,
+    pub(super) log: RawLog,
+    pub(super) problems: RawProblems,
+    pub(super) deadline: RawDeadline,
+    pub(super) issuers: Vec<RawIssuer>,
+    pub(super) api_keys: Option<RawApiKeys>,
+    pub(super) upstreams: BTreeMap<String, RawUpstream>,
+    pub(super) rate_limits: BTreeMap<String, RawRateLimit>,
+    pub(super) cache: RawCache,
+    pub(super) routes: Vec<RawRoute>,
+    pub(super) policies: BTreeMap<String, RawPolicy>,
+    pub(super) development: RawDevelopment,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawServer {
+    pub(super) address: Text<SocketAddr>,
+    pub(super) workers: usize,
+    pub(super) header_timeout: Text<Duration>,
+    pub(super) max_connections: usize,
+    pub(super) max_requests: usize,
+    pub(super) max_uri: Text<Size>,
+    pub(super) max_header_bytes: Text<Size>,
+    pub(super) max_headers: usize,
+    pub(super) max_body: Text<Size>,
+    pub(super) lame_duck: Text<Duration>,
+    pub(super) grace: Text<Duration>,
+}
+
+impl Default for RawServer {
+    fn default() -> Self {
+        Self {
+            address: Text(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))),
+            workers: 0,
+            header_timeout: Text(Duration::from_secs(10)),
+            max_connections: 10_000,
+            max_requests: 2_000,
+            max_uri: Text(Size(8 << 10)),
+            max_header_bytes: Text(Size(32 << 10)),
+            max_headers: 100,
+            max_body: Text(Size(256 << 10)),
+            lame_duck: Text(Duration::from_secs(1)),
+            grace: Text(Duration::from_secs(8)),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawAdmin {
+    pub(super) address: Text<SocketAddr>,
+}
+
+impl Default for RawAdmin {
+    fn default() -> Self {
+        Self {
+            address: Text(SocketAddr::from((Ipv4Addr::LOCALHOST, 9080))),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawLog {
+    pub(super) filter: String,
+}
+
+impl Default for RawLog {
+    fn default() -> Self {
+        Self {
+            filter: "info".to_owned(),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawProblems {
+    pub(super) base: String,
+}
+
+impl Default for RawProblems {
+    fn default() -> Self {
+        Self {
+            base: "/problems".to_owned(),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawDeadline {
+    pub(super) default: Text<Duration>,
+    pub(super) reserve: Text<Share>,
+    pub(super) reserve_min: Text<Duration>,
+}
+
+impl Default for RawDeadline {
+    fn default() -> Self {
+        Self {
+            default: Text(Duration::from_secs(3)),
+            reserve: Text(Share(0.1)),
+            reserve_min: Text(Duration::from_millis(20)),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawIssuer {
+    pub(super) issuer: Option<String>,
+    pub(super) jwks_uri: Option<Text<Uri>>,
+    pub(super) audiences: Vec<String>,
+    pub(super) algorithms: Vec<Text<Algorithm>>,
+    pub(super) token_types: Vec<String>,
+    pub(super) leeway: Text<Duration>,
+    pub(super) refresh: Text<Duration>,
+    pub(super) cooldown: Text<Duration>,
+    pub(super) max_stale: Text<Duration>,
+}
+
+impl Default for RawIssuer {
+    fn default() -> Self {
+        Self {
+            issuer: None,
+            jwks_uri: None,
+            audiences: Vec::new(),
+            algorithms: vec![Text(Algorithm::RS256), Text(Algorithm::ES256)],
+            // RFC 9068: without it an ID token of the same issuer would do as an access token.
+            token_types: vec!["at+jwt".to_owned()],
+            leeway: Text(Duration::from_secs(5)),
+            refresh: Text(Duration::from_mins(10)),
+            cooldown: Text(Duration::from_secs(10)),
+            max_stale: Text(Duration::from_hours(12)),
+        }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawApiKeys {
+    pub(super) prefix: Option<String>,
+    pub(super) keys: Vec<RawApiKey>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawApiKey {
+    pub(super) id: Option<String>,
+    pub(super) owner: Option<String>,
+    pub(super) hash: Option<Text<[u8; 32]>>,
+    pub(super) scopes: Vec<String>,
+    pub(super) attributes: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawProtocol {
+    Http1,
+    Grpc,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawUpstream {
+    pub(super) address: Option<Text<Uri>>,
+    pub(super) protocol: RawProtocol,
+    pub(super) connect_timeout: Text<Duration>,
+    pub(super) timeout: Text<Duration>,
+    pub(super) max_idle: usize,
+    pub(super) idle_timeout: Text<Duration>,
+    pub(super) max_response: Text<Size>,
+}
+
+impl Default for RawUpstream {
+    fn default() -> Self {
+        Self {
+            address: None,
+            protocol: RawProtocol::Http1,
+            connect_timeout: Text(Duration::from_millis(500)),
+            timeout: Text(Duration::from_secs(2)),
+            max_idle: 64,
+            idle_timeout: Text(Duration::from_secs(30)),
+            max_response: Text(Size(1 << 20)),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawRateLimitKey {
+    Address,
+    Principal,
+    Route,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawRateLimit {
+    pub(super) key: Option<RawRateLimitKey>,
+    pub(super) rate: Option<Text<Rate>>,
+    pub(super) burst: Option<u32>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawCache {
+    pub(super) max_bytes: Text<Size>,
+    pub(super) max_entry: Text<Size>,
+}
+
+impl Default for RawCache {
+    fn default() -> Self {
+        Self {
+            max_bytes: Text(Size(64 << 20)),
+            max_entry: Text(Size(1 << 20)),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawRouteCache {
+    Off,
+    Private,
+    Shared,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawRoute {
+    pub(super) name: Option<String>,
+    pub(super) path: Option<String>,
+    pub(super) methods: Vec<Text<Method>>,
+    pub(super) upstream: Option<String>,
+    pub(super) rewrite: Option<String>,
+    pub(super) access: Option<RawAccess>,
+    pub(super) limits: Vec<String>,
+    pub(super) deadline: Option<Text<Duration>>,
+    pub(super) max_body: Option<Text<Size>>,
+    pub(super) cache: RawRouteCache,
+}
+
+impl Default for RawRoute {
+    fn default() -> Self {
+        Self {
+            name: None,
+            path: None,
+            methods: vec![Text(Method::GET)],
+            upstream: None,
+            rewrite: None,
+            access: None,
+            limits: Vec::new(),
+            deadline: None,
+            max_body: None,
+            cache: RawRouteCache::Off,
+        }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawPolicy {
+    pub(super) access: Option<RawAccess>,
+    pub(super) limits: Vec<String>,
+    pub(super) deadline: Option<Text<Duration>>,
+    pub(super) max_body: Option<Text<Size>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawDevelopment {
+    /// What a file relaxes, in words; each is logged as a warning at the start.
+    pub(super) relaxations: Vec<String>,
+}
+
+/// `"public"`, `"authenticated"` or `{ scopes = […], any_scopes = […], roles = […] }`.
+#[derive(Debug)]
+pub(super) enum RawAccess {
+    Public,
+    Authenticated,
+    Requirement(RawRequirement),
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawRequirement {
+    pub(super) scopes: Vec<String>,
+    pub(super) any_scopes: Vec<String>,
+    pub(super) roles: Vec<String>,
+}
+
+impl<'de> Deserialize<'de> for RawAccess {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AccessVisitor;
+
+        impl<'de> Visitor<'de> for AccessVisitor {
+            type Value = RawAccess;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(r#""public", "authenticated" or a table of scopes, any_scopes, roles"#)
+            }
+
+            fn visit_str<E: de::Error>(self, word: &str) -> Result<RawAccess, E> {
+                match word {
+                    "public" => Ok(RawAccess::Public),
+                    "authenticated" => Ok(RawAccess::Authenticated),
+                    _ => Err(E::unknown_variant(word, &["public", "authenticated"])),
+                }
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawAccess, A::Error> {
+                RawRequirement::deserialize(MapAccessDeserializer::new(map))
+                    .map(RawAccess::Requirement)
+            }
+        }
+
+        deserializer.deserialize_any(AccessVisitor)
+    }
+}

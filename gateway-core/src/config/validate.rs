@@ -1,0 +1,406 @@
+//! From what was written to what is valid: cross-checks, ranges and required keys, collecting every fault.
+//! Text has been parsed before (`config/raw.rs`); conflicts with routes in code are found by `route.rs`.
+
+mod access;
+mod check;
+mod routes;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use http::Uri;
+use jsonwebtoken::Algorithm;
+use tracing_subscriber::EnvFilter;
+
+use super::fault::ConfigFaults;
+use super::raw::{
+    RawApiKeys, RawCache, RawConfig, RawDeadline, RawIssuer, RawProtocol, RawRateLimit,
+    RawRateLimitKey, RawServer, RawUpstream, child, element,
+};
+use super::{
+    AdminConfig, ApiKeyConfig, ApiKeysConfig, CacheConfig, Config, DeadlineConfig, IssuerConfig,
+    LogConfig, RateLimitConfig, RateLimitKey, ServerConfig, UpstreamConfig, UpstreamProtocol,
+};
+use check::Check;
+
+/// More is a mistake, and would not fit the limiter's clock either.
+const YEAR: Duration = Duration::from_hours(366 * 24);
+
+/// Makes the configuration; what it returns is only of use when no fault was reported.
+pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
+    let mut check = Check { faults };
+    let mut warnings: Vec<String> = raw
+        .development
+        .relaxations
+        .into_iter()
+        .map(|relaxation| format!("development: {relaxation}"))
+        .collect();
+
+    let server = server(raw.server, &mut check);
+    let admin = AdminConfig {
+        address: raw.admin.address.0,
+    };
+    check.that(
+        admin.address != server.address || admin.address.port() == 0,
+        "admin.address",
+        || "the same as server.address; operators' pages need a listener of their own".to_owned(),
+    );
+    check.that(
+        EnvFilter::try_new(&raw.log.filter).is_ok(),
+        "log.filter",
+        || format!("`{}` is not a filter; write \"info\"", raw.log.filter),
+    );
+    let deadline = deadline(&raw.deadline, &mut check);
+    let issuers = issuers(raw.issuers, &mut warnings, &mut check);
+    let api_keys = raw.api_keys.map(|keys| api_keys(keys, &mut check));
+    let upstreams = upstreams(raw.upstreams, &mut check);
+    let rate_limits = rate_limits(raw.rate_limits, &mut check);
+    let cache = cache(&raw.cache, &mut check);
+    let names = routes::Names {
+        upstreams: upstreams.keys().map(String::as_str).collect(),
+        rate_limits: rate_limits.keys().map(String::as_str).collect(),
+    };
+    let routes = routes::routes(raw.routes, &names, &mut check);
+    let policies = routes::policies(raw.policies, &routes, &names, &mut check);
+
+    Config {
+        server,
+        admin,
+        log: LogConfig {
+            filter: raw.log.filter,
+        },
+        deadline,
+        issuers,
+        api_keys,
+        problem_base: problem_base(&raw.problems.base, &mut check),
+        upstreams,
+        rate_limits,
+        cache,
+        routes,
+        policies,
+        warnings,
+    }
+}
+
+fn server(raw: RawServer, check: &mut Check<'_>) -> ServerConfig {
+    let max_header_bytes = check.bytes(raw.max_header_bytes, "server.max_header_bytes");
+    let max_uri_bytes = check.bytes(raw.max_uri, "server.max_uri");
+    // The smallest buffer that hyper reads a request head into.
+    check.that(
+        max_header_bytes >= 8 << 10,
+        "server.max_header_bytes",
+        || "has to be at least 8KiB".to_owned(),
+    );
+    check.that(
+        max_uri_bytes <= max_header_bytes,
+        "server.max_uri",
+        || "larger than server.max_header_bytes, which counts the request line, too".to_owned(),
+    );
+    check.that(raw.workers <= 1024, "server.workers", || {
+        "has to be at most 1024; 0 = one per core".to_owned()
+    });
+    ServerConfig {
+        address: raw.address.0,
+        workers: if raw.workers == 0 {
+            thread::available_parallelism().map_or(1, usize::from)
+        } else {
+            raw.workers
+        },
+        header_timeout: check.positive(raw.header_timeout, "server.header_timeout"),
+        max_connections: check.at_least_one(raw.max_connections, "server.max_connections"),
+        max_requests: check.at_least_one(raw.max_requests, "server.max_requests"),
+        max_uri_bytes,
+        max_header_bytes,
+        max_headers: check.at_least_one(raw.max_headers, "server.max_headers"),
+        max_body_bytes: raw.max_body.0.0,
+        lame_duck: raw.lame_duck.0,
+        grace: raw.grace.0,
+    }
+}
+
+fn deadline(raw: &RawDeadline, check: &mut Check<'_>) -> DeadlineConfig {
+    let default = check.positive(raw.default.clone(), "deadline.default");
+    check.that(raw.reserve_min.0 < default, "deadline.reserve_min", || {
+        "leaves nothing of deadline.default".to_owned()
+    });
+    check.that(raw.reserve.0.0 <= 0.9, "deadline.reserve", || {
+        "has to be at most 90%, or optional parts have no time".to_owned()
+    });
+    DeadlineConfig {
+        default,
+        reserve_ratio: raw.reserve.0.0,
+        reserve_min: raw.reserve_min.0,
+    }
+}
+
+fn problem_base(base: &str, check: &mut Check<'_>) -> Arc<str> {
+    let absolute = base.starts_with("https://") || base.starts_with("http://");
+    check.that(
+        (base.starts_with('/') || absolute) && base.parse::<Uri>().is_ok(),
+        "problems.base",
+        || r#"has to be a path such as "/problems" or a URL"#.to_owned(),
+    );
+    Arc::from(base.trim_end_matches('/'))
+}
+
+fn issuers(
+    raw: Vec<RawIssuer>,
+    warnings: &mut Vec<String>,
+    check: &mut Check<'_>,
+) -> Vec<IssuerConfig> {
+    let mut seen = BTreeSet::new();
+    raw.into_iter()
+        .enumerate()
+        .map(|(index, raw)| {
+            let at = element("issuers", index);
+            let issuer = issuer(raw, &at, warnings, check);
+            check.that(
+                issuer.issuer.is_empty() || seen.insert(issuer.issuer.clone()),
+                &child(&at, "issuer"),
+                || format!("`{}` is there twice", issuer.issuer),
+            );
+            issuer
+        })
+        .collect()
+}
+
+fn issuer(
+    raw: RawIssuer,
+    at: &str,
+    warnings: &mut Vec<String>,
+    check: &mut Check<'_>,
+) -> IssuerConfig {
+    let issuer = check.required(raw.issuer, &child(at, "issuer"));
+    let jwks_uri = raw.jwks_uri.map(|uri| uri.0);
+    if !issuer.is_empty() {
+        match issuer.parse::<Uri>() {
+            Ok(url) => {
+                check.that(url.query().is_none(), &child(at, "issuer"), || {
+                    "an issuer has no query".to_owned()
+                });
+                key_source(&url, &child(at, "issuer"), warnings, check);
+            }
+            Err(error) => check.fault(&child(at, "issuer"), format!("not a URL: {error}")),
+        }
+    }
+    if let Some(uri) = &jwks_uri {
+        key_source(uri, &child(at, "jwks_uri"), warnings, check);
+    }
+
+    let audiences = child(at, "audiences");
+    check.not_empty(
+        &raw.audiences,
+        &audiences,
+        "is empty; without it every token of the issuer would do, also one meant for another service",
+    );
+    check.words(&raw.audiences, &audiences);
+    let algorithms: Vec<Algorithm> = raw.algorithms.into_iter().map(|alg| alg.0).collect();
+    check.not_empty(
+        &algorithms,
+        &child(at, "algorithms"),
+        "is empty; name the algorithms that the issuer signs with",
+    );
+    check.words(&raw.token_types, &child(at, "token_types"));
+
+    let refresh = check.positive(raw.refresh, &child(at, "refresh"));
+    check.that(raw.leeway.0 <= Duration::from_mins(5), &child(at, "leeway"), || {
+        "has to be at most 5m".to_owned()
+    });
+    check.that(raw.max_stale.0 >= refresh, &child(at, "max_stale"), || {
+        "shorter than refresh: keys would expire before they are fetched again".to_owned()
+    });
+    IssuerConfig {
+        issuer,
+        jwks_uri,
+        audiences: raw.audiences,
+        algorithms,
+        token_types: raw.token_types,
+        leeway: raw.leeway.0,
+        refresh,
+        cooldown: check.positive(raw.cooldown, &child(at, "cooldown")),
+        max_stale: raw.max_stale.0,
+    }
+}
+
+/// Whoever can change the keys on their way can sign any token: plain HTTP is for one machine, or a trusted network.
+fn key_source(url: &Uri, at: &str, warnings: &mut Vec<String>, check: &mut Check<'_>) {
+    let scheme = url.scheme_str().unwrap_or_default();
+    let host = url.host().unwrap_or_default();
+    check.that(
+        (scheme == "https" || scheme == "http") && !host.is_empty(),
+        at,
+        || "has to be an http or https URL".to_owned(),
+    );
+    check.no_credentials(url, at);
+    let loopback = host == "localhost"
+        || host
+            .trim_matches(['[', ']'])
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback());
+    if scheme == "http" && !loopback {
+        warnings.push(format!(
+            "{at}: keys are fetched over plain HTTP from {host}; use https outside a trusted network"
+        ));
+    }
+}
+
+fn api_keys(raw: RawApiKeys, check: &mut Check<'_>) -> ApiKeysConfig {
+    let prefix = check.required(raw.prefix, "api_keys.prefix");
+    check.that(
+        prefix.is_empty() || prefix.bytes().all(|byte| byte.is_ascii_lowercase()),
+        "api_keys.prefix",
+        || "has to be lower-case letters".to_owned(),
+    );
+    let mut ids = BTreeSet::new();
+    let mut hashes = BTreeSet::new();
+    let keys = raw
+        .keys
+        .into_iter()
+        .enumerate()
+        .map(|(index, raw)| {
+            let at = element("api_keys.keys", index);
+            let id = check.required(raw.id, &child(&at, "id"));
+            check.that(
+                id.is_empty() || ids.insert(id.clone()),
+                &child(&at, "id"),
+                || format!("`{id}` is there twice"),
+            );
+            if raw.hash.is_none() {
+                check.missing(&child(&at, "hash"));
+            }
+            let hash = raw.hash.map(|hash| hash.0);
+            check.that(
+                hash.is_none_or(|hash| hashes.insert(hash)),
+                &child(&at, "hash"),
+                || "the same as another key's".to_owned(),
+            );
+            check.words(&raw.scopes, &child(&at, "scopes"));
+            ApiKeyConfig {
+                id,
+                owner: check.required(raw.owner, &child(&at, "owner")),
+                hash: hash.unwrap_or_default(),
+                scopes: raw.scopes,
+                attributes: raw.attributes,
+            }
+        })
+        .collect();
+    ApiKeysConfig { prefix, keys }
+}
+
+fn upstreams(
+    raw: BTreeMap<String, RawUpstream>,
+    check: &mut Check<'_>,
+) -> BTreeMap<String, UpstreamConfig> {
+    raw.into_iter()
+        .map(|(name, raw)| {
+            let at = child("upstreams", &name);
+            check.name(&name, &at);
+            let timeout = check.positive(raw.timeout, &child(&at, "timeout"));
+            let connect_timeout = check.positive(raw.connect_timeout, &child(&at, "connect_timeout"));
+            check.that(connect_timeout <= timeout, &child(&at, "connect_timeout"), || {
+                "longer than the timeout of the whole attempt".to_owned()
+            });
+            if raw.address.is_none() {
+                check.missing(&child(&at, "address"));
+            }
+            let address = raw.address.map(|uri| uri.0).unwrap_or_default();
+            upstream_address(&address, &child(&at, "address"), check);
+            let config = UpstreamConfig {
+                address,
+                protocol: match raw.protocol {
+                    RawProtocol::Http1 => UpstreamProtocol::Http1,
+                    RawProtocol::Grpc => UpstreamProtocol::Grpc,
+                },
+                connect_timeout,
+                timeout,
+                max_idle: raw.max_idle,
+                idle_timeout: check.positive(raw.idle_timeout, &child(&at, "idle_timeout")),
+                max_response_bytes: check.bytes(raw.max_response, &child(&at, "max_response")),
+            };
+            (name, config)
+        })
+        .collect()
+}
+
+fn upstream_address(address: &Uri, at: &str, check: &mut Check<'_>) {
+    if *address == Uri::default() {
+        return;
+    }
+    check.that(
+        address.scheme_str() == Some("http") && address.host().is_some_and(|host| !host.is_empty()),
+        at,
+        || r#"has to be scheme and authority: "http://10.0.0.7:8101" (TLS to upstreams is the mesh's job)"#.to_owned(),
+    );
+    check.that(
+        matches!(address.path(), "" | "/") && address.query().is_none(),
+        at,
+        || "has no place for a path; a route's `rewrite` has".to_owned(),
+    );
+    check.no_credentials(address, at);
+}
+
+fn rate_limits(
+    raw: BTreeMap<String, RawRateLimit>,
+    check: &mut Check<'_>,
+) -> BTreeMap<String, RateLimitConfig> {
+    let mut limits = BTreeMap::new();
+    for (name, raw) in raw {
+        let at = child("rate_limits", &name);
+        check.name(&name, &at);
+        if raw.key.is_none() {
+            check.missing(&child(&at, "key"));
+        }
+        if raw.rate.is_none() {
+            check.missing(&child(&at, "rate"));
+        }
+        let (requests, window) = raw
+            .rate
+            .map_or((1, Duration::from_secs(1)), |rate| (rate.0.requests, rate.0.window));
+        check.that(
+            requests >= 1 && !window.is_zero() && window.as_nanos() >= u128::from(requests),
+            &child(&at, "rate"),
+            || "has to allow at least one request in a time above zero".to_owned(),
+        );
+        let burst = raw.burst.unwrap_or(requests);
+        check.that(raw.burst != Some(0), &child(&at, "burst"), || {
+            "has to be at least 1, or nothing would ever pass".to_owned()
+        });
+        let refill = window.as_nanos() / u128::from(requests.max(1)) * u128::from(burst);
+        check.that(refill <= YEAR.as_nanos(), &child(&at, "burst"), || {
+            "takes more than a year to be granted again".to_owned()
+        });
+        limits.insert(
+            name,
+            RateLimitConfig {
+                key: match raw.key {
+                    Some(RawRateLimitKey::Principal) => RateLimitKey::Principal,
+                    Some(RawRateLimitKey::Route) => RateLimitKey::Route,
+                    Some(RawRateLimitKey::Address) | None => RateLimitKey::Address,
+                },
+                requests,
+                window,
+                burst,
+            },
+        );
+    }
+    limits
+}
+
+fn cache(raw: &RawCache, check: &mut Check<'_>) -> CacheConfig {
+    let max_bytes = raw.max_bytes.0.0;
+    check.that(
+        max_bytes == 0 || raw.max_entry.0.0 <= max_bytes,
+        "cache.max_entry",
+        || "larger than cache.max_bytes".to_owned(),
+    );
+    CacheConfig {
+        max_bytes,
+        max_entry_bytes: check.bytes(raw.max_entry.clone(), "cache.max_entry"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,203 @@
+//! Passthrough routes and the policies of composed ones: their names, paths and what they refer to.
+//! Paths that collide are found when the table is built (`route.rs`), where the routes from code are known, too.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use http::Method;
+
+use super::access::access;
+use super::check::Check;
+use crate::config::fault::suggest;
+use crate::config::raw::{RawPolicy, RawRoute, RawRouteCache, child, element};
+use crate::config::{PassthroughConfig, PolicyConfig, RouteCache};
+
+/// What a route can refer to.
+pub(super) struct Names<'a> {
+    pub(super) upstreams: Vec<&'a str>,
+    pub(super) rate_limits: Vec<&'a str>,
+}
+
+pub(super) fn routes(
+    raw: Vec<RawRoute>,
+    names: &Names<'_>,
+    check: &mut Check<'_>,
+) -> Vec<PassthroughConfig> {
+    let mut seen = BTreeSet::new();
+    raw.into_iter()
+        .enumerate()
+        .map(|(index, raw)| {
+            let at = element("routes", index);
+            let route = route(raw, &at, names, check);
+            check.that(
+                route.name.is_empty() || seen.insert(route.name.clone()),
+                &child(&at, "name"),
+                || format!("`{}` is the name of another route", route.name),
+            );
+            route
+        })
+        .collect()
+}
+
+pub(super) fn policies(
+    raw: BTreeMap<String, RawPolicy>,
+    routes: &[PassthroughConfig],
+    names: &Names<'_>,
+    check: &mut Check<'_>,
+) -> BTreeMap<String, PolicyConfig> {
+    raw.into_iter()
+        .map(|(name, raw)| {
+            let at = child("policies", &name);
+            check.name(&name, &at);
+            check.that(!routes.iter().any(|route| route.name == name), &at, || {
+                format!("`{name}` is a passthrough route, which carries its policy itself")
+            });
+            let policy = policy(raw, &at, names, check);
+            (name, policy)
+        })
+        .collect()
+}
+
+fn route(raw: RawRoute, at: &str, names: &Names<'_>, check: &mut Check<'_>) -> PassthroughConfig {
+    let name = check.required(raw.name, &child(at, "name"));
+    if !name.is_empty() {
+        check.name(&name, &child(at, "name"));
+    }
+    let path = check.required(raw.path, &child(at, "path"));
+    let placeholders = template(&path, &child(at, "path"), check);
+    if let Some(rewrite) = &raw.rewrite {
+        let at = child(at, "rewrite");
+        for placeholder in template(rewrite, &at, check) {
+            check.that(placeholders.contains(&placeholder), &at, || {
+                format!("`{{{placeholder}}}` is not in the route's path")
+            });
+        }
+    }
+    let upstream = check.required(raw.upstream, &child(at, "upstream"));
+    if !upstream.is_empty() && !names.upstreams.contains(&upstream.as_str()) {
+        let hint = suggest(&upstream, names.upstreams.iter().copied());
+        let declared = child("upstreams", &upstream);
+        if !check.faults.explains(&declared) {
+            check.fault(
+                &child(at, "upstream"),
+                format!("no upstream is named `{upstream}`; {hint}"),
+            );
+        }
+    }
+    let methods: Vec<Method> = raw.methods.into_iter().map(|method| method.0).collect();
+    check.not_empty(&methods, &child(at, "methods"), "is empty");
+    for (index, method) in methods.iter().enumerate() {
+        check.that(
+            !methods[..index].contains(method),
+            &element(&child(at, "methods"), index),
+            || format!("`{method}` is there twice"),
+        );
+    }
+    let cache = match raw.cache {
+        RawRouteCache::Off => RouteCache::Off,
+        RawRouteCache::Private => RouteCache::Private,
+        RawRouteCache::Shared => RouteCache::Shared,
+    };
+    check.that(
+        cache == RouteCache::Off || methods.contains(&Method::GET),
+        &child(at, "cache"),
+        || "needs GET among the methods: nothing else is stored".to_owned(),
+    );
+    let policy = policy(
+        RawPolicy {
+            access: raw.access,
+            limits: raw.limits,
+            deadline: raw.deadline,
+            max_body: raw.max_body,
+        },
+        at,
+        names,
+        check,
+    );
+    PassthroughConfig {
+        name,
+        path,
+        methods,
+        upstream,
+        rewrite: raw.rewrite,
+        policy,
+        cache,
+    }
+}
+
+fn policy(raw: RawPolicy, at: &str, names: &Names<'_>, check: &mut Check<'_>) -> PolicyConfig {
+    let limits = child(at, "limits");
+    for (index, limit) in raw.limits.iter().enumerate() {
+        let at = element(&limits, index);
+        check.that(!raw.limits[..index].contains(limit), &at, || {
+            format!("`{limit}` is there twice")
+        });
+        if !names.rate_limits.contains(&limit.as_str())
+            && !check.faults.explains(&child("rate_limits", limit))
+        {
+            let hint = suggest(limit, names.rate_limits.iter().copied());
+            check.fault(&at, format!("no rate limit is named `{limit}`; {hint}"));
+        }
+    }
+    PolicyConfig {
+        access: access(raw.access, at, check),
+        limits: raw.limits,
+        deadline: raw
+            .deadline
+            .map(|deadline| check.positive(deadline, &child(at, "deadline"))),
+        max_body_bytes: raw.max_body.map(|size| size.0.0),
+    }
+}
+
+/// The placeholders of a path such as `/api/things/{id}` or `/api/files/{*rest}`.
+fn template(path: &str, at: &str, check: &mut Check<'_>) -> Vec<String> {
+    let mut placeholders = Vec::new();
+    if path.is_empty() {
+        return placeholders;
+    }
+    check.that(path.starts_with('/'), at, || {
+        "has to begin with `/`".to_owned()
+    });
+    check.that(
+        !path.contains(['?', '#', '%', ' ']) && path.is_ascii(),
+        at,
+        || "is a plain path: no query, fragment, space or percent-encoding".to_owned(),
+    );
+    let segments: Vec<&str> = path.split('/').skip(1).collect();
+    for (index, segment) in segments.iter().enumerate() {
+        let last = index + 1 == segments.len();
+        check.that(
+            !matches!(*segment, "." | "..") && (last || !segment.is_empty()),
+            at,
+            || "has an empty or a dot segment: no normalized path would ever match".to_owned(),
+        );
+        if !segment.contains(['{', '}']) {
+            continue;
+        }
+        let inside = segment
+            .strip_prefix('{')
+            .and_then(|rest| rest.strip_suffix('}'));
+        let name = inside.map(|inside| inside.strip_prefix('*').unwrap_or(inside));
+        let Some(name) = name.filter(|name| is_placeholder(name)) else {
+            check.fault(
+                at,
+                format!("`{segment}` is not a placeholder; a whole segment is `{{id}}` or, at the end, `{{*rest}}`"),
+            );
+            continue;
+        };
+        check.that(last || !segment.starts_with("{*"), at, || {
+            format!("`{segment}` takes all the rest: it has to be the last segment")
+        });
+        check.that(!placeholders.iter().any(|seen| seen == name), at, || {
+            format!("`{{{name}}}` is there twice")
+        });
+        placeholders.push(name.to_owned());
+    }
+    placeholders
+}
+
+fn is_placeholder(name: &str) -> bool {
+    !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}

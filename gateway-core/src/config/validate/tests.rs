@@ -1,0 +1,421 @@
+//! What a configuration is refused for, and that the files that are shipped are accepted. No socket is opened here.
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use http::Method;
+use jsonwebtoken::Algorithm;
+
+use crate::config::load::from_text_in;
+use crate::config::{
+    Access, Config, ConfigFaults, RateLimitKey, Requirement, RouteCache, UpstreamProtocol,
+    from_files,
+};
+
+fn load(texts: &[&str]) -> Result<Config, ConfigFaults> {
+    from_text_in(texts, &|name| {
+        (name == "WIDGETS_URL").then(|| "http://10.0.0.7:8101".to_owned())
+    })
+}
+
+fn report(text: &str) -> String {
+    load(&[text]).unwrap_err().to_string()
+}
+
+#[test]
+fn everything_optional_has_a_default() {
+    let config = load(&[""]).unwrap();
+    assert_eq!(config.server.address.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.admin.address.to_string(), "127.0.0.1:9080");
+    assert!(config.server.workers >= 1);
+    assert_eq!(config.server.header_timeout, Duration::from_secs(10));
+    assert_eq!(config.server.max_uri_bytes, 8 * 1024);
+    assert_eq!(config.server.max_header_bytes, 32 * 1024);
+    assert_eq!(config.server.max_headers, 100);
+    assert_eq!(config.server.max_body_bytes, 256 * 1024);
+    assert_eq!(config.server.lame_duck, Duration::from_secs(1));
+    assert_eq!(config.server.grace, Duration::from_secs(8));
+    assert_eq!(config.deadline.default, Duration::from_secs(3));
+    assert_eq!(config.deadline.reserve_min, Duration::from_millis(20));
+    assert!((config.deadline.reserve_ratio - 0.1).abs() < 1e-9);
+    assert_eq!(&*config.problem_base, "/problems");
+    assert!(config.api_keys.is_none());
+    assert!(config.warnings.is_empty());
+}
+
+#[test]
+fn a_whole_file_becomes_domain_types() {
+    let config = load(&[r#"
+        [[issuers]]
+        issuer = "https://login.example.com"
+        audiences = ["acme-mobile", "acme-web"]
+        algorithms = ["EdDSA", "PS256"]
+
+        [api_keys]
+        prefix = "acme"
+        [[api_keys.keys]]
+        id = "a"
+        owner = "partner-a"
+        hash = "sha256:00000000000000000000000000000000000000000000000000000000000000ff"
+        scopes = ["widgets:read"]
+        attributes = { account = "7" }
+
+        [upstreams.widgets]
+        address = "${WIDGETS_URL}"
+        [upstreams.gadgets]
+        address = "${GADGETS_URL:-http://127.0.0.1:8104}"
+        protocol = "grpc"
+        timeout = "750ms"
+
+        [rate_limits.caller]
+        key = "principal"
+        rate = "20/10s"
+        burst = 5
+
+        [[routes]]
+        name = "widget"
+        path = "/api/widgets/{id}"
+        methods = ["GET", "PUT"]
+        upstream = "widgets"
+        rewrite = "/widgets/{id}"
+        access = { scopes = ["widgets:read"], roles = ["member"] }
+        limits = ["caller"]
+        cache = "shared"
+        deadline = "1s"
+        max_body = "1MiB"
+
+        [policies.overview]
+        access = "public"
+    "#])
+    .unwrap();
+
+    let issuer = &config.issuers[0];
+    assert_eq!(issuer.algorithms, [Algorithm::EdDSA, Algorithm::PS256]);
+    assert_eq!(issuer.token_types, ["at+jwt"]);
+    let key = &config.api_keys.as_ref().unwrap().keys[0];
+    assert_eq!((key.hash[0], key.hash[31]), (0, 255));
+    assert_eq!(key.attributes["account"], "7");
+    assert_eq!(
+        config.upstreams["widgets"].address.to_string(),
+        "http://10.0.0.7:8101/"
+    );
+    let gadgets = &config.upstreams["gadgets"];
+    assert_eq!(gadgets.protocol, UpstreamProtocol::Grpc);
+    assert_eq!(gadgets.timeout, Duration::from_millis(750));
+    assert_eq!(gadgets.connect_timeout, Duration::from_millis(500));
+    let limit = &config.rate_limits["caller"];
+    assert_eq!(limit.key, RateLimitKey::Principal);
+    assert_eq!((limit.requests, limit.burst), (20, 5));
+    assert_eq!(limit.window, Duration::from_secs(10));
+    let route = &config.routes[0];
+    assert_eq!(route.methods, [Method::GET, Method::PUT]);
+    assert_eq!(route.cache, RouteCache::Shared);
+    assert_eq!(route.policy.max_body_bytes, Some(1 << 20));
+    assert_eq!(
+        route.policy.access,
+        Access::Principals(Requirement {
+            all_scopes: vec!["widgets:read".to_owned()],
+            any_scopes: vec![],
+            roles: vec!["member".to_owned()],
+        })
+    );
+    assert_eq!(config.policies["overview"].access, Access::Public);
+}
+
+#[test]
+fn all_faults_are_in_one_report_each_with_its_path() {
+    let text = r#"
+        [server]
+        header_timout = "10s"
+        max_body = "1 megabyte"
+        workers = "four"
+
+        [sever]
+        address = "127.0.0.1:1"
+
+        [[issuers]]
+        issuer = "login.example.com"
+        algorithms = ["RS256", "HS256", "none", "ES265"]
+
+        [api_keys]
+        prefix = "acme"
+        [[api_keys.keys]]
+        id = "a"
+        hash = "acme_live_secret"
+
+        [upstreams.widgets]
+        address = "https://10.0.0.7/base"
+        connect_timeout = "5s"
+
+        [upstreams.gadgets]
+        adress = "http://10.0.0.8"
+
+        [rate_limits.caller]
+        key = "principle"
+        rate = "0/s"
+        burst = 0
+
+        [[routes]]
+        name = "widget"
+        path = "/api/widgets/{id}"
+        methods = ["GET", "GTE", "TRACE"]
+        upstream = "widget"
+        rewrite = "/widgets/{key}"
+        access = { scope = ["widgets:read"] }
+        limits = ["calller"]
+
+        [[routes]]
+        name = "widget"
+        path = "api/widgets"
+        upstream = "gadgets"
+        cache = "share"
+
+        [policies.overview]
+        access = {}
+        limits = ["${LIMIT}"]
+    "#;
+    let expected = r#"
+policies.overview.limits[0]: the environment variable `LIMIT` is not set
+api_keys.keys[0].hash: not a digest; write `sha256:` and 64 hexadecimal digits, never the key itself
+issuers[0].algorithms[1]: `HS256` is refused: tokens need an asymmetric signature; there are `RS256`, `RS384`, `RS512`, `PS256`, `PS384`, `PS512`, `ES256`, `ES384`, `EdDSA`
+issuers[0].algorithms[2]: `none` is refused: tokens need an asymmetric signature; there are `RS256`, `RS384`, `RS512`, `PS256`, `PS384`, `PS512`, `ES256`, `ES384`, `EdDSA`
+issuers[0].algorithms[3]: unknown algorithm `ES265`; did you mean `ES256`?
+rate_limits.caller.key: unknown value `principle`; did you mean `principal`?
+routes[0].access.scope: unknown key; did you mean `scopes`?
+routes[0].methods[1]: unknown method `GTE`; did you mean `GET`?
+routes[0].methods[2]: `TRACE` is never forwarded
+routes[1].cache: unknown value `share`; did you mean `shared`?
+server.header_timout: unknown key; did you mean `header_timeout`?
+server.max_body: `1 megabyte` is not a size; write a number and a unit: "512B", "16KiB", "1MiB" or "2GiB"
+server.workers: invalid type: string "four", expected usize
+sever: unknown key; did you mean `server`?
+upstreams.gadgets.adress: unknown key; did you mean `address`?
+issuers[0].issuer: has to be an http or https URL
+issuers[0].audiences: is empty; without it every token of the issuer would do, also one meant for another service
+api_keys.keys[0].owner: is required
+upstreams.gadgets.address: is required
+upstreams.widgets.connect_timeout: longer than the timeout of the whole attempt
+upstreams.widgets.address: has to be scheme and authority: "http://10.0.0.7:8101" (TLS to upstreams is the mesh's job)
+rate_limits.caller.rate: has to allow at least one request in a time above zero
+rate_limits.caller.burst: has to be at least 1, or nothing would ever pass
+routes[0].rewrite: `{key}` is not in the route's path
+routes[0].upstream: no upstream is named `widget`; did you mean `widgets`?
+routes[0].limits[0]: no rate limit is named `calller`; did you mean `caller`?
+routes[1].path: has to begin with `/`
+routes[1].access: is required: "public", "authenticated" or { scopes = […], any_scopes = […], roles = […] }
+routes[1].name: `widget` is the name of another route
+policies.overview.access: asks for nothing; write "authenticated" for any principal, or "public"
+"#;
+    assert_eq!(report(text), expected.trim());
+}
+
+#[test]
+fn paths_are_what_a_normalized_request_can_match() {
+    for (path, fault) in [
+        ("/a/{b", "`{b` is not a placeholder"),
+        ("/a/x{b}", "`x{b}` is not a placeholder"),
+        ("/a/{}", "`{}` is not a placeholder"),
+        ("/{*rest}/b", "`{*rest}` takes all the rest"),
+        ("/{a}/{a}", "`{a}` is there twice"),
+        ("/a//b", "has an empty or a dot segment"),
+        ("/a/../b", "has an empty or a dot segment"),
+        ("/a?b=c", "is a plain path"),
+        ("/%61", "is a plain path"),
+    ] {
+        let report = report(&format!(
+            r#"
+            [upstreams.widgets]
+            address = "http://127.0.0.1:1"
+            [[routes]]
+            name = "widget"
+            path = "{path}"
+            upstream = "widgets"
+            access = "public"
+            "#
+        ));
+        assert!(
+            report.starts_with("routes[0].path: ") && report.contains(fault),
+            "{path}: {report}"
+        );
+        assert_eq!(report.lines().count(), 1, "{path}: {report}");
+    }
+}
+
+#[test]
+fn text_that_is_not_toml_is_reported_with_its_place() {
+    let report = load(&["[server]\n", "[admin]\naddress = \n"])
+        .unwrap_err()
+        .to_string();
+    assert!(report.starts_with("text 2:2:"), "{report}");
+    assert_eq!(report.lines().count(), 1, "{report}");
+}
+
+#[test]
+fn later_files_are_merged_over_earlier_ones() {
+    let config = load(&[
+        r#"
+        [server]
+        address = "127.0.0.1:1"
+        max_headers = 50
+        [rate_limits.caller]
+        key = "principal"
+        rate = "5/s"
+        burst = 7
+        [[issuers]]
+        issuer = "https://one.example.com"
+        audiences = ["a"]
+        [[issuers]]
+        issuer = "https://two.example.com"
+        audiences = ["a"]
+        "#,
+        r#"
+        [server]
+        address = "127.0.0.1:2"
+        [rate_limits.caller]
+        rate = "500/s"
+        [[issuers]]
+        issuer = "https://three.example.com"
+        audiences = ["a"]
+        [development]
+        relaxations = ["limits are ample"]
+        "#,
+    ])
+    .unwrap();
+    assert_eq!(config.server.address.to_string(), "127.0.0.1:2");
+    assert_eq!(config.server.max_headers, 50);
+    assert_eq!(config.rate_limits["caller"].requests, 500);
+    assert_eq!(config.rate_limits["caller"].burst, 7);
+    assert_eq!(config.issuers.len(), 1);
+    assert_eq!(config.warnings, ["development: limits are ample"]);
+}
+
+#[test]
+fn keys_fetched_over_plain_http_from_elsewhere_are_warned_about() {
+    let issuer = |url: &str| {
+        load(&[&format!(
+            "[[issuers]]\nissuer = \"{url}\"\naudiences = [\"a\"]\n"
+        )])
+        .unwrap()
+        .warnings
+    };
+    assert!(issuer("https://login.example.com").is_empty());
+    assert!(issuer("http://127.0.0.1:8100").is_empty());
+    assert!(issuer("http://[::1]:8100").is_empty());
+    assert_eq!(
+        issuer("http://login.internal"),
+        [
+            "issuers[0].issuer: keys are fetched over plain HTTP from login.internal; use https outside a trusted network"
+        ]
+    );
+}
+
+#[test]
+fn a_secret_in_an_address_is_not_repeated() {
+    let report = report(
+        r#"
+        [upstreams.widgets]
+        address = "http://user:hunter2@10.0.0.7"
+        [upstreams.gadgets]
+        address = "http://user:hunter2@10.0.0.7 "
+        "#,
+    );
+    assert!(!report.contains("hunter2"), "{report}");
+    assert_eq!(report.lines().count(), 2, "{report}");
+}
+
+fn shipped(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../config")
+        .join(name)
+}
+
+#[test]
+fn every_shipped_file_is_valid_and_warns_of_nothing() {
+    for name in ["mobile.toml", "web.toml", "public.toml", "example.toml"] {
+        let config = from_files(&[shipped(name)]).unwrap_or_else(|faults| panic!("{name}: {faults}"));
+        assert!(config.warnings.is_empty(), "{name}: {:?}", config.warnings);
+        assert!(!config.issuers.is_empty(), "{name}");
+        for (route, policy) in &config.policies {
+            assert!(!policy.limits.is_empty(), "{name}: {route} has no limit");
+        }
+    }
+}
+
+#[test]
+fn the_demo_only_changes_what_it_warns_about() {
+    for name in ["mobile.toml", "web.toml", "public.toml"] {
+        let demo = from_files(&[shipped(name), shipped("demo.toml")])
+            .unwrap_or_else(|faults| panic!("{name}: {faults}"));
+        let shipped = from_files(&[shipped(name)]).unwrap();
+        let changed: Vec<&String> = demo
+            .rate_limits
+            .iter()
+            .filter(|(limit, demo)| {
+                shipped
+                    .rate_limits
+                    .get(*limit)
+                    .is_none_or(|shipped| shipped.requests != demo.requests)
+            })
+            .map(|(limit, _)| limit)
+            .collect();
+        assert_eq!(changed.len(), demo.warnings.len(), "{name}");
+        for (limit, warning) in changed.iter().zip(&demo.warnings) {
+            assert!(
+                warning.starts_with(&format!("development: rate_limits.{limit} ")),
+                "{name}: {warning}"
+            );
+        }
+        assert_eq!(demo.policies.len(), shipped.policies.len(), "{name}");
+        assert_eq!(demo.server.address, shipped.server.address, "{name}");
+    }
+}
+
+/// Asks each table for its keys by writing one that it cannot know.
+#[test]
+fn the_example_documents_every_key() {
+    let example = fs::read_to_string(shipped("example.toml")).unwrap();
+    let documented = |key: &str| {
+        example.lines().any(|line| {
+            let line = line.trim_start_matches(['#', ' ']);
+            let header = line.trim_matches(['[', ']']);
+            line.starts_with(&format!("{key} = "))
+                || line.starts_with(&format!("{key}  "))
+                || header.split('.').any(|part| part == key)
+        })
+    };
+    const UNKNOWN: &str = "zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz = 1";
+    let mut keys = 0;
+    for table in [
+        "",
+        "[server]",
+        "[admin]",
+        "[log]",
+        "[problems]",
+        "[deadline]",
+        "[[issuers]]",
+        "[api_keys]",
+        "[[api_keys.keys]]",
+        "[upstreams.x]",
+        "[rate_limits.x]",
+        "[cache]",
+        "[[routes]]",
+        "[routes.access]",
+        "[policies.x]",
+        "[development]",
+    ] {
+        let table = table.replace("[routes.access]", "[[routes]]\n[routes.access]");
+        let report = report(&format!("{table}\n{UNKNOWN}"));
+        let listed = report
+            .lines()
+            .find(|line| line.contains("zzz: unknown key; "))
+            .unwrap_or_else(|| panic!("{table}: {report}"));
+        let (_, listed) = listed.split_once("unknown key; ").unwrap();
+        for key in listed.split('`').skip(1).step_by(2) {
+            keys += 1;
+            assert!(documented(key), "{table}: {key} is not in example.toml");
+        }
+    }
+    assert!(keys > 60, "{keys}");
+}

@@ -1,0 +1,180 @@
+//! **The** edge: what every request goes through before its route's action runs, and every answer on its way out.
+//! One column each way, outermost first. A step's own rules are in `edge/*`; the action is `proxy.rs` or a BFF's handler.
+
+mod access_log;
+mod admission;
+mod body_limit;
+mod deadline;
+mod host;
+mod identity_headers;
+mod path;
+mod problems;
+mod rate_limit;
+mod response_headers;
+
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use http::Request;
+use hyper::body::Incoming;
+use tokio::time::{Instant, timeout_at};
+use tower::{Service, ServiceExt};
+use tower_http::compression::CompressionLayer;
+
+pub(crate) use body_limit::BodyLimit;
+pub(crate) use rate_limit::{LimitId, RateLimitHeaders, RateLimiter, RouteKey};
+
+use crate::auth::{Authenticator, authorize};
+use crate::context::{ContextParts, RequestContext, RequestId};
+use crate::deadline::Deadline;
+use crate::error::{ClientError, Error, GatewayError};
+use crate::gateway::Shared;
+use crate::proxy::Proxy;
+use crate::route::{Action, NoMatch, Route};
+use crate::trace::TraceContext;
+use access_log::Observation;
+
+/// One worker's edge: what is shared by the process, and what is this worker's own.
+pub(crate) struct Edge {
+    shared: Arc<Shared>,
+    authenticator: Authenticator,
+    composed: ComposedService,
+    proxy: Proxy,
+}
+
+/// A BFF's handlers, with their answers compressed when the client likes that.
+type ComposedService = tower::util::BoxCloneSyncService<Request<Body>, Response, std::convert::Infallible>;
+
+/// What is known of a request from its first byte on.
+struct Arrival {
+    request_id: RequestId,
+    trace: TraceContext,
+    peer: SocketAddr,
+    at: Instant,
+}
+
+/// What the steps have found out so far, for the answer's headers and the log; also when a later step refuses.
+#[derive(Default)]
+struct Findings<'a> {
+    route: Option<&'a Route>,
+    principal_kind: Option<&'static str>,
+    rate_limits: Option<RateLimitHeaders>,
+    context: Option<RequestContext>,
+}
+
+impl Edge {
+    pub(crate) fn new(shared: Arc<Shared>, authenticator: Authenticator, composed: Router, proxy: Proxy) -> Self {
+        let composed = tower::ServiceBuilder::new()
+            .map_response(|response: http::Response<_>| response.map(Body::new))
+            .layer(CompressionLayer::new())
+            .service(composed);
+        Self { shared, authenticator, composed: ComposedService::new(composed), proxy }
+    }
+
+    /// Answers one request. It never fails: what goes wrong is an answer, too.
+    pub(crate) async fn serve(&self, request: Request<Incoming>, peer: SocketAddr) -> Response {
+        let arrival = Arrival {
+            request_id: RequestId::from_headers(request.headers()),
+            trace: TraceContext::from_headers(request.headers()),
+            peer,
+            at: Instant::now(),
+        };
+        let mut observation = Observation::begin(&self.shared.metrics, &request, &arrival);
+        let instance = request.uri().path().to_owned();
+        let mut findings = Findings::default();
+
+        // A bug in a handler costs its own request a 500, never the connection's other requests.
+        let answered = AssertUnwindSafe(self.answer(request.map(Body::new), &arrival, &mut findings)).catch_unwind().await;
+        let response = match answered {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => error.into_response(),
+            Err(_panic) => Error::from(GatewayError::Bug("a handler panicked".to_owned())).into_response(),
+        };
+
+        // The way out, innermost first.
+        let response = problems::render(response, &instance, &arrival.request_id, &mut observation);
+        let mut response = response;
+        response_headers::set(response.headers_mut(), &arrival.request_id, &findings);
+        observation.finish(response, findings)
+    }
+
+    /// The way in. The order of the checks is part of the API: path, method, credentials, permission, limits, size.
+    async fn answer<'a>(
+        &'a self,
+        mut request: Request<Body>,
+        arrival: &Arrival,
+        findings: &mut Findings<'a>,
+    ) -> Result<Response, Error> {
+        // Nothing may be believed of a request whose target is ambiguous.
+        host::check(&request)?;
+        path::check(request.uri(), self.shared.config.server.max_uri_bytes)?;
+        // Only we say who is calling and where a request came from.
+        identity_headers::strip(request.headers_mut());
+
+        let uri = request.uri().clone();
+        let matched = self.shared.table.find(request.method(), uri.path()).map_err(|miss| match miss {
+            NoMatch::Path => ClientError::NotFound,
+            NoMatch::Method { allow } => ClientError::MethodNotAllowed { allow },
+        })?;
+        let route = matched.route;
+        findings.route = Some(route);
+
+        // Before any work is done for it: a gateway at its limit says so at once.
+        let permit = admission::admit(&self.shared.in_flight, self.shared.config.server.max_requests)?;
+        let budget = deadline::budget(request.headers(), route.deadline)?;
+        let deadline = Deadline::from_instant(arrival.at + budget);
+
+        let principal = self.authenticator.authenticate(request.headers(), deadline).await?;
+        findings.principal_kind = Some(principal.kind());
+        authorize(&route.access, &principal)?;
+        let address = arrival.peer.ip();
+        match self.shared.limiter.check(&route.limits, RouteKey(route.index), &principal, address) {
+            Ok(headers) => findings.rate_limits = Some(headers),
+            Err(denied) => {
+                findings.rate_limits = Some(denied.headers);
+                return Err(ClientError::RateLimited { retry_after: denied.retry_after }.into());
+            }
+        }
+        let mut request = body_limit::apply(request, route.max_body_bytes)?;
+
+        let context = RequestContext::new(
+            ContextParts {
+                request_id: arrival.request_id.clone(),
+                trace: arrival.trace,
+                principal,
+                client_address: address,
+                started: arrival.at,
+                budget,
+            },
+            &self.shared.config.deadline,
+        );
+        findings.context = Some(context.clone());
+        request.extensions_mut().insert(context.clone());
+
+        let action = async {
+            match &route.action {
+                Action::Proxy(rule) => self.proxy.forward(rule, &matched.parameters, request, &context).await,
+                Action::Composed => self.compose(request).await,
+            }
+        };
+        // Handlers keep to the deadline by themselves; this holds for one that does not.
+        let response = timeout_at(deadline.at(), action).await.map_err(|_elapsed| GatewayError::DeadlineExceeded)??;
+        Ok(permit.held_by(response))
+    }
+
+    async fn compose(&self, request: Request<Body>) -> Result<Response, Error> {
+        let mut service = self.composed.clone();
+        match service.ready().await {
+            Ok(service) => match service.call(request).await {
+                Ok(response) => Ok(response),
+                Err(never) => match never {},
+            },
+            Err(never) => match never {},
+        }
+    }
+}

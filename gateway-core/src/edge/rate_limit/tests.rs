@@ -1,0 +1,244 @@
+//! Limits on a clock that only the test moves.
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use governor::clock::FakeRelativeClock;
+use http::HeaderMap;
+
+use super::{Denied, LimitId, RateLimitHeaders, RateLimiter, RouteKey};
+use crate::auth::{ApiKeyPrincipal, Principal, TokenPrincipal};
+use crate::config::{RateLimitConfig, RateLimitKey};
+
+const HERE: &str = "192.0.2.1";
+const ROUTE: RouteKey = RouteKey(0);
+
+struct Fixture {
+    limiter: RateLimiter<FakeRelativeClock>,
+    clock: FakeRelativeClock,
+}
+
+fn limit(key: RateLimitKey, requests: u32, window: u64, burst: u32) -> RateLimitConfig {
+    RateLimitConfig {
+        key,
+        requests,
+        window: Duration::from_secs(window),
+        burst,
+    }
+}
+
+impl Fixture {
+    fn new(limits: &[(&str, RateLimitConfig)]) -> Self {
+        let config: BTreeMap<String, RateLimitConfig> = limits
+            .iter()
+            .map(|(name, config)| ((*name).to_owned(), config.clone()))
+            .collect();
+        let clock = FakeRelativeClock::default();
+        Self {
+            limiter: RateLimiter::with_clock(&config, &clock),
+            clock,
+        }
+    }
+
+    fn ids(&self, names: &[&str]) -> Vec<LimitId> {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        self.limiter.resolve(&names)
+    }
+
+    fn check(
+        &self,
+        names: &[&str],
+        principal: &Principal,
+        address: &str,
+    ) -> Result<RateLimitHeaders, Denied> {
+        let address: IpAddr = address.parse().unwrap();
+        self.limiter
+            .check(&self.ids(names), ROUTE, principal, address)
+    }
+
+    /// How many requests in a row are let through, at most 100.
+    fn admitted(&self, names: &[&str], principal: &Principal, address: &str) -> usize {
+        (0..100)
+            .take_while(|_| self.check(names, principal, address).is_ok())
+            .count()
+    }
+}
+
+fn person(subject: &str, issuer: &str) -> Principal {
+    Principal::Token(Arc::new(TokenPrincipal {
+        issuer: issuer.to_owned(),
+        subject: subject.to_owned(),
+        scopes: Vec::new(),
+        roles: Vec::new(),
+        attributes: BTreeMap::new(),
+        expires_at: u64::MAX,
+        token_id: None,
+    }))
+}
+
+fn machine(owner: &str, key_id: &str) -> Principal {
+    Principal::ApiKey(Arc::new(ApiKeyPrincipal {
+        key_id: key_id.to_owned(),
+        owner: owner.to_owned(),
+        scopes: Vec::new(),
+        attributes: BTreeMap::new(),
+    }))
+}
+
+#[test]
+fn a_burst_passes_at_once_and_then_the_pace_holds() {
+    let fixture = Fixture::new(&[("address", limit(RateLimitKey::Address, 10, 1, 3))]);
+    let nobody = Principal::Anonymous;
+    assert_eq!(fixture.admitted(&["address"], &nobody, HERE), 3);
+
+    let denied = fixture.check(&["address"], &nobody, HERE).unwrap_err();
+    assert_eq!(denied.retry_after, Duration::from_millis(100));
+    fixture.clock.advance(Duration::from_millis(99));
+    let denied = fixture.check(&["address"], &nobody, HERE).unwrap_err();
+    assert_eq!(denied.retry_after, Duration::from_millis(1));
+    fixture.clock.advance(denied.retry_after);
+    assert_eq!(fixture.admitted(&["address"], &nobody, HERE), 1);
+
+    fixture.clock.advance(Duration::from_secs(60));
+    assert_eq!(fixture.admitted(&["address"], &nobody, HERE), 3);
+}
+
+#[test]
+fn each_caller_has_a_bucket_of_its_own() {
+    let fixture = Fixture::new(&[
+        ("address", limit(RateLimitKey::Address, 1, 60, 2)),
+        ("caller", limit(RateLimitKey::Principal, 1, 60, 2)),
+    ]);
+    let nobody = Principal::Anonymous;
+    for (limit, principal, address, expected) in [
+        ("address", &nobody, "192.0.2.1", 2),
+        ("address", &nobody, "192.0.2.2", 2),
+        // The same address, mapped.
+        ("address", &nobody, "::ffff:192.0.2.2", 0),
+        ("address", &nobody, "2001:db8:0:1::1", 2),
+        // The same /64, and its neighbour.
+        ("address", &nobody, "2001:db8:0:1:ffff::2", 0),
+        ("address", &nobody, "2001:db8:0:2::1", 2),
+        ("caller", &person("a", "one"), HERE, 2),
+        // Wherever the caller is.
+        ("caller", &person("a", "one"), "192.0.2.9", 0),
+        ("caller", &person("b", "one"), HERE, 2),
+        // Another issuer's subject is somebody else; another key of the same owner is not.
+        ("caller", &person("a", "two"), HERE, 2),
+        ("caller", &machine("a", "key-1"), HERE, 2),
+        ("caller", &machine("a", "key-2"), HERE, 0),
+        // Who has no principal is known by the address.
+        ("caller", &nobody, HERE, 2),
+        ("caller", &nobody, HERE, 0),
+        ("caller", &nobody, "192.0.2.7", 2),
+    ] {
+        assert_eq!(
+            fixture.admitted(&[limit], principal, address),
+            expected,
+            "{limit} {principal:?} {address}"
+        );
+    }
+}
+
+#[test]
+fn a_limit_by_route_is_one_bucket_for_everybody_on_the_route() {
+    let fixture = Fixture::new(&[("total", limit(RateLimitKey::Route, 1, 60, 1))]);
+    let ids = fixture.ids(&["total"]);
+    let check = |route, who: &Principal, address: &str| {
+        fixture
+            .limiter
+            .check(&ids, RouteKey(route), who, address.parse().unwrap())
+            .is_ok()
+    };
+    assert!(check(1, &person("a", "one"), HERE));
+    assert!(!check(1, &person("b", "one"), "192.0.2.2"));
+    assert!(check(2, &person("b", "one"), "192.0.2.2"));
+}
+
+#[test]
+fn a_denial_takes_nothing_from_the_other_policies() {
+    let fixture = Fixture::new(&[
+        ("a-wide", limit(RateLimitKey::Route, 1, 60, 10)),
+        ("b-narrow", limit(RateLimitKey::Address, 1, 60, 2)),
+        ("c-wide", limit(RateLimitKey::Route, 1, 60, 10)),
+    ]);
+    let nobody = Principal::Anonymous;
+    let all = ["a-wide", "b-narrow", "c-wide"];
+    assert_eq!(fixture.admitted(&all, &nobody, HERE), 2);
+    for _ in 0..50 {
+        assert!(fixture.check(&all, &nobody, HERE).is_err());
+    }
+    for wide in ["a-wide", "c-wide"] {
+        assert_eq!(fixture.admitted(&[wide], &nobody, HERE), 8, "{wide}");
+    }
+}
+
+#[test]
+fn headers_say_what_is_left_of_each_policy() {
+    let fixture = Fixture::new(&[
+        ("address", limit(RateLimitKey::Address, 200, 1, 400)),
+        ("caller", limit(RateLimitKey::Principal, 10, 60, 2)),
+    ]);
+    let caller = person("a", "one");
+    let mut headers = HeaderMap::new();
+    fixture
+        .check(&["address", "caller"], &caller, HERE)
+        .unwrap()
+        .apply(&mut headers);
+    assert_eq!(
+        headers["ratelimit-policy"],
+        r#""address";q=400;w=2, "caller";q=2;w=12"#
+    );
+    assert_eq!(
+        headers["ratelimit"],
+        r#""address";r=399;t=1, "caller";r=1;t=6"#
+    );
+
+    fixture
+        .check(&["address", "caller"], &caller, HERE)
+        .unwrap();
+    let denied = fixture
+        .check(&["address", "caller"], &caller, HERE)
+        .unwrap_err();
+    assert_eq!(denied.retry_after, Duration::from_secs(6));
+    denied.headers.apply(&mut headers);
+    assert_eq!(
+        headers["ratelimit-policy"],
+        r#""address";q=400;w=2, "caller";q=2;w=12"#
+    );
+    assert_eq!(headers["ratelimit"], r#""caller";r=0;t=12"#);
+
+    let none = fixture.check(&[], &caller, HERE).unwrap();
+    assert_eq!(none, RateLimitHeaders::default());
+}
+
+#[test]
+fn buckets_are_forgotten_when_full_and_bounded_when_not() {
+    let fixture = Fixture::new(&[("address", limit(RateLimitKey::Address, 1, 1, 1))]);
+    let nobody = Principal::Anonymous;
+    let held = || fixture.limiter.policies[0].limiter.len();
+    for last in 0..=255 {
+        fixture
+            .check(&["address"], &nobody, &format!("192.0.2.{last}"))
+            .unwrap();
+    }
+    fixture.limiter.forget_idle();
+    assert_eq!(held(), 256);
+    fixture.clock.advance(Duration::from_secs(5));
+    fixture.limiter.forget_idle();
+    assert_eq!(held(), 0);
+
+    for address in 0..400_000_u32 {
+        let address = IpAddr::from(address.to_be_bytes());
+        fixture
+            .limiter
+            .check(&fixture.ids(&["address"]), ROUTE, &nobody, address)
+            .unwrap();
+    }
+    assert!(held() <= 64 * 4096, "{}", held());
+    // Being forgotten is a matter of chance for the crowd, never for everybody.
+    assert!(held() > 200_000, "{}", held());
+}

@@ -1,0 +1,132 @@
+//! The closed taxonomy of what can go wrong with a request, by who is at fault. No status is picked here (`problem.rs`).
+//!
+//! The client sees a problem document (RFC 9457) with a fixed title and a detail written for it; the log keeps the
+//! source, the upstream's name and the kind. An upstream's fault is never reported as ours: a 500 means a bug here.
+
+use std::time::Duration;
+
+use http::{HeaderValue, StatusCode};
+use serde::{Deserialize, Serialize};
+
+pub use crate::upstream::{UpstreamError, UpstreamErrorKind};
+
+/// Why a request was not answered as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the client's request cannot be served")]
+    Client(#[from] ClientError),
+    #[error("an upstream failed")]
+    Upstream(#[from] UpstreamError),
+    #[error("the gateway could not serve the request")]
+    Gateway(#[from] GatewayError),
+}
+
+/// Who is at fault, as the access log and the metrics say it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorSource {
+    Client,
+    Upstream,
+    Gateway,
+}
+
+impl ErrorSource {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Upstream => "upstream",
+            Self::Gateway => "gateway",
+        }
+    }
+}
+
+/// One thing wrong with a request body: where (RFC 6901 pointer) and what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldError {
+    pub pointer: String,
+    pub detail: String,
+}
+
+/// Faults of the request itself.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error("bad request: {0}")]
+    BadRequest(String),
+    #[error("no credentials")]
+    Unauthenticated,
+    #[error("invalid token: {0}")]
+    InvalidToken(&'static str),
+    #[error("insufficient scope")]
+    InsufficientScope { scope: String },
+    #[error("forbidden: {0}")]
+    Forbidden(&'static str),
+    /// No such path, or no such resource, or none that this caller may know of.
+    #[error("not found")]
+    NotFound,
+    #[error("method not allowed")]
+    MethodNotAllowed { allow: HeaderValue },
+    #[error("not acceptable")]
+    NotAcceptable,
+    #[error("request body timed out")]
+    BodyTimeout,
+    #[error("unsupported media type")]
+    UnsupportedMediaType { expected: &'static str },
+    #[error("body larger than {limit} bytes")]
+    BodyTooLarge { limit: u64 },
+    #[error("URI too long")]
+    UriTooLong,
+    #[error("body does not fit the schema")]
+    Unprocessable(Vec<FieldError>),
+    #[error("rate limited")]
+    RateLimited { retry_after: Duration },
+    /// An upstream's own refusal that the caller may see.
+    #[error("refused by the service with {}", .0.status)]
+    Refused(Refusal),
+}
+
+/// A refusal (4xx) that a service spelled out for its caller: status, and the parts of its problem that may leave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub status: StatusCode,
+    /// The last segment of the problem's type: names the kind of refusal.
+    pub slug: Option<String>,
+    pub detail: Option<String>,
+    pub errors: Vec<FieldError>,
+}
+
+/// Faults and limits of the gateway.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    #[error("too many requests at once")]
+    Overloaded,
+    #[error("no usable key set for the issuer")]
+    KeysUnavailable,
+    #[error("the deadline passed")]
+    DeadlineExceeded,
+    /// The client wants nothing but what is in the cache (`only-if-cached`).
+    #[error("not in the cache")]
+    NotCached,
+    #[error("bug: {0}")]
+    Bug(String),
+}
+
+impl Error {
+    #[must_use]
+    pub fn source(&self) -> ErrorSource {
+        match self {
+            Self::Client(_) => ErrorSource::Client,
+            Self::Upstream(_) => ErrorSource::Upstream,
+            Self::Gateway(_) => ErrorSource::Gateway,
+        }
+    }
+
+    #[must_use]
+    pub fn not_found() -> Self {
+        Self::Client(ClientError::NotFound)
+    }
+
+    #[must_use]
+    pub fn bad_request(detail: impl Into<String>) -> Self {
+        Self::Client(ClientError::BadRequest(detail.into()))
+    }
+}

@@ -1,0 +1,182 @@
+//! Extractors that turn a malformed request into the right problem: JSON bodies, query parameters, path segments.
+//! Size limits are set by the edge (`edge/body_limit.rs`); meaning is checked by handlers and services.
+
+use std::error::Error as _;
+
+use axum::body::Body;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+use http_body_util::{BodyExt, LengthLimitError};
+use serde::de::DeserializeOwned;
+
+use crate::context::RequestContext;
+use crate::edge::BodyLimit;
+use crate::error::{ClientError, Error, FieldError};
+use crate::upstream::is_json;
+
+/// A JSON body. 415 for another media type, 413 when too large, 400 with the position when it is not JSON, 422 with
+/// pointers when it does not fit `T`.
+#[derive(Clone, Copy, Debug)]
+pub struct JsonBody<T>(pub T);
+
+/// Query parameters. 400 when they do not fit `T`.
+#[derive(Clone, Copy, Debug)]
+pub struct QueryParams<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Error> {
+        let (parts, body) = request.into_parts();
+        expect_json(&parts.headers)?;
+        let bytes = read_body(&parts, body).await?;
+        parse(&bytes).map(Self)
+    }
+}
+
+fn expect_json(headers: &HeaderMap) -> Result<(), Error> {
+    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if media_type.is_some_and(is_json) {
+        Ok(())
+    } else {
+        Err(ClientError::UnsupportedMediaType { expected: "application/json" }.into())
+    }
+}
+
+/// The whole body, within the request's limits of size and time.
+///
+/// # Errors
+/// 413 when it is too large, 408 when it does not arrive within the deadline, 400 when it breaks off.
+pub async fn read_body(parts: &Parts, body: Body) -> Result<Bytes, Error> {
+    let context = parts.extensions.get::<RequestContext>();
+    let limit = parts.extensions.get::<BodyLimit>().map_or(0, |limit| limit.bytes());
+    let collected = match context {
+        Some(context) => tokio::time::timeout_at(context.deadline().at(), body.collect())
+            .await
+            .map_err(|_elapsed| ClientError::BodyTimeout)?,
+        None => body.collect().await,
+    };
+    match collected {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if is_length_limit(&error) => Err(ClientError::BodyTooLarge { limit }.into()),
+        Err(_broken) => Err(Error::bad_request("The body broke off.")),
+    }
+}
+
+pub(crate) fn is_length_limit(error: &axum::Error) -> bool {
+    let mut next = error.source();
+    while let Some(source) = next {
+        if source.is::<LengthLimitError>() {
+            return true;
+        }
+        next = source.source();
+    }
+    false
+}
+
+/// Decodes a JSON document.
+///
+/// # Errors
+/// 400 with line and column when it is not JSON, 422 with a pointer when it does not fit `T`.
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let pointer = pointer(error.path());
+        explain(error.inner(), pointer)
+    })?;
+    deserializer.end().map_err(|error| explain(&error, String::new()))?;
+    Ok(value)
+}
+
+fn explain(error: &serde_json::Error, pointer: String) -> Error {
+    if error.is_data() {
+        // serde_json ends its message with the position; the pointer says it better.
+        let text = error.to_string();
+        let detail = text.rsplit_once(" at line ").map_or(text.as_str(), |(detail, _)| detail).to_owned();
+        ClientError::Unprocessable(vec![FieldError { pointer, detail }]).into()
+    } else {
+        Error::bad_request(format!(
+            "The body is not JSON: {} at line {}, column {}.",
+            if error.is_eof() { "it ends too early" } else { "syntax error" },
+            error.line(),
+            error.column()
+        ))
+    }
+}
+
+/// The path in RFC 6901 form.
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    use std::fmt::Write;
+
+    use serde_path_to_error::Segment;
+    let mut pointer = String::new();
+    for segment in path {
+        // Writing to a string does not fail.
+        let _ = match segment {
+            Segment::Seq { index } => write!(pointer, "/{index}"),
+            Segment::Map { key } => write!(pointer, "/{}", key.replace('~', "~0").replace('/', "~1")),
+            Segment::Enum { variant } => write!(pointer, "/{variant}"),
+            Segment::Unknown => write!(pointer, "/?"),
+        };
+    }
+    pointer
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for QueryParams<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        match axum::extract::Query::<T>::from_request_parts(parts, state).await {
+            Ok(axum::extract::Query(value)) => Ok(Self(value)),
+            Err(rejection) => Err(Error::bad_request(rejection.body_text())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(serde::Deserialize, Debug)]
+    #[expect(dead_code, reason = "only the shape matters here")]
+    struct Widget {
+        name: String,
+        parts: Vec<Part>,
+    }
+
+    #[derive(serde::Deserialize, Debug)]
+    #[expect(dead_code, reason = "only the shape matters here")]
+    struct Part {
+        count: u8,
+    }
+
+    #[test]
+    fn what_is_not_json_says_where() {
+        let Err(Error::Client(ClientError::BadRequest(detail))) = parse::<Widget>(b"{\n  \"name\": }") else {
+            panic!("not refused");
+        };
+        assert!(detail.contains("line 2, column 11"), "{detail}");
+    }
+
+    #[test]
+    fn what_does_not_fit_says_which_member() {
+        let Err(Error::Client(ClientError::Unprocessable(errors))) =
+            parse::<Widget>(br#"{"name":"a","parts":[{"count":1},{"count":"x"}]}"#)
+        else {
+            panic!("not refused");
+        };
+        assert_eq!(errors[0].pointer, "/parts/1/count");
+        assert!(!errors[0].detail.contains("line"), "{}", errors[0].detail);
+    }
+
+    #[test]
+    fn what_follows_the_document_is_not_ignored() {
+        assert!(matches!(
+            parse::<Widget>(br#"{"name":"a","parts":[]} {}"#),
+            Err(Error::Client(ClientError::BadRequest(_)))
+        ));
+    }
+}

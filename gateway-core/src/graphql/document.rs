@@ -1,0 +1,131 @@
+//! What can be read from a parsed document without its schema: the operation that is meant, and the fields that a
+//! selection collects (GraphQL, 6.3.2). Whether the document fits the schema is the executor's to say.
+
+use async_graphql::parser::types::{
+    Directive, ExecutableDocument, Field, OperationDefinition, OperationType, Selection, SelectionSet,
+};
+use async_graphql::{Name, Positioned, ServerError, Value, Variables};
+
+use super::request::Asked;
+
+/// One operation of a document, with the variables that steer it.
+pub(super) struct Plan<'a> {
+    document: &'a ExecutableDocument,
+    operation: &'a OperationDefinition,
+    variables: &'a Variables,
+}
+
+/// A key of the answer, and the selections below it: several, when the query names the key several times.
+pub(super) struct Collected<'a> {
+    pub(super) key: &'a Name,
+    pub(super) selections: Vec<&'a SelectionSet>,
+}
+
+/// Finds the operation called `operationName`, or the only one.
+pub(super) fn select<'a>(document: &'a ExecutableDocument, asked: &'a Asked) -> Result<Plan<'a>, ServerError> {
+    let mut operations = document.operations.iter();
+    let found = match &asked.operation_name {
+        Some(wanted) => operations
+            .find(|(name, _)| name.is_some_and(|name| name.as_str() == wanted))
+            .ok_or_else(|| ServerError::new(format!("There is no operation named {wanted:?}."), None))?,
+        None => match (operations.next(), operations.next()) {
+            (Some(only), None) => only,
+            _ => return Err(ServerError::new("operationName has to say which operation is meant.", None)),
+        },
+    };
+    Ok(Plan { document, operation: &found.1.node, variables: &asked.variables })
+}
+
+impl<'a> Plan<'a> {
+    pub(super) fn is_query(&self) -> bool {
+        self.operation.ty == OperationType::Query
+    }
+
+    pub(super) fn root(&self) -> &'a SelectionSet {
+        &self.operation.selection_set.node
+    }
+
+    /// Refuses what the executor would do wrong: async-graphql runs a mutation once for each time its key is selected,
+    /// where the specification merges the selections and runs it once.
+    pub(super) fn check(&self) -> Result<(), ServerError> {
+        if self.operation.ty != OperationType::Mutation {
+            return Ok(());
+        }
+        match self.collect(&[self.root()]).into_iter().find(|field| field.selections.len() > 1) {
+            Some(twice) => Err(ServerError::new(
+                format!("Select the mutation {:?} once, or give each its own alias.", twice.key.as_str()),
+                Some(self.operation.selection_set.pos),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// The keys of an object in the order in which the query selects them. A fragment is taken to apply: which type an
+    /// object has is not known here, and a key that the object does not have is of no consequence.
+    pub(super) fn collect(&self, selections: &[&'a SelectionSet]) -> Vec<Collected<'a>> {
+        let mut collected = Vec::new();
+        let mut visited = Vec::new();
+        for set in selections {
+            self.collect_into(set, &mut visited, &mut collected);
+        }
+        collected
+    }
+
+    fn collect_into(&self, set: &'a SelectionSet, visited: &mut Vec<&'a Name>, collected: &mut Vec<Collected<'a>>) {
+        for Positioned { node: selection, .. } in &set.items {
+            if self.is_skipped(selection.directives()) {
+                continue;
+            }
+            match selection {
+                Selection::Field(field) => add(&field.node, collected),
+                Selection::InlineFragment(fragment) => {
+                    self.collect_into(&fragment.node.selection_set.node, visited, collected);
+                }
+                Selection::FragmentSpread(spread) => {
+                    let name = &spread.node.fragment_name.node;
+                    if visited.contains(&name) {
+                        continue;
+                    }
+                    visited.push(name);
+                    if let Some(fragment) = self.document.fragments.get(name) {
+                        self.collect_into(&fragment.node.selection_set.node, visited, collected);
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_skipped(&self, directives: &[Positioned<Directive>]) -> bool {
+        directives.iter().any(|Positioned { node: directive, .. }| match directive.name.node.as_str() {
+            "skip" => self.condition(directive) == Some(true),
+            "include" => self.condition(directive) == Some(false),
+            _ => false,
+        })
+    }
+
+    /// The value of `if`: a literal, a variable, or the variable's default.
+    fn condition(&self, directive: &Directive) -> Option<bool> {
+        let argument = directive.get_argument("if")?.node.clone();
+        match argument.into_const_with(|name| self.variable(&name).ok_or(())) {
+            Ok(Value::Boolean(value)) => Some(value),
+            _ => None,
+        }
+    }
+
+    fn variable(&self, name: &Name) -> Option<Value> {
+        let given = self.variables.get(name).cloned();
+        given.or_else(|| {
+            let mut definitions = self.operation.variable_definitions.iter();
+            definitions.find(|definition| definition.node.name.node == *name)?.node.default_value().cloned()
+        })
+    }
+}
+
+fn add<'a>(field: &'a Field, collected: &mut Vec<Collected<'a>>) {
+    let key = &field.response_key().node;
+    let selection = &field.selection_set.node;
+    match collected.iter_mut().find(|known| known.key == key) {
+        Some(known) => known.selections.push(selection),
+        None => collected.push(Collected { key, selections: vec![selection] }),
+    }
+}

@@ -1,0 +1,120 @@
+//! `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): reading it, and deriving the key that a service gets.
+//! Nothing is remembered here: the service that does the work deduplicates in its own transaction.
+
+use std::fmt::Write;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use sha2::{Digest, Sha256};
+
+use crate::error::Error;
+
+pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// Says `true` on an answer that was given before.
+pub const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+const MAX_LENGTH: usize = 255;
+
+/// A client's name for one attempt at something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdempotencyKey(String);
+
+impl IdempotencyKey {
+    /// The key of a request: bare, or as a structured-field string (RFC 9651, 3.3.3). Both mean the same key.
+    ///
+    /// # Errors
+    /// 400 when the header is there more than once or is not a key of 1 to 255 printable characters.
+    pub fn from_headers(headers: &HeaderMap) -> Result<Option<Self>, Error> {
+        let mut values = headers.get_all(&IDEMPOTENCY_KEY).iter();
+        let (Some(value), rest) = (values.next(), values.next()) else { return Ok(None) };
+        let key = value.to_str().ok().filter(|_| rest.is_none()).and_then(Self::parse);
+        let malformed = "Idempotency-Key has to be one string of 1 to 255 printable ASCII characters.";
+        key.map(Some).ok_or_else(|| Error::bad_request(malformed))
+    }
+
+    /// A key from text, bare or as a structured-field string.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let key = match text.strip_prefix('"') {
+            Some(quoted) => unquote(quoted)?,
+            None => text.to_owned(),
+        };
+        let sane = (1..=MAX_LENGTH).contains(&key.len()) && key.bytes().all(|b| b == b' ' || b.is_ascii_graphic());
+        sane.then_some(Self(key))
+    }
+
+    /// The key that a service gets: nobody outside of `scope` (the caller, the method, the path) can hit upon it,
+    /// and what the client chose does not leave the gateway.
+    #[must_use]
+    pub fn scoped_to(&self, scope: &[&str]) -> HeaderValue {
+        let mut digest = Sha256::new();
+        for part in scope.iter().chain([&self.0.as_str()]) {
+            // With its length in front, no part can borrow characters from its neighbour.
+            digest.update((part.len() as u64).to_be_bytes());
+            digest.update(part);
+        }
+        let mut text = String::with_capacity(64);
+        for byte in digest.finalize() {
+            // Writing to a string does not fail.
+            let _ = write!(text, "{byte:02x}");
+        }
+        HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""))
+    }
+}
+
+/// What follows the opening quote of a structured-field string; parameters after it mean nothing here.
+fn unquote(text: &str) -> Option<String> {
+    let mut key = String::new();
+    let mut characters = text.chars();
+    loop {
+        match characters.next()? {
+            '"' => break,
+            '\\' => key.push(characters.next().filter(|c| matches!(c, '"' | '\\'))?),
+            other => key.push(other),
+        }
+    }
+    let rest = characters.as_str().trim_start();
+    (rest.is_empty() || rest.starts_with(';')).then_some(key)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use super::*;
+
+    #[test]
+    fn bare_and_quoted_are_the_same_key() {
+        let bare = IdempotencyKey::parse("8e03978e-40d5-43dd").unwrap();
+        assert_eq!(IdempotencyKey::parse("\"8e03978e-40d5-43dd\""), Some(bare.clone()));
+        assert_eq!(IdempotencyKey::parse(" \"8e03978e-40d5-43dd\" ; a=1"), Some(bare));
+        assert_eq!(IdempotencyKey::parse(r#""a\"b\\""#).unwrap().0, r#"a"b\"#);
+        for malformed in ["", "\"", "\"\"", "\"open", "\"a\"b", r#""a\x""#, "ä", "a\tb"] {
+            assert_eq!(IdempotencyKey::parse(malformed), None, "{malformed}");
+        }
+        assert!(IdempotencyKey::parse(&"k".repeat(255)).is_some());
+        assert!(IdempotencyKey::parse(&"k".repeat(256)).is_none());
+    }
+
+    #[test]
+    fn two_headers_are_no_key() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(IdempotencyKey::from_headers(&headers).unwrap(), None);
+        headers.append(IDEMPOTENCY_KEY, HeaderValue::from_static("a"));
+        assert!(IdempotencyKey::from_headers(&headers).unwrap().is_some());
+        headers.append(IDEMPOTENCY_KEY, HeaderValue::from_static("a"));
+        assert!(IdempotencyKey::from_headers(&headers).is_err());
+    }
+
+    #[test]
+    fn a_key_belongs_to_its_scope() {
+        let key = IdempotencyKey::parse("k").unwrap();
+        let mine = key.scoped_to(&["ann", "POST /widgets"]);
+        assert_eq!(mine, key.scoped_to(&["ann", "POST /widgets"]));
+        assert_eq!(mine.len(), 64);
+        for other in [&["bob", "POST /widgets"][..], &["annP", "OST /widgets"], &["ann"]] {
+            assert_ne!(mine, key.scoped_to(other));
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The shared library of all BFFs: the edge, API composition and the way to the services, and not a word about food.
+//!
+//! # The life of a request
+//!
+//! 1. `server`: one thread accepts, hands the socket to the worker with the fewest connections; hyper reads the request.
+//! 2. `edge`: host and path, route, admission, credentials, permission, rate limits, body size, deadline: one column.
+//! 3. [`route`]: the merged table, passthrough routes from the configuration and composed routes from code.
+//! 4. `proxy` streams it to one upstream, through `cache`; **or** a BFF's handler composes an answer with [`compose`].
+//! 5. [`upstream`]: the typed call, its deadline, its failure in words.
+//! 6. `upstream/pool`: one worker's connections.
+//!
+//! On the way out every failure becomes a problem document ([`problem`]), and every request one log line and one sample.
+//!
+//! A BFF hands over an [`App`]; [`main`] runs it as a process, [`Gateway::start`] inside a test.
+
+pub mod auth;
+pub mod compose;
+pub mod config;
+pub mod encode;
+pub mod error;
+pub mod extract;
+pub mod graphql;
+pub mod idempotency;
+pub mod problem;
+pub mod route;
+mod server;
+pub mod upstream;
+
+mod admin;
+mod cache;
+mod cli;
+mod context;
+mod deadline;
+mod edge;
+mod gateway;
+mod intern;
+mod metrics;
+mod proxy;
+mod shutdown;
+mod telemetry;
+mod trace;
+
+pub use cli::main;
+pub use context::{RequestContext, RequestId, UpstreamCall};
+pub use deadline::Deadline;
+pub use gateway::{App, Gateway, RunningGateway, StartError};
+pub use telemetry::install_crypto;
+pub use trace::TraceContext;

@@ -1,0 +1,289 @@
+//! Problem details (RFC 9457): the only place in the gateway that picks a status for a failure.
+//! What can fail is listed in `error.rs`; a BFF adds domain words in its own `error.rs`.
+
+use std::time::Duration;
+
+use axum::response::{IntoResponse, Response};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use serde::Serialize;
+
+use crate::context::RequestId;
+use crate::error::{ClientError, Error, ErrorSource, FieldError, GatewayError};
+use crate::upstream::UpstreamErrorKind;
+
+/// The media type of every error answer.
+pub const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+/// The path that problem types start with; the last segment names the problem.
+const TYPE_BASE: &str = "/problems/";
+
+/// An error answer before the edge has added `instance` and `requestId`.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    pub status: StatusCode,
+    /// The last segment of `type`, for example `not-found`.
+    pub slug: String,
+    pub title: &'static str,
+    pub detail: Option<String>,
+    pub errors: Vec<FieldError>,
+    pub source: ErrorSource,
+    /// For the log, never for the client.
+    pub cause: String,
+    /// The upstream at fault.
+    pub upstream: Option<&'static str>,
+    headers: Vec<(http::HeaderName, HeaderValue)>,
+}
+
+/// RFC 9457 members, in the order in which they are written.
+#[derive(Serialize)]
+struct Body<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+    instance: &'a str,
+    #[serde(rename = "requestId")]
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [FieldError],
+}
+
+impl Problem {
+    fn new(status: StatusCode, slug: &str, title: &'static str, source: ErrorSource) -> Self {
+        Self {
+            status,
+            slug: slug.to_owned(),
+            title,
+            detail: None,
+            errors: Vec::new(),
+            source,
+            cause: String::new(),
+            upstream: None,
+            headers: Vec::new(),
+        }
+    }
+
+    fn client(status: StatusCode, slug: &str, title: &'static str) -> Self {
+        Self::new(status, slug, title, ErrorSource::Client)
+    }
+
+    #[must_use]
+    fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    #[must_use]
+    fn header(mut self, name: http::HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    #[must_use]
+    fn retry_after(self, wait: Duration) -> Self {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        self.header(RETRY_AFTER, HeaderValue::from(seconds.max(1)))
+    }
+
+    /// The answer for this problem on a request for `instance`.
+    pub fn render(&self, instance: &str, request_id: &RequestId) -> Response {
+        let body = Body {
+            r#type: format!("{TYPE_BASE}{}", self.slug),
+            title: self.title,
+            status: self.status.as_u16(),
+            detail: self.detail.as_deref(),
+            instance,
+            request_id: request_id.as_str(),
+            errors: &self.errors,
+        };
+        // The members are strings and numbers: this cannot fail, and if it did an empty body beats a wrong status.
+        let bytes = serde_json::to_vec(&body).unwrap_or_default();
+        let mut response = (self.status, bytes).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, PROBLEM_JSON);
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        for (name, value) in &self.headers {
+            headers.append(name.clone(), value.clone());
+        }
+        response
+    }
+}
+
+/// A handler's error travels to the edge inside the response's extensions; the edge knows the request and renders it.
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let problem = Problem::from(&self);
+        let mut response = problem.status.into_response();
+        response.extensions_mut().insert(problem);
+        response
+    }
+}
+
+impl From<&Error> for Problem {
+    fn from(error: &Error) -> Self {
+        let mut problem = match error {
+            Error::Client(client) => from_client(client),
+            Error::Upstream(upstream) => {
+                let mut problem = from_upstream(&upstream.kind);
+                problem.upstream = Some(upstream.upstream);
+                problem
+            }
+            Error::Gateway(gateway) => from_gateway(gateway),
+        };
+        problem.cause = chain(error);
+        problem
+    }
+}
+
+fn from_client(error: &ClientError) -> Problem {
+    match error {
+        ClientError::BadRequest(detail) => {
+            Problem::client(StatusCode::BAD_REQUEST, "bad-request", "Bad request").detail(detail)
+        }
+        ClientError::Unauthenticated => {
+            Problem::client(StatusCode::UNAUTHORIZED, "unauthenticated", "Credentials needed")
+                .header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+        }
+        // RFC 6750, 3.1: the client learns that the token is not valid, never why.
+        ClientError::InvalidToken(_) => {
+            Problem::client(StatusCode::UNAUTHORIZED, "invalid-token", "Invalid token").header(
+                WWW_AUTHENTICATE,
+                HeaderValue::from_static(r#"Bearer error="invalid_token""#),
+            )
+        }
+        ClientError::InsufficientScope { scope } => {
+            let challenge = format!(r#"Bearer error="insufficient_scope", scope="{scope}""#);
+            Problem::client(StatusCode::FORBIDDEN, "insufficient-scope", "Insufficient scope").header(
+                WWW_AUTHENTICATE,
+                HeaderValue::from_str(&challenge)
+                    .unwrap_or(HeaderValue::from_static(r#"Bearer error="insufficient_scope""#)),
+            )
+        }
+        ClientError::Forbidden(detail) => {
+            Problem::client(StatusCode::FORBIDDEN, "forbidden", "Forbidden").detail(*detail)
+        }
+        ClientError::NotFound => Problem::client(StatusCode::NOT_FOUND, "not-found", "Not found"),
+        ClientError::MethodNotAllowed { allow } => Problem::client(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method-not-allowed",
+            "Method not allowed",
+        )
+        .header(ALLOW, allow.clone()),
+        ClientError::NotAcceptable => {
+            Problem::client(StatusCode::NOT_ACCEPTABLE, "not-acceptable", "Not acceptable")
+        }
+        ClientError::BodyTimeout => {
+            Problem::client(StatusCode::REQUEST_TIMEOUT, "request-timeout", "The request body came too slowly")
+        }
+        ClientError::UnsupportedMediaType { expected } => Problem::client(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported-media-type",
+            "Unsupported media type",
+        )
+        .detail(format!("The body has to be {expected}.")),
+        ClientError::BodyTooLarge { limit } => {
+            Problem::client(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "Body too large")
+                .detail(format!("A body may have {limit} bytes here."))
+        }
+        ClientError::UriTooLong => Problem::client(StatusCode::URI_TOO_LONG, "uri-too-long", "URI too long"),
+        ClientError::Unprocessable(errors) => {
+            let mut problem = Problem::client(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "unprocessable",
+                "The body does not fit the schema",
+            );
+            problem.errors.clone_from(errors);
+            problem
+        }
+        ClientError::RateLimited { retry_after } => {
+            Problem::client(StatusCode::TOO_MANY_REQUESTS, "rate-limited", "Too many requests")
+                .retry_after(*retry_after)
+        }
+        ClientError::Refused(refusal) => {
+            let slug = refusal.slug.as_deref().unwrap_or("refused");
+            let mut problem = Problem::client(refusal.status, slug, "Refused by the service");
+            problem.detail.clone_from(&refusal.detail);
+            problem.errors.clone_from(&refusal.errors);
+            problem
+        }
+    }
+}
+
+/// An upstream that cannot be reached is 503, one that is late 504, one that answers nonsense 502; never a 500 of ours.
+fn from_upstream(kind: &UpstreamErrorKind) -> Problem {
+    let (status, slug, title) = match kind {
+        UpstreamErrorKind::Unreachable | UpstreamErrorKind::Reset => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "upstream-unavailable",
+            "A service behind the gateway is not available",
+        ),
+        UpstreamErrorKind::Timeout => (
+            StatusCode::GATEWAY_TIMEOUT,
+            "upstream-timeout",
+            "A service behind the gateway did not answer in time",
+        ),
+        UpstreamErrorKind::Status(_)
+        | UpstreamErrorKind::Undecodable
+        | UpstreamErrorKind::TooLarge => (
+            StatusCode::BAD_GATEWAY,
+            "bad-upstream-answer",
+            "A service behind the gateway gave a bad answer",
+        ),
+    };
+    let problem = Problem::new(status, slug, title, ErrorSource::Upstream);
+    match kind {
+        UpstreamErrorKind::Unreachable | UpstreamErrorKind::Reset => problem.retry_after(Duration::from_secs(1)),
+        UpstreamErrorKind::Timeout
+        | UpstreamErrorKind::Status(_)
+        | UpstreamErrorKind::Undecodable
+        | UpstreamErrorKind::TooLarge => problem,
+    }
+}
+
+fn from_gateway(error: &GatewayError) -> Problem {
+    let gateway = |status, slug, title| Problem::new(status, slug, title, ErrorSource::Gateway);
+    match error {
+        GatewayError::Overloaded => gateway(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "overloaded",
+            "The gateway is at its limit",
+        )
+        .retry_after(Duration::from_secs(1)),
+        GatewayError::KeysUnavailable => gateway(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "keys-unavailable",
+            "Credentials cannot be checked at the moment",
+        )
+        .retry_after(Duration::from_secs(1)),
+        GatewayError::DeadlineExceeded => gateway(
+            StatusCode::GATEWAY_TIMEOUT,
+            "deadline-exceeded",
+            "The request's deadline passed",
+        ),
+        // RFC 9111, 5.2.1.7.
+        GatewayError::NotCached => gateway(
+            StatusCode::GATEWAY_TIMEOUT,
+            "not-cached",
+            "The cache has no answer",
+        ),
+        GatewayError::Bug(_) => gateway(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "Something is wrong in the gateway",
+        ),
+    }
+}
+
+/// An error and its sources in one line, for the log.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        next = source.source();
+    }
+    text
+}

@@ -1,0 +1,81 @@
+//! The merged route table: passthrough routes from the configuration and composed routes from code, each with its
+//! policy. It matches method and path; what a matched route does is `proxy.rs` or a BFF's handler.
+
+mod rewrite;
+mod table;
+
+use axum::Router;
+use axum::handler::Handler;
+use axum::routing::MethodFilter;
+use http::Method;
+
+pub(crate) use rewrite::Rewrite;
+pub use table::RouteSummary;
+pub(crate) use table::{Action, NoMatch, ProxyRule, Route, RouteTable};
+
+/// A composed route as a BFF's `routes.rs` declares it. Its policy is in the configuration, under the same name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeclaredRoute {
+    pub name: &'static str,
+    pub method: Method,
+    pub path: &'static str,
+}
+
+/// The composed routes of a BFF.
+#[must_use]
+pub struct Routes<S = ()> {
+    router: Router<S>,
+    declared: Vec<DeclaredRoute>,
+}
+
+impl<S: Clone + Send + Sync + 'static> Routes<S> {
+    #[expect(clippy::new_without_default, reason = "a table of no routes is the start of a column, not a default")]
+    pub fn new() -> Self {
+        Self { router: Router::new(), declared: Vec::new() }
+    }
+
+    /// `GET` (and `HEAD`) of `path`; variable segments are `{name}`.
+    pub fn get<H: Handler<T, S>, T: 'static>(self, name: &'static str, path: &'static str, handler: H) -> Self {
+        self.declare(name, Method::GET, MethodFilter::GET, path, handler)
+    }
+
+    pub fn post<H: Handler<T, S>, T: 'static>(self, name: &'static str, path: &'static str, handler: H) -> Self {
+        self.declare(name, Method::POST, MethodFilter::POST, path, handler)
+    }
+
+    pub fn put<H: Handler<T, S>, T: 'static>(self, name: &'static str, path: &'static str, handler: H) -> Self {
+        self.declare(name, Method::PUT, MethodFilter::PUT, path, handler)
+    }
+
+    pub fn delete<H: Handler<T, S>, T: 'static>(self, name: &'static str, path: &'static str, handler: H) -> Self {
+        self.declare(name, Method::DELETE, MethodFilter::DELETE, path, handler)
+    }
+
+    fn declare<H: Handler<T, S>, T: 'static>(
+        mut self,
+        name: &'static str,
+        method: Method,
+        filter: MethodFilter,
+        path: &'static str,
+        handler: H,
+    ) -> Self {
+        // A second handler for the same method and path would make axum panic; the table reports it as a fault.
+        let taken = self.declared.iter().any(|route| route.method == method && route.path == path);
+        if !taken {
+            self.router = self.router.route(path, axum::routing::on(filter, handler));
+        }
+        self.declared.push(DeclaredRoute { name, method, path });
+        self
+    }
+
+    /// Gives the handlers what they share: a BFF's clients.
+    pub fn with_state(self, state: S) -> Routes {
+        Routes { router: self.router.with_state(state), declared: self.declared }
+    }
+}
+
+impl Routes {
+    pub(crate) fn into_parts(self) -> (Router, Vec<DeclaredRoute>) {
+        (self.router, self.declared)
+    }
+}

@@ -1,0 +1,242 @@
+//! Building the table, with every conflict reported, and matching a request once. Policies are applied by `edge.rs`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use http::{HeaderValue, Method};
+use serde::Serialize;
+
+use super::{DeclaredRoute, Rewrite};
+use crate::config::{Access, Config, ConfigFault, ConfigFaults, PolicyConfig, RouteCache};
+use crate::edge::{LimitId, RateLimiter};
+use crate::intern::intern;
+use crate::metrics::{Metrics, RouteMetrics};
+
+/// One route: what a request has to fulfil, and what happens to it then.
+pub(crate) struct Route {
+    pub(crate) index: usize,
+    pub(crate) name: &'static str,
+    pub(crate) path: String,
+    pub(crate) methods: Vec<Method>,
+    pub(crate) action: Action,
+    pub(crate) access: Access,
+    pub(crate) limits: Vec<LimitId>,
+    pub(crate) deadline: Duration,
+    pub(crate) max_body_bytes: u64,
+    pub(crate) metrics: RouteMetrics,
+}
+
+pub(crate) enum Action {
+    /// A handler in a BFF's code.
+    Composed,
+    Proxy(ProxyRule),
+}
+
+pub(crate) struct ProxyRule {
+    pub(crate) upstream: &'static str,
+    pub(crate) rewrite: Option<Rewrite>,
+    pub(crate) cache: RouteCache,
+}
+
+/// A line of `/routes` on the admin listener.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RouteSummary {
+    pub name: &'static str,
+    pub methods: Vec<String>,
+    pub path: String,
+    /// `composed`, or the upstream that a passthrough route forwards to.
+    pub action: String,
+    pub access: String,
+    pub deadline_ms: u64,
+    pub max_body_bytes: u64,
+}
+
+pub(crate) struct RouteTable {
+    routes: Vec<Route>,
+    paths: matchit::Router<PathEntry>,
+}
+
+struct PathEntry {
+    methods: Vec<(Method, usize)>,
+    allow: HeaderValue,
+}
+
+/// A route and the values of its placeholders.
+pub(crate) struct Matched<'table, 'path> {
+    pub(crate) route: &'table Route,
+    pub(crate) parameters: matchit::Params<'table, 'path>,
+}
+
+pub(crate) enum NoMatch {
+    Path,
+    Method { allow: HeaderValue },
+}
+
+impl RouteTable {
+    pub(crate) fn build(
+        config: &Config,
+        declared: &[DeclaredRoute],
+        limiter: &RateLimiter,
+        metrics: &Metrics,
+    ) -> Result<Self, ConfigFaults> {
+        let mut builder = Builder { config, limiter, metrics, routes: Vec::new(), faults: Vec::new() };
+        for route in declared {
+            builder.composed(route);
+        }
+        for name in config.policies.keys().filter(|name| !declared.iter().any(|route| route.name == **name)) {
+            builder.fault(format!("policies.{name}"), "there is no composed route of this name in the code");
+        }
+        for (index, route) in config.routes.iter().enumerate() {
+            builder.passthrough(index, route);
+        }
+        builder.finish()
+    }
+
+    pub(crate) fn find<'path>(&self, method: &Method, path: &'path str) -> Result<Matched<'_, 'path>, NoMatch> {
+        let found = self.paths.at(path).map_err(|_| NoMatch::Path)?;
+        let wanted = if method == Method::HEAD { &Method::GET } else { method };
+        let entry = found.value;
+        match entry.methods.iter().find(|(allowed, _)| allowed == wanted) {
+            Some((_, index)) => Ok(Matched { route: &self.routes[*index], parameters: found.params }),
+            None => Err(NoMatch::Method { allow: entry.allow.clone() }),
+        }
+    }
+
+    pub(crate) fn summaries(&self) -> Vec<RouteSummary> {
+        self.routes.iter().map(Route::summary).collect()
+    }
+}
+
+impl Route {
+    fn summary(&self) -> RouteSummary {
+        RouteSummary {
+            name: self.name,
+            methods: self.methods.iter().map(ToString::to_string).collect(),
+            path: self.path.clone(),
+            action: match &self.action {
+                Action::Composed => "composed".to_owned(),
+                Action::Proxy(rule) => format!("proxy to {}", rule.upstream),
+            },
+            access: match &self.access {
+                Access::Public => "public".to_owned(),
+                Access::Principals(needed) => describe(needed),
+            },
+            deadline_ms: u64::try_from(self.deadline.as_millis()).unwrap_or(u64::MAX),
+            max_body_bytes: self.max_body_bytes,
+        }
+    }
+}
+
+fn describe(needed: &crate::config::Requirement) -> String {
+    let mut parts = Vec::new();
+    if !needed.all_scopes.is_empty() {
+        parts.push(format!("scopes {}", needed.all_scopes.join(" ")));
+    }
+    if !needed.any_scopes.is_empty() {
+        parts.push(format!("any scope of {}", needed.any_scopes.join(" ")));
+    }
+    if !needed.roles.is_empty() {
+        parts.push(format!("any role of {}", needed.roles.join(" ")));
+    }
+    if parts.is_empty() { "authenticated".to_owned() } else { parts.join(", ") }
+}
+
+struct Builder<'a> {
+    config: &'a Config,
+    limiter: &'a RateLimiter,
+    metrics: &'a Metrics,
+    routes: Vec<Route>,
+    faults: Vec<ConfigFault>,
+}
+
+impl Builder<'_> {
+    fn fault(&mut self, path: String, message: impl Into<String>) {
+        self.faults.push(ConfigFault { path, message: message.into() });
+    }
+
+    fn composed(&mut self, declared: &DeclaredRoute) {
+        let Some(policy) = self.config.policies.get(declared.name) else {
+            self.fault(
+                format!("policies.{}", declared.name),
+                format!("the route {} {} needs a policy; write `access` for it", declared.method, declared.path),
+            );
+            return;
+        };
+        self.push(declared.name, declared.path, vec![declared.method.clone()], Action::Composed, policy);
+    }
+
+    fn passthrough(&mut self, index: usize, route: &crate::config::PassthroughConfig) {
+        let rewrite = match route.rewrite.as_deref().map(|template| Rewrite::parse(template, &route.path)).transpose() {
+            Ok(rewrite) => rewrite,
+            Err(fault) => return self.fault(format!("routes[{index}].rewrite"), fault.to_string()),
+        };
+        let action =
+            Action::Proxy(ProxyRule { upstream: intern(&route.upstream), rewrite, cache: route.cache });
+        self.push(&route.name, &route.path, route.methods.clone(), action, &route.policy);
+    }
+
+    fn push(&mut self, name: &str, path: &str, methods: Vec<Method>, action: Action, policy: &PolicyConfig) {
+        let name = intern(name);
+        self.routes.push(Route {
+            index: self.routes.len(),
+            name,
+            path: path.to_owned(),
+            methods,
+            action,
+            access: policy.access.clone(),
+            limits: self.limiter.resolve(&policy.limits),
+            deadline: policy.deadline.unwrap_or(self.config.deadline.default),
+            max_body_bytes: policy.max_body_bytes.unwrap_or(self.config.server.max_body_bytes),
+            metrics: self.metrics.route(name),
+        });
+    }
+
+    fn finish(mut self) -> Result<RouteTable, ConfigFaults> {
+        let mut by_path: BTreeMap<String, Vec<(Method, usize)>> = BTreeMap::new();
+        let mut faults = Vec::new();
+        for route in &self.routes {
+            let taken = by_path.entry(route.path.clone()).or_default();
+            for method in &route.methods {
+                if let Some((_, other)) = taken.iter().find(|(known, _)| known == method) {
+                    faults.push(ConfigFault {
+                        path: format!("routes.{}", route.name),
+                        message: format!(
+                            "{method} {} is already the route `{}`",
+                            route.path, self.routes[*other].name
+                        ),
+                    });
+                } else {
+                    taken.push((method.clone(), route.index));
+                }
+            }
+        }
+        let mut paths = matchit::Router::new();
+        for (path, methods) in by_path {
+            let allow = allow(&methods);
+            let name = methods.first().map_or("", |(_, index)| self.routes[*index].name);
+            if let Err(conflict) = paths.insert(&path, PathEntry { methods, allow }) {
+                faults.push(ConfigFault { path: format!("routes.{name}"), message: format!("{path}: {conflict}") });
+            }
+        }
+        self.faults.extend(faults);
+        if self.faults.is_empty() {
+            Ok(RouteTable { routes: self.routes, paths })
+        } else {
+            Err(ConfigFaults(self.faults))
+        }
+    }
+}
+
+/// `Allow` lists what a path can do (RFC 9110, 10.2.1); HEAD comes with GET.
+fn allow(methods: &[(Method, usize)]) -> HeaderValue {
+    let mut names: Vec<&str> = methods.iter().map(|(method, _)| method.as_str()).collect();
+    if names.contains(&"GET") && !names.contains(&"HEAD") {
+        names.push("HEAD");
+    }
+    names.sort_unstable();
+    HeaderValue::from_str(&names.join(", ")).unwrap_or(HeaderValue::from_static(""))
+}
+
+#[cfg(test)]
+mod tests;

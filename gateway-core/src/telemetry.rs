@@ -1,0 +1,27 @@
+//! The process's log (JSON lines on standard output, written by a thread of its own) and its cryptography provider.
+//! What is logged about a request is `edge/access_log.rs`.
+
+use tracing_appender::non_blocking::WorkerGuard;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// Chooses aws-lc-rs for TLS and for tokens. The first call of a process does it; more do no harm.
+pub fn install_crypto() {
+    // An error only says that a provider is installed already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
+}
+
+/// Starts the log. Lines are written until the guard is dropped; then the rest is flushed.
+///
+/// # Errors
+/// When `filter` is not a filter.
+pub(crate) fn start_log(filter: &str) -> Result<WorkerGuard, tracing_subscriber::filter::ParseError> {
+    let filter = EnvFilter::builder().parse(filter)?;
+    let (writer, guard) = tracing_appender::non_blocking(std::io::stdout());
+    let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(false).with_writer(writer);
+    // A second log in one process happens only in tests; the first one goes on.
+    let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
+    Ok(guard)
+}

@@ -1,0 +1,74 @@
+//! Calling services: the client side of the gateway, from the typed call down to the pooled connection.
+//! Which service is called, with what path and for what, is a BFF's knowledge (`clients/`), or a passthrough route's.
+
+mod call;
+mod error;
+mod grpc;
+mod pool;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub(crate) use call::is_json;
+pub use call::{Call, UpstreamClient, UpstreamResponse};
+pub use error::{UpstreamError, UpstreamErrorKind};
+pub use grpc::{GrpcChannel, GrpcUpstream};
+pub(crate) use pool::Pool;
+
+use crate::config::{UpstreamConfig, UpstreamProtocol};
+use crate::metrics::Metrics;
+
+/// The upstreams as one worker sees them: each with a connection pool of that worker's own.
+#[derive(Clone)]
+pub struct Upstreams {
+    pools: Arc<BTreeMap<&'static str, Pool>>,
+}
+
+/// A BFF asked for an upstream that the configuration does not have, or has with another protocol.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the code calls upstream `{name}` with {protocol:?}, and the configuration has no such upstream")]
+pub struct UnknownUpstream {
+    pub name: &'static str,
+    pub protocol: UpstreamProtocol,
+}
+
+impl Upstreams {
+    pub(crate) fn new(config: &BTreeMap<String, UpstreamConfig>, metrics: &Metrics) -> Self {
+        let pools = config
+            .iter()
+            .map(|(name, upstream)| {
+                let name = crate::intern::intern(name);
+                (name, Pool::new(name, upstream, metrics))
+            })
+            .collect();
+        Self { pools: Arc::new(pools) }
+    }
+
+    pub(crate) fn pool(&self, name: &str) -> Option<&Pool> {
+        self.pools.get(name)
+    }
+
+    /// The client for the JSON service `name`.
+    ///
+    /// # Errors
+    /// When the configuration has no such upstream: reported with all other configuration faults.
+    pub fn client(&self, name: &'static str) -> Result<UpstreamClient, UnknownUpstream> {
+        self.with_protocol(name, UpstreamProtocol::Http1).map(UpstreamClient::new)
+    }
+
+    /// The client for the gRPC service `name`.
+    ///
+    /// # Errors
+    /// When the configuration has no such upstream: reported with all other configuration faults.
+    pub fn grpc(&self, name: &'static str) -> Result<GrpcUpstream, UnknownUpstream> {
+        self.with_protocol(name, UpstreamProtocol::Grpc).map(GrpcUpstream::new)
+    }
+
+    fn with_protocol(&self, name: &'static str, protocol: UpstreamProtocol) -> Result<Pool, UnknownUpstream> {
+        self.pools
+            .get(name)
+            .filter(|pool| pool.protocol() == protocol)
+            .cloned()
+            .ok_or(UnknownUpstream { name, protocol })
+    }
+}

@@ -1,0 +1,221 @@
+//! Typed calls to JSON services: a path in, a decoded answer or a classified failure out, always under the deadline.
+//! Streams that pass through untouched are `proxy.rs`; gRPC is `grpc.rs`.
+
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, uri};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+
+use super::error::{UpstreamError, UpstreamErrorKind};
+use super::pool::Pool;
+use crate::context::RequestContext;
+use crate::deadline::Deadline;
+use crate::error::{FieldError, Refusal};
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// A JSON service. Cloning is cheap.
+#[derive(Clone)]
+pub struct UpstreamClient {
+    pool: Pool,
+}
+
+/// A call that has not been sent yet.
+#[must_use = "a call does nothing until it is sent"]
+pub struct Call {
+    pool: Pool,
+    context: RequestContext,
+    method: Method,
+    path: String,
+    headers: HeaderMap,
+    body: Result<Bytes, serde_json::Error>,
+}
+
+/// A successful answer, read to its end.
+#[derive(Debug)]
+pub struct UpstreamResponse {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl UpstreamClient {
+    pub(super) fn new(pool: Pool) -> Self {
+        Self { pool }
+    }
+
+    /// `GET path`; the path is absolute, its variable segments encoded with [`segment`](crate::encode::segment).
+    pub fn get(&self, context: RequestContext, path: impl Into<String>) -> Call {
+        self.call(context, Method::GET, path.into())
+    }
+
+    /// `POST path` with `body` as JSON.
+    pub fn post(&self, context: RequestContext, path: impl Into<String>, body: &impl Serialize) -> Call {
+        self.call(context, Method::POST, path.into()).json(body)
+    }
+
+    fn call(&self, context: RequestContext, method: Method, path: String) -> Call {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, JSON);
+        Call { pool: self.pool.clone(), context, method, path, headers, body: Ok(Bytes::new()) }
+    }
+}
+
+impl Call {
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    fn json(mut self, body: &impl Serialize) -> Self {
+        self.body = serde_json::to_vec(body).map(Bytes::from);
+        self.headers.insert(CONTENT_TYPE, JSON);
+        self
+    }
+
+    /// Sends the call and decodes a 2xx answer.
+    ///
+    /// # Errors
+    /// Any other status, a wrong media type, a body that does not fit `T` or is too large, no connection, no time.
+    pub async fn json_answer<T: DeserializeOwned>(self) -> Result<T, UpstreamError> {
+        let pool = self.pool.clone();
+        let (context, began, result) = self.exchange().await;
+        let result = result.and_then(|response| decode(&pool, &response));
+        pool.finished(&context, began, outcome(&result));
+        result
+    }
+
+    /// Sends the call and decodes a 2xx answer; its headers say more than its body, for example that it is a replay.
+    ///
+    /// # Errors
+    /// As [`json_answer`](Self::json_answer).
+    pub async fn json_response<T: DeserializeOwned>(self) -> Result<(HeaderMap, T), UpstreamError> {
+        let pool = self.pool.clone();
+        let (context, began, result) = self.exchange().await;
+        let result = result.and_then(|response| decode(&pool, &response).map(|answer| (response.headers, answer)));
+        pool.finished(&context, began, outcome(&result));
+        result
+    }
+
+    /// Sends the call and gives a 2xx answer as it is.
+    ///
+    /// # Errors
+    /// Any other status, an answer that is too large, no connection, no time.
+    pub async fn send(self) -> Result<UpstreamResponse, UpstreamError> {
+        let pool = self.pool.clone();
+        let (context, began, result) = self.exchange().await;
+        pool.finished(&context, began, outcome(&result));
+        result
+    }
+
+    async fn exchange(self) -> (RequestContext, Instant, Result<UpstreamResponse, UpstreamError>) {
+        let began = Instant::now();
+        let Self { pool, context, method, path, headers, body } = self;
+        let result = async {
+            let body = body.map_err(|e| pool.error(UpstreamErrorKind::Undecodable).caused_by(e))?;
+            let path = uri::PathAndQuery::try_from(path)
+                .map_err(|e| pool.error(UpstreamErrorKind::Undecodable).caused_by(e))?;
+            let mut request = Request::new(Body::from(body));
+            *request.method_mut() = method;
+            *request.uri_mut() = pool.uri(path);
+            *request.headers_mut() = headers;
+            let deadline = pool.attempt_deadline(&context);
+            let response = pool.send(request, &context, deadline).await?;
+            let (head, body) = response.into_parts();
+            let body = read(&pool, body, deadline).await?;
+            if head.status.is_success() {
+                Ok(UpstreamResponse { status: head.status, headers: head.headers, body })
+            } else {
+                Err(pool.error(UpstreamErrorKind::Status(refusal(head.status, &head.headers, &body))))
+            }
+        }
+        .await;
+        (context, began, result)
+    }
+}
+
+fn outcome<T>(result: &Result<T, UpstreamError>) -> &'static str {
+    match result {
+        Ok(_) => "ok",
+        Err(error) => error.reason(),
+    }
+}
+
+/// Reads an answer's body to its end, within its size and time.
+async fn read(pool: &Pool, mut body: Incoming, deadline: Deadline) -> Result<Bytes, UpstreamError> {
+    let limit = pool.max_response_bytes();
+    let mut first: Option<Bytes> = None;
+    let mut rest: Option<BytesMut> = None;
+    loop {
+        let frame = match tokio::time::timeout_at(deadline.at(), body.frame()).await {
+            Err(_elapsed) => return Err(pool.error(UpstreamErrorKind::Timeout)),
+            Ok(None) => break,
+            Ok(Some(Err(error))) => return Err(pool.error(UpstreamErrorKind::Reset).caused_by(error)),
+            Ok(Some(Ok(frame))) => frame,
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        let so_far = first.as_ref().map_or(0, Bytes::len) + rest.as_ref().map_or(0, BytesMut::len);
+        if so_far + data.len() > limit {
+            return Err(pool.error(UpstreamErrorKind::TooLarge));
+        }
+        // Most answers come in one piece: that one is never copied.
+        match (&mut first, &mut rest) {
+            (None, _) => first = Some(data),
+            (Some(_), Some(rest)) => rest.extend_from_slice(&data),
+            (Some(_), None) => rest = Some(BytesMut::from(&data[..])),
+        }
+    }
+    Ok(match (first, rest) {
+        (None, _) => Bytes::new(),
+        (Some(first), None) => first,
+        (Some(first), Some(rest)) => {
+            let mut whole = BytesMut::with_capacity(first.len() + rest.len());
+            whole.extend_from_slice(&first);
+            whole.extend_from_slice(&rest);
+            whole.freeze()
+        }
+    })
+}
+
+fn decode<T: DeserializeOwned>(pool: &Pool, response: &UpstreamResponse) -> Result<T, UpstreamError> {
+    let media_type = response.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    if !is_json(media_type) {
+        return Err(pool
+            .error(UpstreamErrorKind::Undecodable)
+            .caused_by(format!("media type {media_type:?} instead of JSON")));
+    }
+    serde_json::from_slice(&response.body).map_err(|e| pool.error(UpstreamErrorKind::Undecodable).caused_by(e))
+}
+
+/// `application/json` or any `…+json` (RFC 6839), parameters aside.
+pub(crate) fn is_json(media_type: &str) -> bool {
+    let essence = media_type.split(';').next().unwrap_or("").trim();
+    essence.eq_ignore_ascii_case("application/json")
+        || essence.len() > 5 && essence[essence.len() - 5..].eq_ignore_ascii_case("+json")
+}
+
+/// What may be passed on of a service's refusal: the members of its problem document that are meant for callers.
+fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Refusal {
+    #[derive(serde::Deserialize, Default)]
+    #[serde(default)]
+    struct ServiceProblem {
+        r#type: Option<String>,
+        detail: Option<String>,
+        errors: Vec<FieldError>,
+    }
+    let problem = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .filter(|media_type| is_json(media_type))
+        .and_then(|_| serde_json::from_slice::<ServiceProblem>(body).ok())
+        .unwrap_or_default();
+    let slug = problem.r#type.as_deref().and_then(|kind| kind.rsplit(['/', ':']).next()).filter(|slug| {
+        !slug.is_empty() && *slug != "blank" && slug.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    });
+    Refusal { status, slug: slug.map(str::to_owned), detail: problem.detail, errors: problem.errors }
+}

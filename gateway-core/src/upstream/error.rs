@@ -1,0 +1,79 @@
+//! How an upstream call can fail, in the words that sections, logs and metrics use. Statuses are picked in `problem.rs`.
+
+use http::StatusCode;
+
+use crate::error::Refusal;
+
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// A call to an upstream that did not give what was asked for.
+#[derive(Debug, thiserror::Error)]
+#[error("upstream {upstream}: {kind}")]
+pub struct UpstreamError {
+    pub upstream: &'static str,
+    pub kind: UpstreamErrorKind,
+    #[source]
+    pub(crate) cause: Option<Source>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UpstreamErrorKind {
+    /// No connection could be made.
+    #[error("no connection")]
+    Unreachable,
+    /// The connection broke while the call was under way.
+    #[error("the connection broke")]
+    Reset,
+    /// The attempt's time or the request's deadline passed; the call may not even have been started.
+    #[error("no answer in time")]
+    Timeout,
+    /// The service answered, and not with what was asked for.
+    #[error("status {}", .0.status)]
+    Status(Refusal),
+    /// The answer's media type or body is not what the client expects.
+    #[error("the answer is not understood")]
+    Undecodable,
+    /// The answer is larger than the configuration allows.
+    #[error("the answer is too large")]
+    TooLarge,
+}
+
+impl UpstreamError {
+    pub(crate) fn new(upstream: &'static str, kind: UpstreamErrorKind) -> Self {
+        Self { upstream, kind, cause: None }
+    }
+
+    #[must_use]
+    pub(crate) fn caused_by(mut self, cause: impl Into<Source>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+
+    /// The service's own refusal (4xx or 5xx), when there was one.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match &self.kind {
+            UpstreamErrorKind::Status(refusal) => Some(refusal),
+            _ => None,
+        }
+    }
+
+    /// Whether the service says that there is no such thing.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        self.refusal().is_some_and(|refusal| refusal.status == StatusCode::NOT_FOUND)
+    }
+
+    /// The reason that a section gives for having no data.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match &self.kind {
+            UpstreamErrorKind::Unreachable | UpstreamErrorKind::Reset => "unreachable",
+            UpstreamErrorKind::Timeout => "timeout",
+            UpstreamErrorKind::Status(refusal) if refusal.status == StatusCode::NOT_FOUND => "not_found",
+            UpstreamErrorKind::Status(_) => "upstream_error",
+            UpstreamErrorKind::Undecodable => "invalid_response",
+            UpstreamErrorKind::TooLarge => "response_too_large",
+        }
+    }
+}

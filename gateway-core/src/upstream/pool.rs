@@ -1,0 +1,144 @@
+//! One worker's connections to one upstream, and the rules that hold for every request sent over them.
+//! What the answer means is decided above (`call.rs`, `grpc.rs`, `proxy.rs`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, Version, uri};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::time::Instant;
+
+use super::error::{UpstreamError, UpstreamErrorKind};
+use crate::config::{UpstreamConfig, UpstreamProtocol};
+use crate::context::RequestContext;
+use crate::deadline::Deadline;
+use crate::metrics::{Metrics, UpstreamMetrics};
+use crate::trace::TRACEPARENT;
+
+/// What is left of the deadline, in milliseconds.
+pub(crate) const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("request-timeout");
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+#[derive(Clone)]
+pub(crate) struct Pool {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    name: &'static str,
+    address: uri::Parts,
+    protocol: UpstreamProtocol,
+    timeout: Duration,
+    max_response_bytes: usize,
+    client: Client<HttpConnector, Body>,
+    metrics: UpstreamMetrics,
+}
+
+impl Pool {
+    pub(super) fn new(name: &'static str, config: &UpstreamConfig, metrics: &Metrics) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(config.connect_timeout));
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .timer(TokioTimer::new())
+            .pool_idle_timeout(config.idle_timeout)
+            .pool_max_idle_per_host(config.max_idle)
+            .http2_only(config.protocol == UpstreamProtocol::Grpc)
+            .build(connector);
+        Self {
+            shared: Arc::new(Shared {
+                name,
+                address: config.address.clone().into_parts(),
+                protocol: config.protocol,
+                timeout: config.timeout,
+                max_response_bytes: config.max_response_bytes,
+                client,
+                metrics: metrics.upstream(name),
+            }),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        self.shared.name
+    }
+
+    pub(crate) fn protocol(&self) -> UpstreamProtocol {
+        self.shared.protocol
+    }
+
+    pub(crate) fn max_response_bytes(&self) -> usize {
+        self.shared.max_response_bytes
+    }
+
+    /// The deadline of one attempt within the request's.
+    pub(crate) fn attempt_deadline(&self, context: &RequestContext) -> Deadline {
+        context.deadline().shortened_to(self.shared.timeout)
+    }
+
+    pub(crate) fn error(&self, kind: UpstreamErrorKind) -> UpstreamError {
+        UpstreamError::new(self.shared.name, kind)
+    }
+
+    /// The absolute URI of `path_and_query` at this upstream.
+    pub(crate) fn uri(&self, path_and_query: uri::PathAndQuery) -> Uri {
+        let mut parts = uri::Parts::default();
+        parts.scheme.clone_from(&self.shared.address.scheme);
+        parts.authority.clone_from(&self.shared.address.authority);
+        parts.path_and_query = Some(path_and_query);
+        // Scheme, authority and path are all there: such parts always make a URI.
+        Uri::from_parts(parts).unwrap_or_default()
+    }
+
+    /// Sends one request and waits for the head of its answer, until `deadline`. A doomed call is not started.
+    pub(crate) async fn send(
+        &self,
+        mut request: Request<Body>,
+        context: &RequestContext,
+        deadline: Deadline,
+    ) -> Result<Response<Incoming>, UpstreamError> {
+        let remaining = deadline.remaining();
+        if remaining < Duration::from_millis(1) {
+            return Err(self.error(UpstreamErrorKind::Timeout));
+        }
+        self.set_hop_headers(request.headers_mut(), context, remaining);
+        *request.version_mut() = match self.shared.protocol {
+            UpstreamProtocol::Http1 => Version::HTTP_11,
+            UpstreamProtocol::Grpc => Version::HTTP_2,
+        };
+        match tokio::time::timeout_at(deadline.at(), self.shared.client.request(request)).await {
+            Err(_elapsed) => Err(self.error(UpstreamErrorKind::Timeout)),
+            Ok(Err(error)) if error.is_connect() => {
+                Err(self.error(UpstreamErrorKind::Unreachable).caused_by(error))
+            }
+            Ok(Err(error)) => Err(self.error(UpstreamErrorKind::Reset).caused_by(error)),
+            Ok(Ok(response)) => Ok(response),
+        }
+    }
+
+    fn set_hop_headers(&self, headers: &mut HeaderMap, context: &RequestContext, remaining: Duration) {
+        let millis = u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX);
+        match self.shared.protocol {
+            UpstreamProtocol::Http1 => {
+                headers.insert(REQUEST_TIMEOUT, HeaderValue::from(millis));
+            }
+            UpstreamProtocol::Grpc => {
+                if let Ok(value) = HeaderValue::from_str(&format!("{millis}m")) {
+                    headers.insert(HeaderName::from_static("grpc-timeout"), value);
+                }
+            }
+        }
+        headers.insert(HeaderName::from_static(TRACEPARENT), context.trace().child_header());
+        headers.insert(X_REQUEST_ID, context.request_id().to_header());
+    }
+
+    /// Notes the end of a call in the context and in the metrics.
+    pub(crate) fn finished(&self, context: &RequestContext, began: Instant, outcome: &'static str) {
+        context.record(self.shared.name, began, outcome);
+        self.shared.metrics.observe(outcome, began.elapsed());
+    }
+}

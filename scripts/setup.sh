@@ -1,0 +1,96 @@
+#!/usr/bin/env bash
+# Checks that the tools for a make target are there: `scripts/setup.sh build|test|lint|image`. For test and lint it
+# installs what it can (a C compiler on Debian and Ubuntu, components of rustup, cargo-deny); otherwise it says in one
+# line what is missing. Prints nothing when everything is there.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+readonly purpose=${1:-}
+readonly cargo_deny_version=0.20.2
+
+fail() {
+  printf 'make: %s\n' "$1" >&2
+  exit 1
+}
+
+have() {
+  command -v "$1" >/dev/null 2>&1
+}
+
+# As root, or with a sudo that asks nothing.
+as_root() {
+  if [[ $(id -u) -eq 0 ]]; then
+    "$@"
+  elif have sudo && sudo -n true 2>/dev/null; then
+    sudo "$@"
+  else
+    return 1
+  fi
+}
+
+need_rust() {
+  local wanted found
+  wanted=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)
+  if ! have cargo || ! have rustc; then
+    fail "Rust is missing: install $wanted or later, https://rustup.rs"
+  fi
+  found=$(rustc --version | cut -d ' ' -f 2)
+  if [[ $(printf '%s\n%s\n' "$wanted" "${found%%-*}" | sort -V | head -n 1) != "$wanted" ]]; then
+    fail "Rust $found is too old: $wanted or later is needed (rustup update stable)"
+  fi
+}
+
+# SQLite, aws-lc and zstd are compiled from C.
+need_c_compiler() {
+  have "${CC:-cc}" && return
+  if [[ $purpose == test ]] && have apt-get; then
+    echo "installing a C compiler (gcc)"
+    if as_root apt-get update -qq && as_root apt-get install -y -qq --no-install-recommends gcc libc6-dev; then
+      return
+    fi
+  fi
+  if have apt-get; then
+    fail "a C compiler (cc) is missing: apt-get install gcc libc6-dev"
+  fi
+  fail "a C compiler (cc) is missing: install gcc or clang with your system's headers"
+}
+
+need_component() {
+  local component=$1 command=$2
+  cargo "$command" --version >/dev/null 2>&1 && return
+  if have rustup && rustup component add "$component"; then
+    return
+  fi
+  fail "$component is missing: rustup component add $component"
+}
+
+# It only reads manifests, so it may be slow: the build is what counts here.
+need_cargo_deny() {
+  cargo deny --version >/dev/null 2>&1 && return
+  echo "installing cargo-deny $cargo_deny_version (about two minutes, once)"
+  CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+    CARGO_PROFILE_RELEASE_DEBUG=0 \
+    cargo install --quiet --locked --version "$cargo_deny_version" cargo-deny ||
+    fail "cargo-deny is missing: cargo install --locked cargo-deny"
+}
+
+case $purpose in
+  build | test)
+    need_rust
+    need_c_compiler
+    ;;
+  lint)
+    need_rust
+    need_c_compiler
+    need_component rustfmt fmt
+    need_component clippy clippy
+    need_cargo_deny
+    ;;
+  image)
+    have docker || fail "docker is missing: any engine that builds a Dockerfile will do"
+    docker version >/dev/null 2>&1 || fail "docker is there, but no engine answers it: start one"
+    ;;
+  *)
+    fail "usage: scripts/setup.sh build|test|lint|image"
+    ;;
+esac

@@ -1,0 +1,90 @@
+//! The outermost layer: request id, log line, metrics, and panics turned into answers. It changes nothing else.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt as _;
+use http::{HeaderName, HeaderValue, StatusCode};
+use metrics::{counter, histogram};
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use crate::problem::Problem;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+pub(super) async fn observe(
+    State(service): State<&'static str>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let started = Instant::now();
+    let id = request
+        .headers()
+        .get(REQUEST_ID)
+        .cloned()
+        .or_else(|| HeaderValue::try_from(Uuid::now_v7().to_string()).ok())
+        .unwrap_or_else(|| HeaderValue::from_static("unknown"));
+    request.headers_mut().insert(REQUEST_ID, id.clone());
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    // Never the raw path: a label for each id would grow without bound.
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("unmatched", MatchedPath::as_str)
+        .to_owned();
+
+    let span = tracing::info_span!(
+        "request",
+        service,
+        request_id = id.to_str().unwrap_or_default()
+    );
+    let mut response = AssertUnwindSafe(next.run(request).instrument(span.clone()))
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|panic| span.in_scope(|| panicked(&*panic)));
+
+    let status = response.status().as_u16();
+    let seconds = started.elapsed().as_secs_f64();
+    span.in_scope(|| {
+        tracing::debug!(%method, path, status, milliseconds = seconds * 1000.0, "request");
+    });
+    let method = known_method(&method);
+    counter!("ftgo_http_requests_total", "service" => service, "method" => method, "route" => route.clone(), "status" => status.to_string())
+        .increment(1);
+    histogram!("ftgo_http_request_seconds", "service" => service, "method" => method, "route" => route)
+        .record(seconds);
+    response.headers_mut().insert(REQUEST_ID, id);
+    response
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> Response {
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("a value that is no text");
+    tracing::error!("a handler panicked: {text}");
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR)
+        .detail("the request failed inside the service")
+        .into_response()
+}
+
+/// Methods are a label, and anybody can make one up.
+fn known_method(method: &http::Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "DELETE" => "DELETE",
+        "PATCH" => "PATCH",
+        "HEAD" => "HEAD",
+        "OPTIONS" => "OPTIONS",
+        _ => "other",
+    }
+}

@@ -1,0 +1,191 @@
+//! The demo's life: checks, services, past orders, keys, then the three BFFs as child processes, until a signal ends
+//! all of it. Each step is a module below; building the binaries is the Makefile's.
+
+mod banner;
+mod bff;
+mod children;
+mod files;
+mod keys;
+mod ports;
+mod preflight;
+mod progress;
+mod seed;
+mod stop;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::demo::bff::Bff;
+use crate::demo::children::{ChildError, Children};
+use crate::demo::files::Files;
+use crate::demo::progress::Progress;
+use crate::demo::stop::Stop;
+use crate::logging;
+use crate::service::Service;
+use crate::system::{Ftgo, Options, Ports, SystemError};
+
+pub use crate::demo::children::exec_bound_to_parent;
+
+/// From the signal to the end of the last process. The issue of every part fits into it: the BFFs drain first, and
+/// what they leave belongs to the services.
+const END_BOUND: Duration = Duration::from_millis(9_500);
+const DRAIN_BOUND: Duration = Duration::from_millis(7_500);
+
+/// A signal to the whole process group reaches a BFF before it reaches us: its end is no fault then.
+const SIGNAL_GRACE: Duration = Duration::from_millis(250);
+
+/// Where the demo finds its parts.
+#[derive(Clone, Debug)]
+pub struct DemoOptions {
+    /// Holds the binaries of the three BFFs.
+    pub bin_dir: PathBuf,
+    /// Holds `mobile.toml`, `web.toml`, `public.toml` and `demo.toml`.
+    pub config_dir: PathBuf,
+    /// Everything the demo writes: databases, logs, keys. Kept from one run to the next.
+    pub data_dir: PathBuf,
+}
+
+/// Why the demo does not run, or ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum DemoError {
+    #[error(transparent)]
+    Preflight(#[from] preflight::PreflightError),
+    #[error(transparent)]
+    Files(#[from] files::FilesError),
+    #[error("signals can't be received")]
+    Signals(#[source] io::Error),
+    #[error(transparent)]
+    Logging(#[from] logging::LoggingError),
+    #[error(transparent)]
+    Services(#[from] SystemError),
+    #[error(transparent)]
+    Seed(#[from] seed::SeedError),
+    #[error(transparent)]
+    Keys(#[from] keys::KeysError),
+    #[error(transparent)]
+    Child(#[from] ChildError),
+}
+
+impl DemoError {
+    /// The end of the log that tells more, for errors that have one.
+    pub fn log_tail(&self) -> Option<String> {
+        match self {
+            DemoError::Child(error) => error.log_tail(),
+            _ => None,
+        }
+    }
+}
+
+/// Runs the demo until SIGINT or SIGTERM, and ends everything it started before it returns. A second Ctrl-C ends the
+/// process at once.
+///
+/// # Errors
+///
+/// Something needed is missing, or a part ended by itself.
+pub async fn run(options: &DemoOptions) -> Result<(), DemoError> {
+    let progress = Progress::start("FTGO demo");
+    let mut children = Children::default();
+    let stop = Stop::listen(children.process_ids()).map_err(DemoError::Signals)?;
+    let mut services = None;
+
+    let life = Box::pin(live(options, &progress, &mut services, &mut children));
+    let outcome = tokio::select! {
+        biased;
+        () = stop.requested() => Ok(()),
+        Err(error) = life => match timeout(SIGNAL_GRACE, stop.requested()).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(error),
+        },
+    };
+
+    end(&progress, services, children).await;
+    outcome
+}
+
+/// A life that does not end well does not end by itself.
+enum Never {}
+
+async fn live(
+    options: &DemoOptions,
+    progress: &Progress,
+    services: &mut Option<Ftgo>,
+    children: &mut Children,
+) -> Result<Never, DemoError> {
+    let needs = preflight::check(&options.bin_dir, &options.config_dir)?;
+    let files = Files::create(&options.data_dir)?;
+    logging::to_file(&files.log("services"))?;
+    progress.step("ports are free, binaries and configuration are there");
+
+    let ftgo = services.insert(
+        Ftgo::start(Options {
+            ports: Ports::Demo,
+            faults: true,
+            seed: true,
+            ..Options::new(files.databases())
+        })
+        .await?,
+    );
+    progress.step(&format!(
+        "{} services listen on ports {} to {}",
+        ftgo.addresses().len(),
+        Service::Identity.port(),
+        Service::OrderHistory.port(),
+    ));
+
+    let seeded = seed::past_orders(&files, progress).await?;
+    let keys = keys::ensure(&files)?;
+    let token = seed::token_of("consumer-1").await?;
+    files::write_private(&files.token(), &token)?;
+
+    for bff in Bff::ALL {
+        children.spawn(&bff, &needs, &files)?;
+    }
+    children.ready().await?;
+    progress.step("bff-web, bff-mobile and bff-public are ready");
+
+    banner::print(&banner::Facts {
+        files: &files,
+        seeded: &seeded,
+        keys: &keys,
+        token: &token,
+    });
+    Err(children.first_to_end().await.into())
+}
+
+async fn end(progress: &Progress, services: Option<Ftgo>, mut children: Children) {
+    if services.is_none() && children.is_empty() {
+        return;
+    }
+    progress.blank();
+    progress.step("ending");
+    let asked = Instant::now();
+    children.end(asked + DRAIN_BOUND).await;
+    if let Some(services) = services
+        && timeout_at(asked + END_BOUND, services.shutdown())
+            .await
+            .is_err()
+    {
+        tracing::warn!("a service did not stop in time; what it committed is kept");
+    }
+    progress.step("everything has ended; the data is kept");
+}
+
+/// The address of a port of the demo.
+fn local(port: u16, path: &str) -> String {
+    format!("http://127.0.0.1:{port}{path}")
+}
+
+/// `path` as it can be pasted into a shell from any folder.
+fn pasteable(path: &Path) -> String {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let path = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@".contains(c);
+    if path.chars().all(plain) {
+        path
+    } else {
+        format!("'{}'", path.replace('\'', r"'\''"))
+    }
+}

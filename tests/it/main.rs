@@ -1,0 +1,12 @@
+//! The integration tests: behaviour over real sockets, with FTGO's real services behind the gateways. One binary, one
+//! module for each kind of behaviour; what they share is the support library in `../src`.
+
+mod bad_input;
+mod crash;
+mod main_path;
+mod ownership;
+mod partial_failure;
+mod process;
+mod public;
+mod tidy;
+mod web;

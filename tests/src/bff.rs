@@ -1,0 +1,100 @@
+//! The BFFs as tests start them: the shipped configuration, with addresses of this test's own laid over it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result};
+use ftgo_runner::service::Service;
+use gateway_core::config::{self, Config};
+use gateway_core::{App, Gateway, RunningGateway};
+
+const DEMO: &str = include_str!("../../config/demo.toml");
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bff {
+    Mobile,
+    Web,
+    Public,
+}
+
+impl Bff {
+    pub const ALL: [Self; 3] = [Self::Mobile, Self::Web, Self::Public];
+
+    pub fn app(self) -> App {
+        match self {
+            Self::Mobile => bff_mobile::app(),
+            Self::Web => bff_web::app(),
+            Self::Public => bff_public::app(),
+        }
+    }
+
+    /// The configuration file as it is shipped.
+    pub fn shipped(self) -> &'static str {
+        match self {
+            Self::Mobile => include_str!("../../config/mobile.toml"),
+            Self::Web => include_str!("../../config/web.toml"),
+            Self::Public => include_str!("../../config/public.toml"),
+        }
+    }
+
+    /// The name of the binary.
+    pub fn binary(self) -> &'static str {
+        match self {
+            Self::Mobile => "bff-mobile",
+            Self::Web => "bff-web",
+            Self::Public => "bff-public",
+        }
+    }
+
+    fn audience(self) -> &'static str {
+        match self {
+            Self::Mobile => "ftgo-mobile",
+            Self::Web => "ftgo-web",
+            Self::Public => "ftgo-public",
+        }
+    }
+}
+
+/// The API key of the partner that tests use; bound to consumer-3.
+pub fn partner_key() -> &'static gateway_core::auth::api_key::NewApiKey {
+    static KEY: std::sync::OnceLock<gateway_core::auth::api_key::NewApiKey> = std::sync::OnceLock::new();
+    KEY.get_or_init(|| gateway_core::auth::api_key::generate("ftgo", "test"))
+}
+
+/// What a test lays over the shipped file: ports that are free, and where the services are.
+pub fn overlay(bff: Bff, services: &BTreeMap<Service, SocketAddr>) -> Result<String> {
+    let issuer = services.get(&Service::Identity).context("identity is not running")?;
+    let mut text = format!(
+        "[server]\naddress = \"127.0.0.1:0\"\nworkers = 2\nlame_duck = \"0ms\"\n\
+         [admin]\naddress = \"127.0.0.1:0\"\n\
+         [[issuers]]\nissuer = \"http://{issuer}\"\naudiences = [\"{}\"]\n\
+         algorithms = [\"RS256\", \"ES256\"]\ntoken_types = [\"at+jwt\"]\n",
+        bff.audience()
+    );
+    let shipped = config::from_text(&[bff.shipped(), DEMO])?;
+    for (service, address) in services {
+        if shipped.upstreams.contains_key(service.name()) {
+            write!(text, "[upstreams.{}]\naddress = \"http://{address}\"\n", service.name())?;
+        }
+    }
+    if bff == Bff::Public {
+        let key = partner_key();
+        write!(
+            text,
+            "[[api_keys.keys]]\nid = \"k_test\"\nowner = \"partner-1\"\nhash = \"sha256:{}\"\n\
+             scopes = [\"orders:read\", \"orders:write\", \"restaurants:read\"]\n\
+             attributes = {{ consumer = \"consumer-3\" }}\n",
+            key.hash_hex
+        )?;
+    }
+    Ok(text)
+}
+
+pub fn configuration(bff: Bff, services: &BTreeMap<Service, SocketAddr>) -> Result<Config> {
+    Ok(config::from_text(&[bff.shipped(), DEMO, &overlay(bff, services)?])?)
+}
+
+pub fn start(bff: Bff, services: &BTreeMap<Service, SocketAddr>) -> Result<RunningGateway> {
+    Ok(Gateway::start(bff.app(), configuration(bff, services)?)?)
+}

@@ -1,0 +1,11 @@
+//! Support for the integration tests: systems under test on port 0, and a client that checks what must hold for every
+//! answer. What is tested is in `it/`.
+
+pub mod bff;
+pub mod books;
+pub mod client;
+pub mod process;
+pub mod system;
+
+pub use client::{Answer, Client};
+pub use system::System;

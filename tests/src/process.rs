@@ -1,0 +1,139 @@
+//! Real processes: the built binaries, their output line by line, and signals sent to them by their id.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use ftgo_runner::service::Service;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::timeout;
+
+use crate::system::{PATIENCE, eventually};
+
+/// The path of a binary of this workspace, built beside the tests.
+pub fn binary(name: &str) -> Result<PathBuf> {
+    // target/<profile>/deps/it-… → target/<profile>/<name>
+    let exe = std::env::current_exe()?;
+    let folder = exe.parent().and_then(Path::parent).context("the test binary has no folder")?;
+    let path = folder.join(name);
+    ensure!(path.exists(), "{name} is not built: run `cargo build --workspace --bins` first (make test does)");
+    Ok(path)
+}
+
+/// A running binary. It is killed when the test drops it.
+pub struct Process {
+    child: Child,
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+impl Process {
+    /// Starts `name` and keeps what it prints to standard output.
+    pub fn start(name: &str, arguments: &[&str]) -> Result<Self> {
+        let (child, mut output) = spawn(name, arguments)?;
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&lines);
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = output.next_line().await {
+                kept.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            }
+        });
+        Ok(Self { child, lines })
+    }
+
+    /// The JSON lines printed so far.
+    pub fn log(&self) -> Vec<Value> {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// Waits for a line that `wanted` accepts.
+    pub async fn logs(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+        eventually(what, async || Ok(self.log().into_iter().find(|line| wanted(line)))).await
+    }
+
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        send(&self.child, signal)
+    }
+
+    pub async fn ends_within(&mut self, limit: Duration) -> Result<ExitStatus> {
+        Ok(timeout(limit, self.child.wait()).await.context("it did not end in time")??)
+    }
+}
+
+/// FTGO's services in a process of their own, that can crash.
+pub struct Services {
+    child: Child,
+    pub addresses: BTreeMap<Service, SocketAddr>,
+}
+
+impl Services {
+    /// Starts all services on `data`; `more` are further arguments.
+    pub async fn start(data: &Path, more: &[&str]) -> Result<Self> {
+        let data = data.to_str().context("an odd path")?;
+        let mut arguments = vec!["services", "--data", data, "--ports", "ephemeral", "--seed"];
+        arguments.extend_from_slice(more);
+        let (child, mut output) = spawn("ftgo", &arguments)?;
+        let ready = timeout(PATIENCE, async {
+            while let Some(line) = output.next_line().await? {
+                if let Ok(value) = serde_json::from_str::<Value>(&line)
+                    && let Some(services) = value["services"].as_object()
+                {
+                    return addresses(services);
+                }
+            }
+            bail!("the services ended before they were ready")
+        });
+        let addresses = ready.await.context("the services are not ready in time")??;
+        // What it prints later is nobody's business, but a full pipe would stop it.
+        tokio::spawn(async move { while let Ok(Some(_)) = output.next_line().await {} });
+        Ok(Self { child, addresses })
+    }
+
+    pub fn url(&self, service: Service, path: &str) -> Result<String> {
+        let address = self.addresses.get(&service).with_context(|| format!("{service} has no address"))?;
+        Ok(format!("http://{address}{path}"))
+    }
+
+    pub async fn ended(&mut self) -> Result<ExitStatus> {
+        Ok(timeout(PATIENCE, self.child.wait()).await.context("it did not end")??)
+    }
+
+    pub async fn stop(mut self) -> Result<ExitStatus> {
+        send(&self.child, Signal::TERM)?;
+        self.ended().await
+    }
+}
+
+fn addresses(services: &serde_json::Map<String, Value>) -> Result<BTreeMap<Service, SocketAddr>> {
+    services
+        .iter()
+        .map(|(name, address)| Ok((name.parse()?, address.as_str().context("no address")?.parse()?)))
+        .collect()
+}
+
+fn spawn(name: &str, arguments: &[&str]) -> Result<(Child, Lines<BufReader<ChildStdout>>)> {
+    let mut child = Command::new(binary(name)?)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .kill_on_drop(true)
+        .spawn()
+        .with_context(|| format!("cannot start {name}"))?;
+    let output = child.stdout.take().context("no standard output")?;
+    Ok((child, BufReader::new(output).lines()))
+}
+
+fn send(child: &Child, signal: Signal) -> Result<()> {
+    let id = child.id().context("it has ended already")?;
+    let pid = Pid::from_raw(i32::try_from(id)?).context("no such id")?;
+    kill_process(pid, signal)?;
+    Ok(())
+}
