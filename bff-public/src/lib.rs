@@ -1,1 +1,21 @@
-//! Placeholder.
+//! The API for partners' servers: shapes that stay as they are, versions side by side, a partner's own account only.
+//! How requests are received, checked and forwarded is gateway-core's.
+//!
+//! A request arrives at one of the lines in `routes.rs` and is answered by the version that it asks for (`v1`), which
+//! calls services through `clients` and shows only shapes of its own.
+
+mod clients;
+mod partner;
+mod routes;
+mod v1;
+
+use gateway_core::App;
+
+/// The partners' API, to be run by [`gateway_core::main`] or, in a test, by [`gateway_core::Gateway::start`].
+#[must_use]
+pub fn app() -> App {
+    App { name: "bff-public", routes: routes::routes }
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,8 @@ pub mod api_key;
 mod jwks;
 mod jwt;
 mod policy;
+#[cfg(test)]
+mod test_issuer;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

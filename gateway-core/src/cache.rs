@@ -197,17 +197,19 @@ impl Lookup<'_> {
     {
         let now = (self.store.now)();
         let known = self.store.entries.get(&self.key);
-        let stored = known.as_ref().and_then(|variants| {
-            variants
-                .select(request.headers())
-                .filter(|stored| epochs.is_current(stored.epoch, self.key.upstream(), self.key.target()))
+        let selected = known
+            .as_ref()
+            .map(|variants| variants.select(request.headers()));
+        // What a change has made invalid is as if it were not there.
+        let stored = selected.clone().flatten().filter(|stored| {
+            epochs.is_current(stored.epoch, self.key.upstream(), self.key.target())
         });
-        let forwarded = match (&stored, &known) {
-            (None, None) => Forwarded::UriMiss,
-            (None, Some(_)) => Forwarded::VaryMiss,
-            (Some(stored), _) if !stored.is_fresh(now) => Forwarded::Stale,
-            (Some(stored), _) if !stored.satisfies(&request, now) => Forwarded::Request,
-            (Some(stored), _) => {
+        let forwarded = match &stored {
+            None if matches!(selected, Some(None)) => Forwarded::VaryMiss,
+            None => Forwarded::UriMiss,
+            Some(stored) if !stored.is_fresh(now) => Forwarded::Stale,
+            Some(stored) if !stored.satisfies(&request, now) => Forwarded::Request,
+            Some(stored) => {
                 let mut response = conditional::respond(stored, &request, now);
                 Outcome::Hit {
                     ttl: stored.time_to_live(now),

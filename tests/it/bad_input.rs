@@ -77,7 +77,7 @@ async fn cases(door: &Door<'_>) -> Result<Vec<Case>> {
         case("oversized body", door.post("/orders", JSON, huge), 413),
         case("unknown order", door.get("/orders/no-such-order"), 404),
         case("an order id with a slash in it", door.get("/orders/a%2Fb"), 400),
-        case("dot segments", door.get("/orders/%2e%2e/x"), 400),
+        case("an order id with a backslash in it", door.get("/orders/a%5Cb"), 400),
         case("unknown section", door.get("/orders/no-such-order?fields=nothing"), 400),
         case("bad cursor", door.get("/orders?cursor=%21%21"), 400),
         case("bad limit", door.get("/orders?limit=many"), 400),

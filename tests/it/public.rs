@@ -1,7 +1,7 @@
 //! What partners' servers see of `bff-public`.
 
 use anyhow::Result;
-use ftgo_tests::bff::partner_key;
+use ftgo_tests::bff::{any_key, partner_key};
 use ftgo_tests::{Answer, System};
 use reqwest::Method;
 
@@ -42,7 +42,7 @@ async fn a_key_that_is_not_one_is_refused() -> Result<()> {
     let key = &partner_key().secret;
     let mut mistyped = key.clone();
     mistyped.replace_range(12..13, if &key[12..13] == "a" { "b" } else { "a" });
-    let stranger = gateway_core::auth::api_key::generate("ftgo", "test").secret;
+    let stranger = any_key().secret;
     for wrong in ["", "ftgo_test_x", &mistyped, &stranger] {
         let refused = with_key(&system, "/v1/restaurants?lat=37.80&lng=-122.27", wrong).await?;
         assert_eq!(refused.status, 401, "{wrong:?}: {refused:?}");

@@ -1,11 +1,14 @@
-//! The BFFs as tests start them: the shipped configuration, with addresses of this test's own laid over it.
+//! The BFFs as tests start them: the shipped configuration, with addresses of this test's own laid over it. How they are
+//! started as processes is `process.rs`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 
 use anyhow::{Context, Result};
 use ftgo_runner::service::Service;
+use gateway_core::auth::api_key::{self, NewApiKey};
 use gateway_core::config::{self, Config};
 use gateway_core::{App, Gateway, RunningGateway};
 
@@ -57,9 +60,14 @@ impl Bff {
 }
 
 /// The API key of the partner that tests use; bound to consumer-3.
-pub fn partner_key() -> &'static gateway_core::auth::api_key::NewApiKey {
-    static KEY: std::sync::OnceLock<gateway_core::auth::api_key::NewApiKey> = std::sync::OnceLock::new();
-    KEY.get_or_init(|| gateway_core::auth::api_key::generate("ftgo", "test"))
+pub fn partner_key() -> &'static NewApiKey {
+    static KEY: LazyLock<NewApiKey> = LazyLock::new(any_key);
+    &KEY
+}
+
+/// A well-formed key that no gateway knows.
+pub fn any_key() -> NewApiKey {
+    api_key::generate("ftgo", api_key::Environment::Test).expect("the system gives random bytes")
 }
 
 /// What a test lays over the shipped file: ports that are free, and where the services are.

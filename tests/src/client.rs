@@ -1,11 +1,12 @@
 //! A client that looks at every answer twice: once for the test, and once for what must hold for all answers of a BFF.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::Value;
+use tokio::time::Instant;
 
 /// Longer than any deadline under test.
 const TIMEOUT: Duration = Duration::from_secs(15);

@@ -74,14 +74,14 @@ pub fn generate(prefix: &str, environment: Environment) -> Result<NewApiKey, NoR
         secret.extend(characters.take(missing));
     }
     secret.push_str(&checksum(&secret));
-    let hash_hex = Sha256::digest(&secret).iter().fold(
-        String::with_capacity(64),
-        |mut text, byte| {
-            text.push(char::from(b"0123456789abcdef"[usize::from(byte >> 4)]));
-            text.push(char::from(b"0123456789abcdef"[usize::from(byte & 15)]));
-            text
-        },
-    );
+    let hash_hex =
+        Sha256::digest(&secret)
+            .iter()
+            .fold(String::with_capacity(64), |mut text, byte| {
+                text.push(char::from(b"0123456789abcdef"[usize::from(byte >> 4)]));
+                text.push(char::from(b"0123456789abcdef"[usize::from(byte & 15)]));
+                text
+            });
     Ok(NewApiKey { secret, hash_hex })
 }
 

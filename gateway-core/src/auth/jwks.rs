@@ -234,7 +234,11 @@ impl IssuerKeys {
                 }
                 Err(error) => {
                     let error = error.chain();
-                    tracing::warn!(issuer = self.config.issuer, error, "keys could not be fetched");
+                    tracing::warn!(
+                        issuer = self.config.issuer,
+                        error,
+                        "keys could not be fetched"
+                    );
                     let mut state = self.state();
                     state.last_error = Some(error);
                     drop(state);

@@ -110,16 +110,25 @@ impl Variants {
             .cloned()
     }
 
-    /// With a newer answer in the place of the one that the same requests select.
-    pub(super) fn with(&self, newer: Arc<Stored>) -> Self {
+    /// With another answer in the place of the one that the same requests select, unless that one was asked for later.
+    pub(super) fn with(&self, stored: Arc<Stored>) -> Self {
+        let same = |known: &&Arc<Stored>| known.selecting == stored.selecting;
+        if self
+            .0
+            .iter()
+            .find(same)
+            .is_some_and(|known| known.epoch > stored.epoch)
+        {
+            return self.clone();
+        }
         let kept: Vec<_> = self
             .0
             .iter()
-            .filter(|stored| stored.selecting != newer.selecting)
+            .filter(|known| !same(known))
             .cloned()
             .collect();
         let too_many = (kept.len() + 1).saturating_sub(MAX_VARIANTS);
-        Self(kept.into_iter().skip(too_many).chain([newer]).collect())
+        Self(kept.into_iter().skip(too_many).chain([stored]).collect())
     }
 
     pub(super) fn without(&self, headers: &HeaderMap) -> Option<Self> {

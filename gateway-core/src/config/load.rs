@@ -197,10 +197,7 @@ mod tests {
                 "${HOST",
                 "`${` without a closing `}`; write `$${` for the text itself",
             ),
-            (
-                "${1X}",
-                "`1X` is not the name of an environment variable",
-            ),
+            ("${1X}", "`1X` is not the name of an environment variable"),
             ("${}", "`` is not the name of an environment variable"),
         ] {
             assert_eq!(

@@ -94,11 +94,9 @@ fn server(raw: RawServer, check: &mut Check<'_>) -> ServerConfig {
         "server.max_header_bytes",
         || "has to be at least 8KiB".to_owned(),
     );
-    check.that(
-        max_uri_bytes <= max_header_bytes,
-        "server.max_uri",
-        || "larger than server.max_header_bytes, which counts the request line, too".to_owned(),
-    );
+    check.that(max_uri_bytes <= max_header_bytes, "server.max_uri", || {
+        "larger than server.max_header_bytes, which counts the request line, too".to_owned()
+    });
     check.that(raw.workers <= 1024, "server.workers", || {
         "has to be at most 1024; 0 = one per core".to_owned()
     });
@@ -206,9 +204,11 @@ fn issuer(
     check.words(&raw.token_types, &child(at, "token_types"));
 
     let refresh = check.positive(raw.refresh, &child(at, "refresh"));
-    check.that(raw.leeway.0 <= Duration::from_mins(5), &child(at, "leeway"), || {
-        "has to be at most 5m".to_owned()
-    });
+    check.that(
+        raw.leeway.0 <= Duration::from_mins(5),
+        &child(at, "leeway"),
+        || "has to be at most 5m".to_owned(),
+    );
     check.that(raw.max_stale.0 >= refresh, &child(at, "max_stale"), || {
         "shorter than refresh: keys would expire before they are fetched again".to_owned()
     });
@@ -299,10 +299,13 @@ fn upstreams(
             let at = child("upstreams", &name);
             check.name(&name, &at);
             let timeout = check.positive(raw.timeout, &child(&at, "timeout"));
-            let connect_timeout = check.positive(raw.connect_timeout, &child(&at, "connect_timeout"));
-            check.that(connect_timeout <= timeout, &child(&at, "connect_timeout"), || {
-                "longer than the timeout of the whole attempt".to_owned()
-            });
+            let connect_timeout =
+                check.positive(raw.connect_timeout, &child(&at, "connect_timeout"));
+            check.that(
+                connect_timeout <= timeout,
+                &child(&at, "connect_timeout"),
+                || "longer than the timeout of the whole attempt".to_owned(),
+            );
             if raw.address.is_none() {
                 check.missing(&child(&at, "address"));
             }
@@ -356,9 +359,9 @@ fn rate_limits(
         if raw.rate.is_none() {
             check.missing(&child(&at, "rate"));
         }
-        let (requests, window) = raw
-            .rate
-            .map_or((1, Duration::from_secs(1)), |rate| (rate.0.requests, rate.0.window));
+        let (requests, window) = raw.rate.map_or((1, Duration::from_secs(1)), |rate| {
+            (rate.0.requests, rate.0.window)
+        });
         check.that(
             requests >= 1 && !window.is_zero() && window.as_nanos() >= u128::from(requests),
             &child(&at, "rate"),

@@ -119,7 +119,7 @@ impl<C: Clock + Clone> RateLimiter<C> {
         address: IpAddr,
     ) -> Result<RateLimitHeaders, Denied> {
         let policies = || limits.iter().filter_map(|id| self.policies.get(id.0));
-        let Some(last) = policies().last() else {
+        let Some(last) = policies().next_back() else {
             return Ok(RateLimitHeaders::default());
         };
         let bucket = |policy: &Policy<C>| self.bucket(policy.key, route, principal, address);

@@ -99,6 +99,23 @@ impl Default for Switchboard {
 }
 
 impl Switchboard {
+    fn shown(&self) -> Vec<Rule> {
+        let rules = self.rules();
+        rules.iter().map(|active| active.rule.clone()).collect()
+    }
+
+    fn replace(&self, rules: Vec<Rule>) -> Result<Json<Vec<Rule>>, ServiceError> {
+        let numbered = rules.iter().enumerate();
+        accept(
+            numbered
+                .flat_map(|(index, rule)| check(index, rule))
+                .collect(),
+        )?;
+        tracing::warn!(?rules, "faults are on");
+        self.set(rules);
+        Ok(Json(self.shown()))
+    }
+
     fn set(&self, rules: Vec<Rule>) {
         let rules = rules
             .into_iter()
@@ -139,38 +156,16 @@ impl ActiveRule {
 
 /// `PUT /faults` with a list of rules replaces them, `GET` shows them, `DELETE` ends all faults.
 pub(crate) fn routes(switchboard: Arc<Switchboard>) -> Router {
+    type Faults = State<Arc<Switchboard>>;
+    let show = async |State(faults): Faults| Json(faults.shown());
+    let replace = async |State(faults): Faults, Json(rules): Json<Vec<Rule>>| faults.replace(rules);
+    let clear = async |State(faults): Faults| {
+        faults.set(Vec::new());
+        StatusCode::NO_CONTENT
+    };
     Router::new()
         .route(PATH, get(show).put(replace).delete(clear))
         .with_state(switchboard)
-}
-
-async fn show(State(switchboard): State<Arc<Switchboard>>) -> Json<Vec<Rule>> {
-    Json(
-        switchboard
-            .rules()
-            .iter()
-            .map(|active| active.rule.clone())
-            .collect(),
-    )
-}
-
-async fn replace(
-    State(switchboard): State<Arc<Switchboard>>,
-    Json(rules): Json<Vec<Rule>>,
-) -> Result<Json<Vec<Rule>>, ServiceError> {
-    let errors = rules
-        .iter()
-        .enumerate()
-        .flat_map(|(index, rule)| check(index, rule));
-    accept(errors.collect())?;
-    tracing::warn!(?rules, "faults are on");
-    switchboard.set(rules.clone());
-    Ok(Json(rules))
-}
-
-async fn clear(State(switchboard): State<Arc<Switchboard>>) -> StatusCode {
-    switchboard.set(Vec::new());
-    StatusCode::NO_CONTENT
 }
 
 fn check(index: usize, rule: &Rule) -> Vec<FieldError> {

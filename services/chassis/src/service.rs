@@ -219,8 +219,11 @@ impl Service {
             });
         }
         let transport = self.environment.transport;
-        if let (Some(transport), Some(handler)) = (&transport, self.handler) {
-            transport.attach(name, Consumer::new(name, database.clone(), handler));
+        let consumer = self
+            .handler
+            .map(|handler| Consumer::new(name, database.clone(), handler));
+        if let (Some(transport), Some(consumer)) = (&transport, &consumer) {
+            transport.attach(name, Arc::clone(consumer));
         }
         let relay = transport
             .clone()
@@ -236,8 +239,8 @@ impl Service {
 
         shutdown.cancelled().await;
         // Nothing new comes in: no connection, no message. What is under way gets its time, all at once.
-        if let Some(transport) = &transport {
-            transport.detach(name);
+        if let (Some(transport), Some(consumer)) = (&transport, &consumer) {
+            transport.withdraw(name, consumer);
         }
         join!(
             async {

@@ -4,10 +4,11 @@
 use std::error::Error;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use metrics::{counter, histogram};
+use tokio::time::Instant;
 
 use crate::crash::{self, Side};
 use crate::database::Database;

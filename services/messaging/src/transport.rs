@@ -91,6 +91,17 @@ impl InProcessTransport {
         self.lock().remove(subscriber);
     }
 
+    /// Detaches `consumer`, unless another one has taken its place already.
+    pub fn withdraw(&self, subscriber: &str, consumer: &Arc<Consumer>) {
+        let mut attached = self.lock();
+        if attached
+            .get(subscriber)
+            .is_some_and(|current| Arc::ptr_eq(current, consumer))
+        {
+            attached.remove(subscriber);
+        }
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Consumer>>> {
         self.attached.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -247,7 +247,10 @@ mod tests {
             Some("not a JSON object with unique members")
         );
         assert_eq!(header(r#"{"typ":"JWT"}"#), Some("no alg"));
-        assert_eq!(header(r#"{"alg":"RS256","kid":1}"#), Some("kid is not text"));
+        assert_eq!(
+            header(r#"{"alg":"RS256","kid":1}"#),
+            Some("kid is not text")
+        );
         assert_eq!(Header::parse("e30=").err(), Some("not base64url"));
     }
 }

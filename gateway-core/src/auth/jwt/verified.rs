@@ -8,7 +8,7 @@ use crate::auth::TokenPrincipal;
 use crate::auth::jwks::IssuerKeys;
 
 /// Tokens in one generation; there are two.
-const GENERATION: usize = 8192;
+pub(super) const GENERATION: usize = 8192;
 
 pub(super) struct Verified {
     pub(super) principal: Arc<TokenPrincipal>,
@@ -50,6 +50,12 @@ impl VerifiedTokens {
 
     pub(super) fn remember(&self, digest: [u8; 32], verified: Verified) {
         self.lock().insert(digest, verified);
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        let generations = self.lock();
+        generations.young.len() + generations.old.len()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Generations> {

@@ -92,7 +92,9 @@ impl FromText for SocketAddr {
     const EXPECTED: &'static str = r#"an address such as "127.0.0.1:8080""#;
     fn from_text(text: &str) -> Result<Self, String> {
         text.parse().map_err(|_| {
-            format!(r#"`{text}` is not an address; write an IP address and a port: "127.0.0.1:8080""#)
+            format!(
+                r#"`{text}` is not an address; write an IP address and a port: "127.0.0.1:8080""#
+            )
         })
     }
 }

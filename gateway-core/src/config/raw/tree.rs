@@ -270,11 +270,11 @@ impl<'de> Deserializer<'de> for Reader<'de> {
                     .iter()
                     .map(|(index, element)| self.below(Step::Index(*index), element)),
             )),
-            Tree::Table(table) => visitor.visit_map(MapDeserializer::new(
-                table
-                    .iter()
-                    .map(|(key, value)| (key.as_str(), self.below(Step::Key(key.clone()), value))),
-            )),
+            Tree::Table(table) => {
+                visitor.visit_map(MapDeserializer::new(table.iter().map(|(key, value)| {
+                    (key.as_str(), self.below(Step::Key(key.clone()), value))
+                })))
+            }
         };
         read.map_err(|misfit| misfit.at(&self.path))
     }

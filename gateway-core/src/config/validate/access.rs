@@ -22,7 +22,10 @@ pub(super) fn access(raw: Option<RawAccess>, at: &str, check: &mut Check<'_>) ->
             check.that(
                 !(raw.scopes.is_empty() && raw.any_scopes.is_empty() && raw.roles.is_empty()),
                 &at,
-                || r#"asks for nothing; write "authenticated" for any principal, or "public""#.to_owned(),
+                || {
+                    r#"asks for nothing; write "authenticated" for any principal, or "public""#
+                        .to_owned()
+                },
             );
             check.words(&raw.scopes, &child(&at, "scopes"));
             check.words(&raw.any_scopes, &child(&at, "any_scopes"));

@@ -334,7 +334,8 @@ fn shipped(name: &str) -> PathBuf {
 #[test]
 fn every_shipped_file_is_valid_and_warns_of_nothing() {
     for name in ["mobile.toml", "web.toml", "public.toml", "example.toml"] {
-        let config = from_files(&[shipped(name)]).unwrap_or_else(|faults| panic!("{name}: {faults}"));
+        let config =
+            from_files(&[shipped(name)]).unwrap_or_else(|faults| panic!("{name}: {faults}"));
         assert!(config.warnings.is_empty(), "{name}: {:?}", config.warnings);
         assert!(!config.issuers.is_empty(), "{name}");
         for (route, policy) in &config.policies {

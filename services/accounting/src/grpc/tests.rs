@@ -4,7 +4,9 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use ftgo_chassis::{Environment, RunningService};
 use ftgo_messaging::{Consumer, Database};

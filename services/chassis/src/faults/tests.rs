@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::io::ErrorKind;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
@@ -11,6 +11,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use crate::service::RunningService;
 use crate::testing::{Client, Reply, start};
@@ -24,7 +25,7 @@ async fn faulty() -> (RunningService, TempDir) {
     start(routes, true).await
 }
 
-async fn set(client: &Client, rules: serde_json::Value) {
+async fn set(client: &Client, rules: &serde_json::Value) {
     let reply = client.json("PUT", "/faults", &rules.to_string()).await;
     assert_eq!(reply.status, 200, "{reply:?}");
 }
@@ -42,7 +43,7 @@ async fn latency_meets_its_route_and_method_only() {
     let delay = Duration::from_millis(300);
     set(
         &client,
-        json!([{"path": "/orders", "method": "GET", "kind": "latency", "milliseconds": 300}]),
+        &json!([{"path": "/orders", "method": "GET", "kind": "latency", "milliseconds": 300}]),
     )
     .await;
     assert!(timed(client.get("/orders")).await >= delay);
@@ -63,7 +64,7 @@ async fn errors_come_at_their_rate() {
     let client = Client::new(&service);
     set(
         &client,
-        json!([{"path": "/", "probability": 0.25, "kind": "error", "status": 500}]),
+        &json!([{"path": "/", "probability": 0.25, "kind": "error", "status": 500}]),
     )
     .await;
     let mut failures = 0;
@@ -75,7 +76,7 @@ async fn errors_come_at_their_rate() {
         }
     }
     assert_eq!(failures, 5);
-    set(&client, json!([{"path": "/", "kind": "error"}])).await;
+    set(&client, &json!([{"path": "/", "kind": "error"}])).await;
     client.get("/orders").await.problem(503);
     let grpc = [("content-type", "application/grpc")];
     let reply = client.try_send("POST", "/orders", &grpc, "").await.unwrap();
@@ -89,10 +90,14 @@ async fn errors_come_at_their_rate() {
 async fn health_fails_only_when_it_is_named() {
     let (service, _directory) = faulty().await;
     let client = Client::new(&service);
-    set(&client, json!([{"path": "/", "kind": "error"}])).await;
+    set(&client, &json!([{"path": "/", "kind": "error"}])).await;
     assert_eq!(client.get("/health/ready").await.status, 200);
     assert_eq!(client.get("/metrics").await.status, 200);
-    set(&client, json!([{"path": "/health/ready", "kind": "error"}])).await;
+    set(
+        &client,
+        &json!([{"path": "/health/ready", "kind": "error"}]),
+    )
+    .await;
     client.get("/health/ready").await.problem(503);
     assert_eq!(client.get("/health/live").await.status, 200);
 }
@@ -101,7 +106,7 @@ async fn health_fails_only_when_it_is_named() {
 async fn a_reset_is_a_reset() {
     let (service, _directory) = faulty().await;
     let client = Client::new(&service);
-    set(&client, json!([{"path": "/orders", "kind": "reset"}])).await;
+    set(&client, &json!([{"path": "/orders", "kind": "reset"}])).await;
     let mut connection = TcpStream::connect(service.address()).await.unwrap();
     connection
         .write_all(b"GET /orders HTTP/1.1\r\nhost: x\r\n\r\n")
@@ -121,7 +126,7 @@ async fn a_reset_is_a_reset() {
 async fn a_hang_lasts_until_the_rules_change() {
     let (service, _directory) = faulty().await;
     let client = Client::new(&service);
-    set(&client, json!([{"path": "/orders", "kind": "hang"}])).await;
+    set(&client, &json!([{"path": "/orders", "kind": "hang"}])).await;
     let hanging = client.get("/orders");
     tokio::pin!(hanging);
     let early = tokio::time::timeout(Duration::from_millis(200), hanging.as_mut()).await;
@@ -134,7 +139,7 @@ async fn a_hang_lasts_until_the_rules_change() {
 async fn a_hang_does_not_outlive_its_service() {
     let (service, _directory) = faulty().await;
     let client = Client::new(&service);
-    set(&client, json!([{"path": "/orders", "kind": "hang"}])).await;
+    set(&client, &json!([{"path": "/orders", "kind": "hang"}])).await;
     let hanging = client.try_send("GET", "/orders", &[], "");
     tokio::pin!(hanging);
     let early = tokio::time::timeout(Duration::from_millis(100), hanging.as_mut()).await;
@@ -151,7 +156,7 @@ async fn a_slow_drip_keeps_the_body() {
     let client = Client::new(&service);
     set(
         &client,
-        json!([{"path": "/orders", "kind": "drip", "bytes": 3, "intervalMilliseconds": 50}]),
+        &json!([{"path": "/orders", "kind": "drip", "bytes": 3, "intervalMilliseconds": 50}]),
     )
     .await;
     let started = Instant::now();
@@ -169,7 +174,7 @@ async fn rules_add_up() {
     let client = Client::new(&service);
     set(
         &client,
-        json!([
+        &json!([
             {"path": "/orders", "kind": "latency", "milliseconds": 100},
             {"path": "/orders", "kind": "error", "status": 502},
         ]),

@@ -20,8 +20,9 @@ use tower::ServiceExt as _;
 
 /// How long requests under way and open streams may take once the server is told to stop.
 const GRACE: Duration = Duration::from_millis(1500);
-/// How long a client may take to send the head of a request.
-const HEAD_LIMIT: Duration = Duration::from_secs(10);
+/// How long a client may take to send the head of a request. hyper counts idle time on a kept-alive connection, too, so
+/// this is longer than any client pools one: else a request could meet the closing of its connection.
+const HEAD_LIMIT: Duration = Duration::from_secs(75);
 /// Pause after a failed accept: it fails again until some other connection is closed (too many open files).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 

@@ -31,7 +31,7 @@ async fn attempt(
     database: &Database,
     operation: &str,
     key: &IdempotencyKey,
-    request: Value,
+    request: &Value,
 ) -> Result<Attempt, ServiceError> {
     begin(
         &mut database.write().await.unwrap(),
@@ -42,7 +42,12 @@ async fn attempt(
     .await
 }
 
-async fn first(database: &Database, operation: &str, key: &IdempotencyKey, request: Value) -> Slot {
+async fn first(
+    database: &Database,
+    operation: &str,
+    key: &IdempotencyKey,
+    request: &Value,
+) -> Slot {
     match attempt(database, operation, key, request).await.unwrap() {
         Attempt::First(slot) => slot,
         Attempt::Repeated(response) => panic!("repeated: {response:?}"),
@@ -59,19 +64,17 @@ async fn a_repeated_request_gets_the_first_answer_once_it_is_committed() {
         .unwrap()
         .location("/x/7");
 
-    let slot = first(&database, "POST /x", &key, request.clone()).await;
+    let slot = first(&database, "POST /x", &key, &request).await;
     let mut tx = database.write().await.unwrap();
     slot.store(&mut tx, &created).await.unwrap();
     drop(tx);
     // Rolled back: as if it never happened.
-    let slot = first(&database, "POST /x", &key, request.clone()).await;
+    let slot = first(&database, "POST /x", &key, &request).await;
     let mut tx = database.write().await.unwrap();
     slot.store(&mut tx, &created).await.unwrap();
     tx.commit().await.unwrap();
 
-    let Attempt::Repeated(again) = attempt(&database, "POST /x", &key, request.clone())
-        .await
-        .unwrap()
+    let Attempt::Repeated(again) = attempt(&database, "POST /x", &key, &request).await.unwrap()
     else {
         panic!("not repeated");
     };
@@ -83,9 +86,9 @@ async fn a_repeated_request_gets_the_first_answer_once_it_is_committed() {
     assert_eq!(response.headers()["location"], "/x/7");
     assert_eq!(response.headers()["idempotent-replayed"], "true");
 
-    let other = attempt(&database, "POST /x", &key, json!({"a": 2})).await;
+    let other = attempt(&database, "POST /x", &key, &json!({"a": 2})).await;
     assert!(matches!(other, Err(ServiceError::IdempotencyKeyReused)));
-    let _elsewhere = first(&database, "POST /y", &key, request).await;
+    let _elsewhere = first(&database, "POST /y", &key, &request).await;
 }
 
 #[tokio::test]
@@ -95,7 +98,7 @@ async fn without_a_key_nothing_is_remembered() {
     let key = key(&[]).await.unwrap();
     let response = StoredResponse::new(StatusCode::CREATED, &json!({})).unwrap();
     for _ in 0..2 {
-        let slot = first(&database, "POST /x", &key, json!({})).await;
+        let slot = first(&database, "POST /x", &key, &json!({})).await;
         let mut tx = database.write().await.unwrap();
         slot.store(&mut tx, &response).await.unwrap();
         tx.commit().await.unwrap();
@@ -109,7 +112,7 @@ async fn answers_are_forgotten_after_a_day() {
     let response = StoredResponse::new(StatusCode::CREATED, &json!({})).unwrap();
     for name in ["old", "new"] {
         let key = key(&[name]).await.unwrap();
-        let slot = first(&database, "POST /x", &key, json!({})).await;
+        let slot = first(&database, "POST /x", &key, &json!({})).await;
         let mut tx = database.write().await.unwrap();
         slot.store(&mut tx, &response).await.unwrap();
         tx.commit().await.unwrap();

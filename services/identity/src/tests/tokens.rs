@@ -222,7 +222,8 @@ async fn a_wrong_secret_is_401_and_other_faults_are_400() {
     let grant = ("grant_type", "client_credentials");
     let partner = ("client_id", "partner-1");
     let secret = ("client_secret", "demo");
-    let cases: &[(&[(&str, &str)], u16, &str)] = &[
+    type Form<'a> = &'a [(&'a str, &'a str)];
+    let cases: &[(Form<'_>, u16, &str)] = &[
         (
             &[grant, partner, ("client_secret", "wrong")],
             401,

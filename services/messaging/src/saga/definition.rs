@@ -63,7 +63,7 @@ impl Definition {
             );
             match step.role {
                 Role::Compensatable => {
-                    assert!(pivots == 0, "a compensatable step stands before the pivot")
+                    assert!(pivots == 0, "a compensatable step stands before the pivot");
                 }
                 Role::Pivot => pivots += 1,
                 Role::Retriable => assert!(pivots == 1, "a retriable step stands after the pivot"),

@@ -84,7 +84,9 @@ fn lines(facts: &Facts<'_>) -> [(&'static str, String); 5] {
         .get("partner-1")
         .map(String::as_str)
         .unwrap_or_default();
-    let query = format!(r#"{{"query":"{{ order(id: \"{order}\") {{ id state }} }}"}}"#);
+    let query = format!(
+        r#"{{"query":"{{ order(id: \"{order}\") {{ state restaurantName total {{ amount currency }} ticket {{ state }} delivery {{ state }} }} }}"}}"#
+    );
     [
         (
             "one screen in one round trip: an order's details, composed from five services",
@@ -108,7 +110,7 @@ fn lines(facts: &Facts<'_>) -> [(&'static str, String); 5] {
             ),
         ),
         (
-            "the same order by GraphQL",
+            "the same order by GraphQL, the fields picked by the client",
             format!(
                 "curl -s {bearer} -H 'Content-Type: application/json' -d '{query}' {}",
                 local(WEB.port, "/graphql")

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use chrono::{TimeDelta, Utc};
+use chrono::{SecondsFormat, TimeDelta, Utc};
 use reqwest::{RequestBuilder, StatusCode};
 use rust_decimal::Decimal;
 use serde::de::DeserializeOwned;
@@ -186,7 +186,7 @@ impl Api {
             .client
             .post(url(Service::Kitchen, &format!("/tickets/{id}/{path}")));
         done(match step {
-            TicketStep::Accept => request.json(&json!({ "readyBy": Utc::now() + KITCHEN_TIME })),
+            TicketStep::Accept => request.json(&json!({ "readyBy": ready_by() })),
             TicketStep::Preparing | TicketStep::Ready | TicketStep::PickedUp => request,
         })
         .await
@@ -265,6 +265,11 @@ impl Api {
 
 fn url(service: Service, path: &str) -> String {
     local(service.port(), path)
+}
+
+/// On a whole second, as a person would promise it.
+fn ready_by() -> String {
+    (Utc::now() + KITCHEN_TIME).to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 /// A query string with its question mark.

@@ -1,0 +1,60 @@
+//! Version 1: frozen. Its shapes never change; every answer says until when it will be there and what comes after.
+
+pub(crate) mod orders;
+pub(crate) mod restaurants;
+
+use axum::response::Response;
+use http::{HeaderName, HeaderValue};
+use serde::Serialize;
+
+use crate::clients;
+
+/// RFC 9745: since when this version has been deprecated, 1 November 2026 00:00 UTC.
+const DEPRECATION: (HeaderName, HeaderValue) =
+    (HeaderName::from_static("deprecation"), HeaderValue::from_static("@1793491200"));
+/// RFC 8594: when it may go away.
+const SUNSET: (HeaderName, HeaderValue) =
+    (HeaderName::from_static("sunset"), HeaderValue::from_static("Mon, 01 Nov 2027 00:00:00 GMT"));
+
+/// Says of an answer, also of a refusal, that its version is deprecated and where its successor is.
+fn deprecated(mut response: Response, successor: &str) -> Response {
+    let headers = response.headers_mut();
+    for (name, value) in [DEPRECATION, SUNSET] {
+        headers.insert(name, value);
+    }
+    if let Ok(link) = HeaderValue::try_from(format!("<{successor}>; rel=\"successor-version\"")) {
+        headers.insert(http::header::LINK, link);
+    }
+    response
+}
+
+// Shapes that several answers share.
+
+#[derive(Serialize)]
+struct Money {
+    amount: String,
+    currency: String,
+}
+
+impl From<clients::Money> for Money {
+    fn from(clients::Money { amount, currency }: clients::Money) -> Self {
+        Self { amount, currency }
+    }
+}
+
+#[derive(Serialize)]
+struct Address {
+    street1: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    street2: Option<String>,
+    city: String,
+    state: String,
+    zip: String,
+}
+
+impl From<clients::Address> for Address {
+    fn from(address: clients::Address) -> Self {
+        let clients::Address { street1, street2, city, state, zip } = address;
+        Self { street1, street2, city, state, zip }
+    }
+}

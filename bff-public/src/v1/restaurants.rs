@@ -1,0 +1,125 @@
+//! `/v1/restaurants?lat=&lng=`: the restaurants that deliver to a place, page by page.
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use gateway_core::compose::Composition;
+use gateway_core::error::Error;
+use gateway_core::extract::QueryParams;
+use serde::{Deserialize, Serialize};
+
+use super::{Address, Money, deprecated};
+use crate::clients::Clients;
+use crate::clients::order_history::{AvailableRestaurant, RestaurantPage, RestaurantSearch};
+
+/// Metres.
+const DEFAULT_RADIUS: f64 = 5_000.0;
+const MAX_RADIUS: f64 = 50_000.0;
+const MAX_LIMIT: u32 = 100;
+
+#[derive(Deserialize)]
+pub(crate) struct RestaurantsQuery {
+    lat: f64,
+    lng: f64,
+    radius: Option<f64>,
+    at: Option<String>,
+    cuisine: Option<String>,
+    cursor: Option<String>,
+    limit: Option<u32>,
+}
+
+pub(crate) async fn list(
+    page: Composition,
+    State(clients): State<Clients>,
+    query: Result<QueryParams<RestaurantsQuery>, Error>,
+) -> Response {
+    let answer = async {
+        let QueryParams(query) = query?;
+        let search = search(&query)?;
+        let call = page.context().for_required("restaurants");
+        let found = clients.history.available_restaurants(call, &search).await?;
+        Ok::<_, Error>(page.answer(&PageV1::from(found)))
+    };
+    deprecated(answer.await.into_response(), "/v2/restaurants")
+}
+
+fn search(query: &RestaurantsQuery) -> Result<RestaurantSearch<'_>, Error> {
+    let radius = query.radius.unwrap_or(DEFAULT_RADIUS);
+    let limit = query.limit.unwrap_or(20);
+    let at = given(query.at.as_ref());
+    // Comparisons are written so that a number that is none fails them.
+    let faults = [
+        (!(-90.0..=90.0).contains(&query.lat), "lat: has to be from -90 to 90 degrees."),
+        (!(-180.0..=180.0).contains(&query.lng), "lng: has to be from -180 to 180 degrees."),
+        (!(radius > 0.0 && radius <= MAX_RADIUS), "radius: has to be more than 0 and at most 50000 metres."),
+        (!(1..=MAX_LIMIT).contains(&limit), "limit: has to be from 1 to 100."),
+        (
+            at.is_some_and(|at| chrono::DateTime::parse_from_rfc3339(at).is_err()),
+            "at: has to be a time in RFC 3339, such as 2030-01-31T18:30:00Z.",
+        ),
+    ];
+    if let Some((_, fault)) = faults.into_iter().find(|(is_fault, _)| *is_fault) {
+        return Err(Error::bad_request(fault));
+    }
+    Ok(RestaurantSearch {
+        lat: query.lat,
+        lng: query.lng,
+        radius,
+        at,
+        cuisine: given(query.cuisine.as_ref()),
+        cursor: given(query.cursor.as_ref()),
+        limit,
+    })
+}
+
+/// A parameter that was left empty restricts nothing.
+fn given(parameter: Option<&String>) -> Option<&str> {
+    parameter.map(String::as_str).filter(|text| !text.is_empty())
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PageV1 {
+    items: Vec<RestaurantV1>,
+    next_cursor: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RestaurantV1 {
+    id: String,
+    name: String,
+    cuisine: String,
+    address: Address,
+    location: LocationV1,
+    /// Metres.
+    distance: f64,
+    open_until: Option<String>,
+    order_minimum: Money,
+}
+
+#[derive(Serialize)]
+struct LocationV1 {
+    lat: f64,
+    lng: f64,
+}
+
+impl From<RestaurantPage> for PageV1 {
+    fn from(page: RestaurantPage) -> Self {
+        Self { items: page.items.into_iter().map(RestaurantV1::from).collect(), next_cursor: page.next_cursor }
+    }
+}
+
+impl From<AvailableRestaurant> for RestaurantV1 {
+    fn from(restaurant: AvailableRestaurant) -> Self {
+        Self {
+            id: restaurant.id,
+            name: restaurant.name,
+            cuisine: restaurant.cuisine,
+            address: restaurant.address.into(),
+            location: LocationV1 { lat: restaurant.location.lat, lng: restaurant.location.lng },
+            distance: restaurant.distance,
+            open_until: restaurant.open_until,
+            order_minimum: restaurant.order_minimum.into(),
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! order: whole orders by their ids, and placing one. Lists of a consumer's orders are order-history's view.
+
+use gateway_core::RequestContext;
+use gateway_core::error::UpstreamError;
+use gateway_core::idempotency::{IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED};
+use gateway_core::upstream::{UnknownUpstream, UpstreamClient, Upstreams};
+use http::HeaderValue;
+use serde::{Deserialize, Serialize};
+
+use super::{Found, by_ids};
+
+#[derive(Clone)]
+pub(crate) struct OrderClient {
+    upstream: UpstreamClient,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Order {
+    pub(crate) id: String,
+    pub(crate) consumer_id: String,
+    pub(crate) restaurant_id: String,
+    pub(crate) restaurant_name: String,
+    pub(crate) state: String,
+    pub(crate) line_items: Vec<LineItem>,
+    pub(crate) total: Money,
+    pub(crate) delivery_address: Address,
+    pub(crate) delivery_time: Option<String>,
+    pub(crate) rejection_reason: Option<String>,
+    pub(crate) created_at: String,
+    pub(crate) updated_at: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LineItem {
+    pub(crate) menu_item_id: String,
+    pub(crate) name: String,
+    pub(crate) price: Money,
+    pub(crate) quantity: u32,
+}
+
+/// Decimal digits in text, and an ISO 4217 code.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Money {
+    pub(crate) amount: String,
+    pub(crate) currency: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Address {
+    pub(crate) street1: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) street2: Option<String>,
+    pub(crate) city: String,
+    pub(crate) state: String,
+    pub(crate) zip: String,
+}
+
+/// An order to be placed.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct OrderRequest<'a> {
+    pub(crate) consumer_id: &'a str,
+    pub(crate) restaurant_id: &'a str,
+    pub(crate) delivery_address: Address,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) delivery_time: Option<String>,
+    pub(crate) line_items: Vec<Quantity>,
+}
+
+/// So many of a menu item.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Quantity {
+    pub(crate) menu_item_id: String,
+    pub(crate) quantity: i32,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Accepted {
+    pub(crate) order_id: String,
+    pub(crate) state: String,
+    /// Whether the service says again what came of the same request before.
+    #[serde(skip)]
+    pub(crate) replayed: bool,
+}
+
+impl OrderClient {
+    pub(super) fn new(upstreams: &Upstreams) -> Result<Self, UnknownUpstream> {
+        Ok(Self { upstream: upstreams.client("order")? })
+    }
+
+    /// Orders of anybody: who may see them is decided where they are resolved.
+    pub(crate) async fn orders(&self, context: RequestContext, ids: &[String]) -> Result<Vec<Order>, UpstreamError> {
+        let found: Found<Order> = self.upstream.get(context, by_ids("/orders", ids)).json_answer().await?;
+        Ok(found.items)
+    }
+
+    pub(crate) async fn place(
+        &self,
+        context: RequestContext,
+        request: &OrderRequest<'_>,
+        key: Option<HeaderValue>,
+    ) -> Result<Accepted, UpstreamError> {
+        let mut call = self.upstream.post(context, "/orders", request);
+        if let Some(key) = key {
+            call = call.header(IDEMPOTENCY_KEY, key);
+        }
+        let (headers, accepted) = call.json_response::<Accepted>().await?;
+        let replayed = headers.get(&IDEMPOTENT_REPLAYED).is_some_and(|value| value == "true");
+        Ok(Accepted { replayed, ..accepted })
+    }
+}

@@ -1,0 +1,91 @@
+//! The schema: what browsers can ask, one file for each type, and who may ask it. Transport and limits are
+//! `gateway_core::graphql`; paths and fields of services are in `clients`.
+//!
+//! A field that may fail is nullable: its failure leaves the rest of the answer intact, and is reported with its path,
+//! a code and the request's id. Another consumer's order is `null`, as is one that does not exist.
+
+mod connection;
+mod delivery;
+mod loaders;
+mod mutation;
+mod order;
+mod query;
+mod restaurant;
+mod ticket;
+mod values;
+mod viewer;
+
+use async_graphql::{Context, EmptySubscription, Schema};
+use axum::extract::{Request, State};
+use axum::response::Response;
+use gateway_core::RequestContext;
+use gateway_core::error::{Error, GatewayError};
+use gateway_core::graphql::Limits;
+
+use crate::clients::Clients;
+use loaders::Loaders;
+use mutation::Mutation;
+use query::Query;
+
+type FtgoSchema = Schema<Query, Mutation, EmptySubscription>;
+
+/// What a field that may fail answers: a value, `null` because there is no such thing, or `null` and an error.
+type Nullable<T> = Option<Result<T, Failure>>;
+
+/// Why a field has no value, in the words of the transport: it is logged when it is made, and batches share it.
+///
+/// It is not an `async_graphql::Error`, into which every other error would turn silently, with neither code nor log.
+#[derive(Clone)]
+struct Failure(async_graphql::Error);
+
+impl<E: Into<Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self(gateway_core::graphql::error(&error.into()))
+    }
+}
+
+impl From<Failure> for async_graphql::Error {
+    fn from(failure: Failure) -> Self {
+        failure.0
+    }
+}
+
+/// One worker's schema and clients. Cloning is cheap.
+#[derive(Clone)]
+pub(crate) struct Api {
+    schema: FtgoSchema,
+    clients: Clients,
+}
+
+impl Api {
+    pub(crate) fn new(clients: Clients) -> Self {
+        let limits = Limits { introspection: true, ..Limits::default() };
+        let builder = Schema::build(Query, Mutation, EmptySubscription).data(clients.clone());
+        Self { schema: limits.apply(builder).finish(), clients }
+    }
+}
+
+/// `/graphql`. Data loaders live as long as one request: what one caller has loaded is never another's.
+pub(crate) async fn serve(State(api): State<Api>, request: Request) -> Result<Response, Error> {
+    gateway_core::graphql::serve(&api.schema, request, |context, execution| {
+        execution.data(Loaders::new(context, &api.clients))
+    })
+    .await
+}
+
+/// The request that a field is resolved for.
+fn request<'a>(context: &Context<'a>) -> Result<&'a RequestContext, Failure> {
+    from_data(context)
+}
+
+fn clients<'a>(context: &Context<'a>) -> Result<&'a Clients, Failure> {
+    from_data(context)
+}
+
+fn loaders<'a>(context: &Context<'a>) -> Result<&'a Loaders, Failure> {
+    from_data(context)
+}
+
+fn from_data<'a, T: Send + Sync + 'static>(context: &Context<'a>) -> Result<&'a T, Failure> {
+    context.data().map_err(|error| GatewayError::Bug(error.message).into())
+}

@@ -1,0 +1,22 @@
+//! The backend of the web front end: one GraphQL schema over FTGO's services, and GraphiQL to look at it. How GraphQL
+//! travels over HTTP is `gateway_core::graphql`; what an order may do is decided by the services.
+//!
+//! A request arrives at one of the lines in `routes.rs`; `graphql` resolves fields, each by a call in `clients` or by a
+//! batch of them in `graphql::loaders`.
+
+mod caller;
+mod clients;
+mod graphiql;
+mod graphql;
+mod routes;
+
+use gateway_core::App;
+
+/// The browsers' backend, to be run by [`gateway_core::main`] or, in a test, by [`gateway_core::Gateway::start`].
+#[must_use]
+pub fn app() -> App {
+    App { name: "bff-web", routes: routes::routes }
+}
+
+#[cfg(test)]
+mod tests;
