@@ -45,7 +45,8 @@ need_c_compiler() {
   have "${CC:-cc}" && return
   if [[ $purpose == test ]] && have apt-get; then
     echo "installing a C compiler (gcc)"
-    if as_root apt-get update -qq && as_root apt-get install -y -qq --no-install-recommends gcc libc6-dev; then
+    if as_root apt-get update -qq && as_root apt-get install -y -qq --no-install-recommends gcc libc6-dev &&
+      have cc; then
       return
     fi
   fi

@@ -18,9 +18,11 @@ query Nearby {
       distance
       restaurant {
         menu {
-          id
-          name
-          price { amount currency }
+          items {
+            id
+            name
+            price { amount currency }
+          }
         }
       }
     }

@@ -89,3 +89,9 @@ fn loaders<'a>(context: &Context<'a>) -> Result<&'a Loaders, Failure> {
 fn from_data<'a, T: Send + Sync + 'static>(context: &Context<'a>) -> Result<&'a T, Failure> {
     context.data().map_err(|error| GatewayError::Bug(error.message).into())
 }
+
+/// The schema in its definition language.
+#[cfg(test)]
+pub(crate) fn sdl(options: async_graphql::SDLExportOptions) -> String {
+    Schema::build(Query, Mutation, EmptySubscription).finish().sdl_with_options(options)
+}

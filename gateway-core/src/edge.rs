@@ -97,7 +97,7 @@ impl Edge {
         };
 
         // The way out, innermost first.
-        let response = problems::render(response, &instance, &arrival.request_id, &mut observation);
+        let response = problems::render(response, &self.shared.config.problem_base, &instance, &arrival.request_id, &mut observation);
         let mut response = response;
         response_headers::set(response.headers_mut(), &arrival.request_id, &findings);
         observation.finish(response, findings)

@@ -15,9 +15,6 @@ use crate::upstream::UpstreamErrorKind;
 /// The media type of every error answer.
 pub const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 
-/// The path that problem types start with; the last segment names the problem.
-const TYPE_BASE: &str = "/problems/";
-
 /// An error answer before the edge has added `instance` and `requestId`.
 #[derive(Clone, Debug)]
 pub struct Problem {
@@ -87,10 +84,10 @@ impl Problem {
         self.header(RETRY_AFTER, HeaderValue::from(seconds.max(1)))
     }
 
-    /// The answer for this problem on a request for `instance`.
-    pub fn render(&self, instance: &str, request_id: &RequestId) -> Response {
+    /// The answer for this problem on a request for `instance`; its type is `base` and the problem's name.
+    pub fn render(&self, base: &str, instance: &str, request_id: &RequestId) -> Response {
         let body = Body {
-            r#type: format!("{TYPE_BASE}{}", self.slug),
+            r#type: format!("{}/{}", base.trim_end_matches('/'), self.slug),
             title: self.title,
             status: self.status.as_u16(),
             detail: self.detail.as_deref(),

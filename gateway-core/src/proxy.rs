@@ -55,9 +55,12 @@ impl Proxy {
 fn identity(rule: RouteCache, principal: &Principal) -> Option<String> {
     match rule {
         RouteCache::Shared => None,
-        RouteCache::Off | RouteCache::Private => {
-            principal.subject().map(|subject| format!("{}:{subject}", principal.kind()))
-        }
+        RouteCache::Off | RouteCache::Private => match principal {
+            Principal::Anonymous => None,
+            // The same subject of two issuers is two people.
+            Principal::Token(token) => Some(format!("token {} {}", token.issuer, token.subject)),
+            Principal::ApiKey(key) => Some(format!("key {}", key.owner)),
+        },
     }
 }
 

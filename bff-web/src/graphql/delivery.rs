@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_graphql::{Enum, ID, Object, SimpleObject};
 
-use super::values::{DateTime, Location, word};
+use super::values::{DateTime, Location, of_word};
 use crate::clients::delivery;
 
 #[derive(Enum, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,7 @@ impl Delivery {
     }
 
     async fn state(&self) -> DeliveryState {
-        word(&self.0.state, DeliveryState::Unknown)
+        of_word(&self.0.state, DeliveryState::Unknown)
     }
 
     /// Absent until a courier is found.

@@ -5,7 +5,7 @@ use gateway_core::error::{ClientError, Error, UpstreamError};
 use gateway_core::idempotency::IdempotencyKey;
 use http::StatusCode;
 
-use super::order::{Order, OrderState, state};
+use super::order::{Order, OrderState};
 use super::query::own_order;
 use super::values::DateTime;
 use super::{Failure, Nullable, clients, request};
@@ -57,7 +57,7 @@ impl PlaceOrderPayload {
     }
 
     async fn state(&self) -> OrderState {
-        state(&self.0.state)
+        OrderState::of(&self.0.state)
     }
 
     /// Whether the order had been placed before, under the same idempotency key.

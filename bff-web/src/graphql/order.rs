@@ -8,7 +8,7 @@ use async_graphql::{ComplexObject, Context, Enum, ID, Object, SimpleObject};
 use super::delivery::Delivery;
 use super::restaurant::Restaurant;
 use super::ticket::Ticket;
-use super::values::{Address, DateTime, Money, word};
+use super::values::{self, Address, DateTime, Money};
 use super::{Failure, Nullable, loaders};
 use crate::clients::order::{self, Order as WholeOrder};
 use crate::clients::order_history::{PastLineItem, PastOrder};
@@ -25,8 +25,16 @@ pub(super) enum OrderState {
     Unknown,
 }
 
-pub(super) fn state(state: &str) -> OrderState {
-    word(state, OrderState::Unknown)
+impl OrderState {
+    /// The state that a service means by `word`.
+    pub(super) fn of(word: &str) -> Self {
+        values::of_word(word, Self::Unknown)
+    }
+
+    /// The service's word for this state.
+    pub(super) fn word(self) -> &'static str {
+        values::word(self)
+    }
 }
 
 pub(super) enum Order {
@@ -72,8 +80,8 @@ impl Order {
 
     async fn state(&self) -> OrderState {
         match self {
-            Self::Whole(order) => state(&order.state),
-            Self::Listed(order) => state(&order.state),
+            Self::Whole(order) => OrderState::of(&order.state),
+            Self::Listed(order) => OrderState::of(&order.state),
         }
     }
 

@@ -4,7 +4,7 @@ use async_graphql::connection::Connection;
 use async_graphql::{Context, ID, InputObject, Object};
 
 use super::connection::{connect, size};
-use super::order::Order;
+use super::order::{Order, OrderState};
 use super::restaurant::{NearbyRestaurant, Restaurant};
 use super::values::DateTime;
 use super::viewer::Viewer;
@@ -18,8 +18,8 @@ pub(super) struct Query;
 /// Which of the caller's orders.
 #[derive(InputObject, Default)]
 struct OrderFilter {
-    /// For example "APPROVED".
-    status: Option<String>,
+    /// In one of these states; in any state when absent.
+    status: Option<Vec<OrderState>>,
     /// In the names of the restaurant and of the menu items.
     keyword: Option<String>,
     since: Option<DateTime>,
@@ -102,9 +102,10 @@ async fn own_orders(
     after: Option<String>,
 ) -> Result<Connection<String, Order>, Failure> {
     let request = request(context)?;
+    let states = filter.status.map(|states| states.into_iter().map(OrderState::word).collect::<Vec<_>>().join(","));
     let search = OrderSearch {
         consumer_id: caller::consumer(request, ORDERS_READ)?,
-        status: filter.status.as_deref(),
+        status: states.as_deref(),
         keyword: filter.keyword.as_deref(),
         since: filter.since.as_ref().map(|since| since.0.as_str()),
     };

@@ -38,9 +38,14 @@ impl Restaurant {
         self.0.order_minimum.clone().into()
     }
 
-    async fn menu(&self) -> Vec<MenuItem> {
-        self.0.menu.items.iter().cloned().map(MenuItem::from).collect()
+    async fn menu(&self) -> Menu {
+        Menu { items: self.0.menu.items.iter().cloned().map(MenuItem::from).collect() }
     }
+}
+
+#[derive(SimpleObject)]
+struct Menu {
+    items: Vec<MenuItem>,
 }
 
 #[derive(SimpleObject)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_graphql::{Enum, ID, Object};
 
-use super::values::{DateTime, word};
+use super::values::{DateTime, of_word};
 use crate::clients::kitchen;
 
 #[derive(Enum, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl Ticket {
     }
 
     async fn state(&self) -> TicketState {
-        word(&self.0.state, TicketState::Unknown)
+        of_word(&self.0.state, TicketState::Unknown)
     }
 
     /// When the kitchen means to be done; it says so when it accepts the ticket.

@@ -61,12 +61,22 @@ impl ScalarType for DateTime {
         }
     }
 
+    /// Asked while the document is validated: a bad value in it, or in its variables, refuses all of it.
+    fn is_valid(value: &Value) -> bool {
+        Self::parse(value.clone()).is_ok()
+    }
+
     fn to_value(&self) -> Value {
         Value::String(self.0.clone())
     }
 }
 
 /// A service's word as a value of an enum; a word that this schema does not know yet is `unknown`.
-pub(super) fn word<E: EnumType>(word: &str, unknown: E) -> E {
+pub(super) fn of_word<E: EnumType>(word: &str, unknown: E) -> E {
     E::items().iter().find(|item| item.name == word).map_or(unknown, |item| item.value)
+}
+
+/// A value of an enum as a service's word.
+pub(super) fn word<E: EnumType>(value: E) -> &'static str {
+    E::items().iter().find(|item| item.value == value).map_or("", |item| item.name)
 }

@@ -8,11 +8,12 @@ use crate::problem::Problem;
 
 pub(super) fn render(
     mut response: Response,
+    base: &str,
     instance: &str,
     request_id: &RequestId,
     observation: &mut Observation,
 ) -> Response {
     let Some(problem) = response.extensions_mut().remove::<Problem>() else { return response };
     observation.failed(&problem);
-    problem.render(instance, request_id)
+    problem.render(base, instance, request_id)
 }

@@ -138,7 +138,7 @@ impl ActiveRule {
         let rule = &self.rule;
         let operational =
             |prefix: &&str| path.starts_with(prefix) && !rule.path.starts_with(prefix);
-        if !path.starts_with(&rule.path) || OPERATIONS.iter().any(|prefix| operational(&prefix)) {
+        if !path.starts_with(&rule.path) || OPERATIONS.iter().any(operational) {
             return false;
         }
         if rule

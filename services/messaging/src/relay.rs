@@ -252,7 +252,7 @@ impl Relay {
             Ok(Done::Pruning) => {}
             // Only a bug in this file gets here: offers catch the panics of others.
             Err(error) => {
-                tracing::error!(service = self.service, %error, "a task of the relay died")
+                tracing::error!(service = self.service, %error, "a task of the relay died");
             }
         }
     }

@@ -29,8 +29,7 @@ use crate::system::{Ftgo, Options, Ports, SystemError};
 
 pub use crate::demo::children::exec_bound_to_parent;
 
-/// From the signal to the end of the last process. The issue of every part fits into it: the BFFs drain first, and
-/// what they leave belongs to the services.
+/// From the signal to the end of the last process. The BFFs drain first; what they leave of it belongs to the services.
 const END_BOUND: Duration = Duration::from_millis(9_500);
 const DRAIN_BOUND: Duration = Duration::from_millis(7_500);
 

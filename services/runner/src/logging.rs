@@ -4,10 +4,11 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::sync::Mutex;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::util::TryInitError;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 /// Why there are no logs.
 #[derive(Debug, thiserror::Error)]
@@ -37,12 +38,10 @@ pub fn to_file(path: &Path) -> Result<(), LoggingError> {
         path: path.display().to_string(),
         source,
     })?;
-    init(std::sync::Mutex::new(file))
+    init(Mutex::new(file))
 }
 
 fn init(writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static) -> Result<(), LoggingError> {
-    use tracing_subscriber::util::SubscriberInitExt;
-
     let filter = EnvFilter::builder()
         .with_default_directive(tracing::Level::INFO.into())
         .from_env_lossy();

@@ -74,8 +74,7 @@ pub enum SystemError {
     NotPartOfIt { service: Service },
 }
 
-/// A handle to the running system. Dropped without [`Ftgo::shutdown`] the services end as in a crash: nothing
-/// committed is lost, but open requests are cut.
+/// A handle to the running system. Dropping it stops the services, too, but nobody waits for that.
 pub struct Ftgo {
     slots: BTreeMap<Service, Slot>,
     options: Options,

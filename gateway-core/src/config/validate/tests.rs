@@ -253,6 +253,22 @@ fn text_that_is_not_toml_is_reported_with_its_place() {
 }
 
 #[test]
+fn a_file_that_cannot_be_read_is_the_only_thing_reported() {
+    let report = from_files(&[shipped("nowhere.toml"), shipped("demo.toml")])
+        .unwrap_err()
+        .to_string();
+    assert!(
+        report.contains("nowhere.toml: cannot be read: "),
+        "{report}"
+    );
+    assert_eq!(report.lines().count(), 1, "{report}");
+    assert_eq!(
+        from_files(&[]).unwrap_err().to_string(),
+        "--config: no configuration file was named"
+    );
+}
+
+#[test]
 fn later_files_are_merged_over_earlier_ones() {
     let config = load(&[
         r#"
