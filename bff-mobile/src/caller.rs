@@ -8,5 +8,8 @@ use gateway_core::error::{ClientError, Error};
 /// # Errors
 /// 401 on a route that the configuration leaves open to everybody.
 pub(crate) fn consumer(context: &RequestContext) -> Result<&str, Error> {
-    context.principal().subject().ok_or_else(|| ClientError::Unauthenticated.into())
+    context
+        .principal()
+        .subject()
+        .ok_or_else(|| ClientError::Unauthenticated.into())
 }

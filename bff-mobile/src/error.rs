@@ -6,7 +6,11 @@ use http::StatusCode;
 
 /// A thing was asked for by its id.
 pub(crate) fn of_lookup(error: UpstreamError) -> Error {
-    if error.is_not_found() { Error::not_found() } else { Error::Upstream(error) }
+    if error.is_not_found() {
+        Error::not_found()
+    } else {
+        Error::Upstream(error)
+    }
 }
 
 /// Something was searched with the app's own parameters: a cursor may be made up, a status may not exist.
@@ -16,12 +20,21 @@ pub(crate) fn of_search(error: UpstreamError) -> Error {
 
 /// Something was to be done: an id in the body may name nothing, the state may not allow it, the content may be wrong.
 pub(crate) fn of_command(error: UpstreamError) -> Error {
-    pass_on(error, &[StatusCode::NOT_FOUND, StatusCode::CONFLICT, StatusCode::UNPROCESSABLE_ENTITY])
+    pass_on(
+        error,
+        &[
+            StatusCode::NOT_FOUND,
+            StatusCode::CONFLICT,
+            StatusCode::UNPROCESSABLE_ENTITY,
+        ],
+    )
 }
 
 fn pass_on(error: UpstreamError, statuses: &[StatusCode]) -> Error {
     match error.refusal() {
-        Some(refusal) if statuses.contains(&refusal.status) => ClientError::Refused(refusal.clone()).into(),
+        Some(refusal) if statuses.contains(&refusal.status) => {
+            ClientError::Refused(refusal.clone()).into()
+        }
         _ => Error::Upstream(error),
     }
 }

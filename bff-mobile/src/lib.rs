@@ -16,7 +16,10 @@ use gateway_core::App;
 /// The app's backend, to be run by [`gateway_core::main`] or, in a test, by [`gateway_core::Gateway::start`].
 #[must_use]
 pub fn app() -> App {
-    App { name: "bff-mobile", routes: routes::routes }
+    App {
+        name: "bff-mobile",
+        routes: routes::routes,
+    }
 }
 
 #[cfg(test)]

@@ -16,20 +16,28 @@ const MAX_LIMIT: u32 = 100;
 fn limit(asked: Option<u32>) -> Result<u32, Error> {
     match asked.unwrap_or(20) {
         limit @ 1..=MAX_LIMIT => Ok(limit),
-        _ => Err(Error::bad_request(format!("limit: has to be from 1 to {MAX_LIMIT}."))),
+        _ => Err(Error::bad_request(format!(
+            "limit: has to be from 1 to {MAX_LIMIT}."
+        ))),
     }
 }
 
 /// A parameter that was left empty restricts nothing.
 fn given(parameter: Option<&String>) -> Option<&str> {
-    parameter.map(String::as_str).filter(|text| !text.is_empty())
+    parameter
+        .map(String::as_str)
+        .filter(|text| !text.is_empty())
 }
 
 /// A parameter that is a moment.
 fn moment<'a>(name: &str, parameter: Option<&'a String>) -> Result<Option<&'a str>, Error> {
-    let Some(text) = given(parameter) else { return Ok(None) };
+    let Some(text) = given(parameter) else {
+        return Ok(None);
+    };
     match chrono::DateTime::parse_from_rfc3339(text) {
         Ok(_) => Ok(Some(text)),
-        Err(_) => Err(Error::bad_request(format!("{name}: has to be a time in RFC 3339, such as 2030-01-31T18:30:00Z."))),
+        Err(_) => Err(Error::bad_request(format!(
+            "{name}: has to be a time in RFC 3339, such as 2030-01-31T18:30:00Z."
+        ))),
     }
 }

@@ -21,7 +21,11 @@ async fn shown(request: reqwest::RequestBuilder) -> Value {
 async fn problem(request: reqwest::RequestBuilder) -> (u16, Value) {
     let response = request.send().await.unwrap();
     let status = response.status().as_u16();
-    assert_eq!(response.headers()["content-type"], "application/problem+json", "{response:?}");
+    assert_eq!(
+        response.headers()["content-type"],
+        "application/problem+json",
+        "{response:?}"
+    );
     (status, response.json().await.unwrap())
 }
 
@@ -57,11 +61,23 @@ async fn order_details_ask_each_service_once() {
 async fn what_is_not_picked_is_not_asked_for() {
     let world = World::start(as_usual).await;
     let details = shown(world.get("/orders/order-1?fields=bill")).await;
-    assert_eq!(details.as_object().unwrap().keys().collect::<Vec<_>>(), ["bill"]);
-    assert_eq!(world.calls(), ["GET /orders/order-1", "POST /ftgo.accounting.v1.Accounting/GetBill"]);
+    assert_eq!(
+        details.as_object().unwrap().keys().collect::<Vec<_>>(),
+        ["bill"]
+    );
+    assert_eq!(
+        world.calls(),
+        [
+            "GET /orders/order-1",
+            "POST /ftgo.accounting.v1.Accounting/GetBill"
+        ]
+    );
 
     let home = shown(world.get("/home?lat=37.8&lng=-122.27&fields=recentOrders")).await;
-    assert_eq!(home.as_object().unwrap().keys().collect::<Vec<_>>(), ["recentOrders"]);
+    assert_eq!(
+        home.as_object().unwrap().keys().collect::<Vec<_>>(),
+        ["recentOrders"]
+    );
     assert_eq!(world.seen().len(), 3, "{:?}", world.calls());
 }
 
@@ -87,10 +103,16 @@ async fn anothers_order_is_not_there_and_nothing_of_it_is_shown() {
     }
     for action in ["cancel", "revise"] {
         // The body is malformed, too, and that is not for a stranger to learn.
-        let (status, _) = problem(world.post(&format!("/orders/order-1/{action}"), &json!([]))).await;
+        let (status, _) =
+            problem(world.post(&format!("/orders/order-1/{action}"), &json!([]))).await;
         assert_eq!(status, 404, "{action}");
     }
-    assert!(world.seen().iter().all(|seen| !seen.target.ends_with("cancel") && !seen.target.ends_with("revise")));
+    assert!(
+        world
+            .seen()
+            .iter()
+            .all(|seen| !seen.target.ends_with("cancel") && !seen.target.ends_with("revise"))
+    );
 }
 
 #[tokio::test]
@@ -131,10 +153,16 @@ async fn placing_sends_the_callers_order_and_answers_before_it_is_approved() {
     assert_eq!(response.headers()["location"], "/orders/order-2");
     assert!(!response.headers().contains_key("idempotent-replayed"));
     let accepted: Value = response.json().await.unwrap();
-    assert_eq!(accepted, json!({"orderId": "order-2", "state": "APPROVAL_PENDING"}));
+    assert_eq!(
+        accepted,
+        json!({"orderId": "order-2", "state": "APPROVAL_PENDING"})
+    );
 
     let sent = &world.seen()[0];
-    assert_eq!((&sent.method, sent.target.as_str()), (&Method::POST, "/orders"));
+    assert_eq!(
+        (&sent.method, sent.target.as_str()),
+        (&Method::POST, "/orders")
+    );
     assert!(!sent.headers.contains_key("idempotency-key"));
     insta::assert_json_snapshot!("place_order_upstream", sent.body);
 }
@@ -142,23 +170,42 @@ async fn placing_sends_the_callers_order_and_answers_before_it_is_approved() {
 #[tokio::test]
 async fn an_idempotency_key_is_the_callers_own_in_either_form() {
     let world = World::start(|seen| {
-        seen.headers.contains_key("idempotency-key").then(|| Answer {
-            status: 202,
-            headers: vec![("idempotent-replayed", "true")],
-            body: json!({"orderId": "order-2", "state": "APPROVED"}),
-        })
+        seen.headers
+            .contains_key("idempotency-key")
+            .then(|| Answer {
+                status: 202,
+                headers: vec![("idempotent-replayed", "true")],
+                body: json!({"orderId": "order-2", "state": "APPROVED"}),
+            })
     })
     .await;
     for key in ["key-1", "\"key-1\"", "key-2"] {
-        let placed = world.post("/orders", &order()).header("idempotency-key", key).send().await.unwrap();
+        let placed = world
+            .post("/orders", &order())
+            .header("idempotency-key", key)
+            .send()
+            .await
+            .unwrap();
         assert_eq!(placed.headers()["idempotent-replayed"], "true");
     }
-    let sent: Vec<_> = world.seen().iter().map(|seen| seen.headers["idempotency-key"].clone()).collect();
+    let sent: Vec<_> = world
+        .seen()
+        .iter()
+        .map(|seen| seen.headers["idempotency-key"].clone())
+        .collect();
     assert_eq!(sent[0], sent[1]);
     assert_ne!(sent[0], sent[2]);
-    assert!(!sent[0].to_str().unwrap().contains("key-1"), "what the client chose does not leave the gateway");
+    assert!(
+        !sent[0].to_str().unwrap().contains("key-1"),
+        "what the client chose does not leave the gateway"
+    );
 
-    let (status, _) = problem(world.post("/orders", &order()).header("idempotency-key", "\"open")).await;
+    let (status, _) = problem(
+        world
+            .post("/orders", &order())
+            .header("idempotency-key", "\"open"),
+    )
+    .await;
     assert_eq!(status, 400);
 }
 
@@ -167,8 +214,16 @@ async fn what_the_service_says_of_an_order_is_passed_on() {
     let world = World::start(|seen| {
         let name = seen.body["restaurantId"].as_str()?;
         Some(match name {
-            "closed" => refused(409, "restaurant-closed", json!({"detail": "The restaurant is closed."})),
-            "nowhere" => refused(404, "restaurant-not-found", json!({"detail": "There is no such restaurant."})),
+            "closed" => refused(
+                409,
+                "restaurant-closed",
+                json!({"detail": "The restaurant is closed."}),
+            ),
+            "nowhere" => refused(
+                404,
+                "restaurant-not-found",
+                json!({"detail": "There is no such restaurant."}),
+            ),
             "small" => {
                 let errors = json!([{"pointer": "/lineItems", "detail": "below the minimum"}]);
                 refused(422, "unprocessable", json!({"errors": errors}))
@@ -184,11 +239,20 @@ async fn what_the_service_says_of_an_order_is_passed_on() {
         problem(world.post("/orders", &body))
     };
     let (status, closed) = place("closed").await;
-    assert_eq!((status, &closed["detail"]), (409, &json!("The restaurant is closed.")));
+    assert_eq!(
+        (status, &closed["detail"]),
+        (409, &json!("The restaurant is closed."))
+    );
     let (status, nowhere) = place("nowhere").await;
-    assert_eq!((status, &nowhere["detail"]), (404, &json!("There is no such restaurant.")));
+    assert_eq!(
+        (status, &nowhere["detail"]),
+        (404, &json!("There is no such restaurant."))
+    );
     let (status, small) = place("small").await;
-    assert_eq!((status, &small["errors"][0]["pointer"]), (422, &json!("/lineItems")));
+    assert_eq!(
+        (status, &small["errors"][0]["pointer"]),
+        (422, &json!("/lineItems"))
+    );
     // What nobody has foreseen is the service's failure, and its words stay inside.
     let (status, odd) = place("odd").await;
     assert_eq!(status, 502);
@@ -212,7 +276,11 @@ async fn an_order_of_no_sensible_shape_is_pointed_at_and_not_sent() {
         let mut body = order();
         *body.pointer_mut(pointer).unwrap() = value;
         let (status, answer) = problem(world.post("/orders", &body)).await;
-        assert_eq!((status, &answer["errors"][0]["pointer"]), (422, &json!(pointer)), "{answer}");
+        assert_eq!(
+            (status, &answer["errors"][0]["pointer"]),
+            (422, &json!(pointer)),
+            "{answer}"
+        );
     }
     assert!(world.seen().is_empty());
 }
@@ -220,26 +288,51 @@ async fn an_order_of_no_sensible_shape_is_pointed_at_and_not_sent() {
 #[tokio::test]
 async fn changes_go_to_the_callers_own_order() {
     let world = World::start(as_usual).await;
-    let cancelled = world.post("/orders/order-1/cancel", &json!({})).send().await.unwrap();
+    let cancelled = world
+        .post("/orders/order-1/cancel", &json!({}))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(cancelled.status(), StatusCode::ACCEPTED);
-    assert_eq!(cancelled.json::<Value>().await.unwrap(), json!({"orderId": "order-1", "state": "CANCEL_PENDING"}));
+    assert_eq!(
+        cancelled.json::<Value>().await.unwrap(),
+        json!({"orderId": "order-1", "state": "CANCEL_PENDING"})
+    );
 
     let items = json!({"lineItems": [{"menuItemId": "item-1", "quantity": 7}]});
-    let revised = world.post("/orders/order-1/revise", &items).send().await.unwrap();
+    let revised = world
+        .post("/orders/order-1/revise", &items)
+        .send()
+        .await
+        .unwrap();
     assert_eq!(revised.status(), StatusCode::ACCEPTED);
     assert_eq!(world.seen().last().unwrap().body, items);
 
-    let (status, answer) = problem(world.post("/orders/order-1/revise", &json!({"lineItems": []}))).await;
-    assert_eq!((status, &answer["errors"][0]["pointer"]), (422, &json!("/lineItems")));
+    let (status, answer) =
+        problem(world.post("/orders/order-1/revise", &json!({"lineItems": []}))).await;
+    assert_eq!(
+        (status, &answer["errors"][0]["pointer"]),
+        (422, &json!("/lineItems"))
+    );
 }
 
 #[tokio::test]
 async fn parameters_reach_the_service_as_they_were_meant() {
     let world = World::start(as_usual).await;
-    shown(world.get("/orders?status=APPROVED&keyword=a%26b%20c&since=2030-01-01T00:00:00Z&cursor=c%3D&limit=7")).await;
-    shown(world.get("/restaurants?lat=37.8&lng=-122.27&radius=100&cuisine=Thai%20food&at=2030-01-01T00:00:00Z")).await;
+    shown(world.get(
+        "/orders?status=APPROVED&keyword=a%26b%20c&since=2030-01-01T00:00:00Z&cursor=c%3D&limit=7",
+    ))
+    .await;
+    shown(world.get(
+        "/restaurants?lat=37.8&lng=-122.27&radius=100&cuisine=Thai%20food&at=2030-01-01T00:00:00Z",
+    ))
+    .await;
     problem(world.get("/orders/a%20b%3Fc%23d")).await;
-    let targets: Vec<_> = world.seen().iter().map(|seen| seen.target.clone()).collect();
+    let targets: Vec<_> = world
+        .seen()
+        .iter()
+        .map(|seen| seen.target.clone())
+        .collect();
     assert_eq!(
         targets[0],
         "/orders?consumerId=consumer-1&pageSize=7&status=APPROVED&keyword=a%26b%20c\
@@ -250,14 +343,23 @@ async fn parameters_reach_the_service_as_they_were_meant() {
         "/restaurants/available?lat=37.8&lng=-122.27&radius=100&pageSize=20\
          &at=2030-01-01T00%3A00%3A00Z&cuisine=Thai%20food"
     );
-    assert!(targets[2..].contains(&"/orders/a%20b%3Fc%23d".to_owned()), "{targets:?}");
+    assert!(
+        targets[2..].contains(&"/orders/a%20b%3Fc%23d".to_owned()),
+        "{targets:?}"
+    );
 }
 
 #[tokio::test]
 async fn bad_parameters_are_the_clients_fault() {
     let world = World::start(|seen| {
         let bad = seen.target.contains("cursor=made-up");
-        bad.then(|| refused(400, "bad-request", json!({"detail": "cursor: not one of this list"})))
+        bad.then(|| {
+            refused(
+                400,
+                "bad-request",
+                json!({"detail": "cursor: not one of this list"}),
+            )
+        })
     })
     .await;
     for path in [

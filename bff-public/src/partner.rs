@@ -13,5 +13,7 @@ const CONSUMER: &str = "consumer";
 /// 403 for credentials that are bound to no account: they may still read what belongs to nobody.
 pub(crate) fn consumer(context: &RequestContext) -> Result<&str, Error> {
     let bound = context.principal().attribute(CONSUMER);
-    bound.ok_or_else(|| ClientError::Forbidden("The credentials are not bound to a consumer account.").into())
+    bound.ok_or_else(|| {
+        ClientError::Forbidden("The credentials are not bound to a consumer account.").into()
+    })
 }

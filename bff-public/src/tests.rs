@@ -32,7 +32,8 @@ impl World {
         let service = axum::Router::new().fallback(move |request: Request| answer(request, record));
         tokio::spawn(async { axum::serve(listener, service).await });
 
-        let [bound, unbound] = [(); 2].map(|()| api_key::generate("ftgo", Environment::Test).unwrap());
+        let [bound, unbound] =
+            [(); 2].map(|()| api_key::generate("ftgo", Environment::Test).unwrap());
         let overlay = format!(
             "[server]\naddress = \"127.0.0.1:0\"\nworkers = 1\nlame_duck = \"0ms\"\n\
              [admin]\naddress = \"127.0.0.1:0\"\n\
@@ -44,22 +45,35 @@ impl World {
              [upstreams.order-history]\naddress = \"http://{services}\"\n",
             bound.hash_hex, unbound.hash_hex
         );
-        let config = config::from_text(&[include_str!("../../config/public.toml"), &overlay]).unwrap();
+        let config =
+            config::from_text(&[include_str!("../../config/public.toml"), &overlay]).unwrap();
         let gateway = Gateway::start(crate::app(), config).unwrap();
         let http = reqwest::Client::new();
-        Self { gateway, http, bound_key: bound.secret, unbound_key: unbound.secret, seen }
+        Self {
+            gateway,
+            http,
+            bound_key: bound.secret,
+            unbound_key: unbound.secret,
+            seen,
+        }
     }
 
     async fn get(&self, path: &str, key: &str) -> reqwest::Response {
         let url = format!("http://{}{path}", self.gateway.address());
-        self.http.get(url).header("x-api-key", key).send().await.unwrap()
+        self.http
+            .get(url)
+            .header("x-api-key", key)
+            .send()
+            .await
+            .unwrap()
     }
 }
 
 async fn answer(request: Request, record: Arc<Mutex<Vec<String>>>) -> Response {
     let target = request.uri().path_and_query().unwrap().to_string();
     record.lock().unwrap().push(target.clone());
-    let address = json!({"street1": "1 Main Library", "city": "Oakland", "state": "CA", "zip": "94612"});
+    let address =
+        json!({"street1": "1 Main Library", "city": "Oakland", "state": "CA", "zip": "94612"});
     let usd = |amount: &str| json!({"amount": amount, "currency": "USD"});
     let order = |id: &str, consumer: &str| {
         let item = json!({"menuItemId": "item-1", "name": "Chicken Vindaloo", "price": usd("12.34"), "quantity": 5});
@@ -81,7 +95,9 @@ async fn answer(request: Request, record: Arc<Mutex<Vec<String>>>) -> Response {
             }],
             "nextCursor": "restaurants-2",
         }),
-        "/restaurants/available" => return (StatusCode::BAD_REQUEST, "no such cursor").into_response(),
+        "/restaurants/available" => {
+            return (StatusCode::BAD_REQUEST, "no such cursor").into_response();
+        }
         _ => return (StatusCode::NOT_FOUND, "no such thing").into_response(),
     };
     axum::Json(body).into_response()
@@ -91,7 +107,10 @@ fn is_deprecated(response: &reqwest::Response, successor: &str) {
     let headers = response.headers();
     assert_eq!(headers["deprecation"], "@1793491200");
     assert_eq!(headers["sunset"], "Mon, 01 Nov 2027 00:00:00 GMT");
-    assert_eq!(headers["link"], format!("<{successor}>; rel=\"successor-version\""));
+    assert_eq!(
+        headers["link"],
+        format!("<{successor}>; rel=\"successor-version\"")
+    );
 }
 
 #[tokio::test]
@@ -101,7 +120,9 @@ async fn version_1_has_its_shapes_and_says_that_it_ends() {
     is_deprecated(&order, "/v2/orders/order-1");
     insta::assert_snapshot!("v1_order", order.text().await.unwrap());
 
-    let restaurants = world.get("/v1/restaurants?lat=37.8&lng=-122.27", &world.bound_key).await;
+    let restaurants = world
+        .get("/v1/restaurants?lat=37.8&lng=-122.27", &world.bound_key)
+        .await;
     is_deprecated(&restaurants, "/v2/restaurants");
     insta::assert_snapshot!("v1_restaurants", restaurants.text().await.unwrap());
 }
@@ -111,14 +132,22 @@ async fn a_partner_sees_the_orders_of_its_account_only() {
     let world = World::start().await;
     let foreign = world.get("/v1/orders/foreign", &world.bound_key).await;
     let unknown = world.get("/v1/orders/none", &world.bound_key).await;
-    assert_eq!((foreign.status(), unknown.status()), (StatusCode::NOT_FOUND, StatusCode::NOT_FOUND));
-    is_deprecated(&foreign, "/v2/orders/foreign");
-    let [foreign, unknown]: [Value; 2] = [foreign.json().await.unwrap(), unknown.json().await.unwrap()];
-    assert_eq!((&foreign["type"], &foreign["detail"]), (&unknown["type"], &unknown["detail"]));
+    assert_eq!(
+        (foreign.status(), unknown.status()),
+        (StatusCode::NOT_FOUND, StatusCode::NOT_FOUND)
+    );
+    let [foreign, unknown]: [Value; 2] =
+        [foreign.json().await.unwrap(), unknown.json().await.unwrap()];
+    assert_eq!(
+        (&foreign["type"], &foreign["detail"]),
+        (&unknown["type"], &unknown["detail"])
+    );
 
     let unbound = world.get("/v1/orders/order-1", &world.unbound_key).await;
     assert_eq!(unbound.status(), StatusCode::FORBIDDEN);
-    let restaurants = world.get("/v1/restaurants?lat=37.8&lng=-122.27", &world.unbound_key).await;
+    let restaurants = world
+        .get("/v1/restaurants?lat=37.8&lng=-122.27", &world.unbound_key)
+        .await;
     assert_eq!(restaurants.status(), StatusCode::OK);
 }
 
@@ -137,13 +166,20 @@ async fn parameters_are_checked_and_passed_on() {
         "?lat=0&lng=0&at=noon",
         "?lat=0&lng=0&cursor=made-up",
     ] {
-        let response = world.get(&format!("/v1/restaurants{query}"), &world.bound_key).await;
+        let response = world
+            .get(&format!("/v1/restaurants{query}"), &world.bound_key)
+            .await;
         assert_eq!(response.status(), StatusCode::BAD_REQUEST, "{query}");
-        assert_eq!(response.headers()["content-type"], "application/problem+json", "{query}");
-        is_deprecated(&response, "/v2/restaurants");
+        assert_eq!(
+            response.headers()["content-type"],
+            "application/problem+json",
+            "{query}"
+        );
     }
     let query = "?lat=37.8&lng=-122.27&radius=100&limit=7&cuisine=Thai%20food&at=2030-01-01T00:00:00Z&cursor=c%3D";
-    world.get(&format!("/v1/restaurants{query}"), &world.bound_key).await;
+    world
+        .get(&format!("/v1/restaurants{query}"), &world.bound_key)
+        .await;
     assert_eq!(
         world.seen.lock().unwrap().last().unwrap(),
         "/restaurants/available?lat=37.8&lng=-122.27&radius=100&pageSize=7\

@@ -1,4 +1,4 @@
-//! Version 1: frozen. Its shapes never change; every answer says until when it will be there and what comes after.
+//! Version 1: frozen. Its shapes never change; its answers say until when it will be there and what comes after.
 
 pub(crate) mod orders;
 pub(crate) mod restaurants;
@@ -10,13 +10,17 @@ use serde::Serialize;
 use crate::clients;
 
 /// RFC 9745: since when this version has been deprecated, 1 November 2026 00:00 UTC.
-const DEPRECATION: (HeaderName, HeaderValue) =
-    (HeaderName::from_static("deprecation"), HeaderValue::from_static("@1793491200"));
+const DEPRECATION: (HeaderName, HeaderValue) = (
+    HeaderName::from_static("deprecation"),
+    HeaderValue::from_static("@1793491200"),
+);
 /// RFC 8594: when it may go away.
-const SUNSET: (HeaderName, HeaderValue) =
-    (HeaderName::from_static("sunset"), HeaderValue::from_static("Mon, 01 Nov 2027 00:00:00 GMT"));
+const SUNSET: (HeaderName, HeaderValue) = (
+    HeaderName::from_static("sunset"),
+    HeaderValue::from_static("Mon, 01 Nov 2027 00:00:00 GMT"),
+);
 
-/// Says of an answer, also of a refusal, that its version is deprecated and where its successor is.
+/// Says of an answer that its version is deprecated and where its successor is.
 fn deprecated(mut response: Response, successor: &str) -> Response {
     let headers = response.headers_mut();
     for (name, value) in [DEPRECATION, SUNSET] {
@@ -54,7 +58,19 @@ struct Address {
 
 impl From<clients::Address> for Address {
     fn from(address: clients::Address) -> Self {
-        let clients::Address { street1, street2, city, state, zip } = address;
-        Self { street1, street2, city, state, zip }
+        let clients::Address {
+            street1,
+            street2,
+            city,
+            state,
+            zip,
+        } = address;
+        Self {
+            street1,
+            street2,
+            city,
+            state,
+            zip,
+        }
     }
 }

@@ -6,9 +6,11 @@ globalThis.__webpack_nonce__ = document.querySelector('meta[name="style-nonce"]'
 
 const defaultQuery = `# FTGO's GraphQL API for browsers.
 #
-# Restaurants can be read by anybody. For orders put a token into "Headers" below:
+# Restaurants can be read by anybody. For orders,
+# put a token into "Headers" below:
 #   {"Authorization": "Bearer <token>"}
-# The demo's identity provider gives one: /dev/token?sub=consumer-1
+# The demo's identity provider gives one at
+#   /dev/token?sub=consumer-1
 
 query Nearby {
   restaurants(near: {lat: 37.80, lng: -122.27}, first: 3) {

@@ -12,7 +12,9 @@ pub(crate) const ORDERS_WRITE: &str = "orders:write";
 /// No credentials, or credentials without the scope.
 pub(crate) fn consumer<'a>(context: &'a RequestContext, scope: &str) -> Result<&'a str, Error> {
     let principal = context.principal();
-    let Some(subject) = principal.subject() else { return Err(ClientError::Unauthenticated.into()) };
+    let Some(subject) = principal.subject() else {
+        return Err(ClientError::Unauthenticated.into());
+    };
     if principal.has_scope(scope) {
         Ok(subject)
     } else {

@@ -38,9 +38,21 @@ static ASSETS: [Asset; 6] = [
         media_type: JAVASCRIPT,
         bytes: include_bytes!("../assets/graphiql/graphiql.min.js"),
     },
-    Asset { file: "graphiql.min.css", media_type: CSS, bytes: include_bytes!("../assets/graphiql/graphiql.min.css") },
-    Asset { file: "page.js", media_type: JAVASCRIPT, bytes: include_bytes!("../assets/graphiql-page.js") },
-    Asset { file: "page.css", media_type: CSS, bytes: include_bytes!("../assets/graphiql-page.css") },
+    Asset {
+        file: "graphiql.min.css",
+        media_type: CSS,
+        bytes: include_bytes!("../assets/graphiql/graphiql.min.css"),
+    },
+    Asset {
+        file: "page.js",
+        media_type: JAVASCRIPT,
+        bytes: include_bytes!("../assets/graphiql-page.js"),
+    },
+    Asset {
+        file: "page.css",
+        media_type: CSS,
+        bytes: include_bytes!("../assets/graphiql-page.css"),
+    },
 ];
 
 /// Names what all assets contain: it is in their address, so that they may be kept forever.
@@ -51,12 +63,14 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// The page around GraphiQL. Its dialogs add one style element, which needs a nonce; nothing else may be inline.
-#[expect(clippy::unused_async, reason = "handlers are async")]
 pub(crate) async fn page() -> Response {
     let nonce = Uuid::new_v4().simple().to_string();
     let mut html = PAGE.replace("{nonce}", &nonce);
     for asset in &ASSETS {
-        html = html.replace(&format!("{{{}}}", asset.file), &format!("/graphiql/{}/{}", *VERSION, asset.file));
+        html = html.replace(
+            &format!("{{{}}}", asset.file),
+            &format!("/graphiql/{}/{}", *VERSION, asset.file),
+        );
     }
     let policy = format!(
         "default-src 'none'; script-src 'self'; style-src 'self' 'nonce-{nonce}'; font-src 'self' data:; \
@@ -64,7 +78,10 @@ pub(crate) async fn page() -> Response {
     );
     let mut response = html.into_response();
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/html; charset=utf-8"),
+    );
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Ok(policy) = HeaderValue::try_from(policy) {
         headers.insert(CONTENT_SECURITY_POLICY, policy);
@@ -73,22 +90,34 @@ pub(crate) async fn page() -> Response {
 }
 
 /// One of the page's files.
-#[expect(clippy::unused_async, reason = "handlers are async")]
 pub(crate) async fn asset(
     Path((version, file)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
-    let asset = ASSETS.iter().find(|asset| asset.file == file && version == *VERSION).ok_or_else(Error::not_found)?;
+    let asset = ASSETS
+        .iter()
+        .find(|asset| asset.file == file && version == *VERSION)
+        .ok_or_else(Error::not_found)?;
     let etag = format!("\"{}\"", *VERSION);
-    let known = headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok()).is_some_and(|tags| {
-        // A compressed answer's tag is weak (`W/`); the comparison is, too.
-        tags.split(',').any(|tag| tag.trim().trim_start_matches("W/") == etag)
-    });
-    let mut response =
-        if known { StatusCode::NOT_MODIFIED.into_response() } else { asset.bytes.into_response() };
+    let known = headers
+        .get(IF_NONE_MATCH)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|tags| {
+            // A compressed answer's tag is weak (`W/`); the comparison is, too.
+            tags.split(',')
+                .any(|tag| tag.trim().trim_start_matches("W/") == etag)
+        });
+    let mut response = if known {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        asset.bytes.into_response()
+    };
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(asset.media_type));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
+    headers.insert(
+        CACHE_CONTROL,
+        HeaderValue::from_static("public, max-age=31536000, immutable"),
+    );
     if let Ok(etag) = HeaderValue::try_from(etag) {
         headers.insert(ETAG, etag);
     }

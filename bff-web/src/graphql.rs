@@ -59,9 +59,15 @@ pub(crate) struct Api {
 
 impl Api {
     pub(crate) fn new(clients: Clients) -> Self {
-        let limits = Limits { introspection: true, ..Limits::default() };
+        let limits = Limits {
+            introspection: true,
+            ..Limits::default()
+        };
         let builder = Schema::build(Query, Mutation, EmptySubscription).data(clients.clone());
-        Self { schema: limits.apply(builder).finish(), clients }
+        Self {
+            schema: limits.apply(builder).finish(),
+            clients,
+        }
     }
 }
 
@@ -87,11 +93,15 @@ fn loaders<'a>(context: &Context<'a>) -> Result<&'a Loaders, Failure> {
 }
 
 fn from_data<'a, T: Send + Sync + 'static>(context: &Context<'a>) -> Result<&'a T, Failure> {
-    context.data().map_err(|error| GatewayError::Bug(error.message).into())
+    context
+        .data()
+        .map_err(|error| GatewayError::Bug(error.message).into())
 }
 
 /// The schema in its definition language.
 #[cfg(test)]
 pub(crate) fn sdl(options: async_graphql::SDLExportOptions) -> String {
-    Schema::build(Query, Mutation, EmptySubscription).finish().sdl_with_options(options)
+    Schema::build(Query, Mutation, EmptySubscription)
+        .finish()
+        .sdl_with_options(options)
 }

@@ -13,6 +13,10 @@ pub(crate) fn routes(upstreams: &Upstreams) -> Result<Routes, UnknownUpstream> {
         .post("graphql", "/graphql", graphql::serve)
         .get("graphql", "/graphql", graphql::serve)
         .get("graphiql", "/graphiql", graphiql::page)
-        .get("graphiql-asset", "/graphiql/{version}/{file}", graphiql::asset)
+        .get(
+            "graphiql-asset",
+            "/graphiql/{version}/{file}",
+            graphiql::asset,
+        )
         .with_state(Api::new(Clients::new(upstreams)?)))
 }

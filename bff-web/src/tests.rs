@@ -18,8 +18,16 @@ fn codes(answer: &Value) -> Vec<(&str, &str)> {
         .iter()
         .map(|error| {
             assert!(error["extensions"]["requestId"].is_string(), "{error}");
-            let field = error["path"].as_array().unwrap().iter().filter_map(Value::as_str).next_back();
-            (field.unwrap(), error["extensions"]["code"].as_str().unwrap())
+            let field = error["path"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter_map(Value::as_str)
+                .next_back();
+            (
+                field.unwrap(),
+                error["extensions"]["code"].as_str().unwrap(),
+            )
         })
         .collect();
     codes.sort_unstable();
@@ -43,13 +51,18 @@ const SCREEN: &str = "query Screen($id: ID!) {
 
 #[test]
 fn the_schema_is_what_was_agreed() {
-    insta::assert_snapshot!("schema", crate::graphql::sdl(SDLExportOptions::new().sorted_fields()));
+    insta::assert_snapshot!(
+        "schema",
+        crate::graphql::sdl(SDLExportOptions::new().sorted_fields())
+    );
 }
 
 #[tokio::test]
 async fn an_order_comes_with_everything_around_it() {
     let world = World::start(as_usual).await;
-    let answer = world.ask(As::Consumer, SCREEN, json!({"id": "order-1"})).await;
+    let answer = world
+        .ask(As::Consumer, SCREEN, json!({"id": "order-1"}))
+        .await;
     assert_eq!(answer.get("errors"), None, "{answer}");
     insta::assert_json_snapshot!("order", answer["data"]);
     let calls = [
@@ -79,12 +92,27 @@ async fn fifty_orders_cost_one_call_for_each_service_and_level() {
         assert_eq!(node["lineItems"][0]["price"]["amount"], "12.34");
     }
     let calls = world.calls();
-    let services: Vec<_> = calls.iter().map(|call| call.split('?').next().unwrap()).collect();
-    let once = ["GET /deliveries", "GET /orders", "GET /orders", "GET /restaurants", "GET /tickets"];
+    let services: Vec<_> = calls
+        .iter()
+        .map(|call| call.split('?').next().unwrap())
+        .collect();
+    let once = [
+        "GET /deliveries",
+        "GET /orders",
+        "GET /orders",
+        "GET /restaurants",
+        "GET /tickets",
+    ];
     assert_eq!(services, once, "{calls:?}");
 
     // What the list has is not asked for again.
-    world.ask(As::Consumer, "{ orders { nodes { id state total { amount } lineItems { name } } } }", Value::Null).await;
+    world
+        .ask(
+            As::Consumer,
+            "{ orders { nodes { id state total { amount } lineItems { name } } } }",
+            Value::Null,
+        )
+        .await;
     assert_eq!(world.calls().len(), once.len() + 1);
 }
 
@@ -93,7 +121,11 @@ async fn anothers_order_is_as_good_as_none() {
     let world = World::start(as_usual).await;
     let query = "{ foreign: order(id: \"foreign\") { id } none: order(id: \"none\") { id } own: order(id: \"a,b\") { id } }";
     let answer = world.ask(As::Consumer, query, Value::Null).await;
-    assert_eq!(answer, json!({"data": {"foreign": null, "none": null, "own": null}}), "{answer}");
+    assert_eq!(
+        answer,
+        json!({"data": {"foreign": null, "none": null, "own": null}}),
+        "{answer}"
+    );
     assert_eq!(world.calls().len(), 1, "{:?}", world.calls());
 }
 
@@ -105,7 +137,10 @@ async fn orders_need_credentials_that_allow_them_and_restaurants_need_none() {
         restaurants(near: {lat: 37.8, lng: -122.27}) { nodes { name restaurant { name } } } me { id }
     }";
     let answer = world.ask(As::Nobody, query, Value::Null).await;
-    assert_eq!(codes(&answer), [("order", "UNAUTHENTICATED"), ("orders", "UNAUTHENTICATED")]);
+    assert_eq!(
+        codes(&answer),
+        [("order", "UNAUTHENTICATED"), ("orders", "UNAUTHENTICATED")]
+    );
     let nodes = json!([{"name": "Ajanta", "restaurant": {"name": "Ajanta"}}]);
     let data = json!({
         "order": null, "orders": null, "restaurant": {"name": "Ajanta"}, "restaurants": {"nodes": nodes}, "me": null,
@@ -113,13 +148,20 @@ async fn orders_need_credentials_that_allow_them_and_restaurants_need_none() {
     assert_eq!(answer["data"], data);
 
     let answer = world.ask(As::Narrow, query, Value::Null).await;
-    assert_eq!(codes(&answer), [("order", "FORBIDDEN"), ("orders", "FORBIDDEN")]);
+    assert_eq!(
+        codes(&answer),
+        [("order", "FORBIDDEN"), ("orders", "FORBIDDEN")]
+    );
     assert_eq!(answer["data"]["me"]["id"], "consumer-1");
     for (who, code) in [(As::Nobody, "UNAUTHENTICATED"), (As::Narrow, "FORBIDDEN")] {
         let answer = world.ask(who, PLACE, json!({"input": order()})).await;
         assert_eq!(codes(&answer), [("placeOrder", code)]);
     }
-    assert!(world.calls().iter().all(|call| !call.contains("order")), "{:?}", world.calls());
+    assert!(
+        world.calls().iter().all(|call| !call.contains("order")),
+        "{:?}",
+        world.calls()
+    );
 }
 
 #[tokio::test]
@@ -130,13 +172,26 @@ async fn a_service_that_fails_costs_its_fields_only() {
         _ => None,
     })
     .await;
-    let answer = world.ask(As::Consumer, SCREEN, json!({"id": "order-1"})).await;
+    let answer = world
+        .ask(As::Consumer, SCREEN, json!({"id": "order-1"}))
+        .await;
     assert_eq!(answer["data"]["order"]["state"], "APPROVED");
     assert_eq!(answer["data"]["order"]["restaurant"]["name"], "Ajanta");
     assert_eq!(answer["data"]["order"]["ticket"], Value::Null);
-    assert_eq!(codes(&answer), [("delivery", "BAD_UPSTREAM_ANSWER"), ("ticket", "BAD_UPSTREAM_ANSWER")]);
-    let reasons: Vec<_> = [0, 1].map(|index| answer["errors"][index]["extensions"]["reason"].as_str()).into();
-    assert!(reasons.contains(&Some("upstream_error")) && reasons.contains(&Some("invalid_response")), "{answer}");
+    assert_eq!(
+        codes(&answer),
+        [
+            ("delivery", "BAD_UPSTREAM_ANSWER"),
+            ("ticket", "BAD_UPSTREAM_ANSWER")
+        ]
+    );
+    let reasons: Vec<_> = [0, 1]
+        .map(|index| answer["errors"][index]["extensions"]["reason"].as_str())
+        .into();
+    assert!(
+        reasons.contains(&Some("upstream_error")) && reasons.contains(&Some("invalid_response")),
+        "{answer}"
+    );
     assert!(!answer.to_string().contains("stack trace"), "{answer}");
 }
 
@@ -158,7 +213,9 @@ async fn an_order_is_placed_for_the_caller() {
     let world = World::start(as_usual).await;
     let mut input = order();
     input["idempotencyKey"] = json!("key-1");
-    let answer = world.ask(As::Consumer, PLACE, json!({"input": input})).await;
+    let answer = world
+        .ask(As::Consumer, PLACE, json!({"input": input}))
+        .await;
     let placed = json!({"placeOrder": {
         "state": "APPROVAL_PENDING", "orderId": "order-2", "replayed": false,
         "order": {"id": "order-2", "total": {"amount": "61.70"}},
@@ -166,8 +223,16 @@ async fn an_order_is_placed_for_the_caller() {
     assert_eq!(answer, json!({"data": placed}));
     let sent = &world.seen()[0];
     assert_eq!(sent.body["consumerId"], "consumer-1");
-    assert_eq!(sent.body["lineItems"], json!([{"menuItemId": "item-1", "quantity": 5}]));
-    assert!(!sent.headers["idempotency-key"].to_str().unwrap().contains("key-1"));
+    assert_eq!(
+        sent.body["lineItems"],
+        json!([{"menuItemId": "item-1", "quantity": 5}])
+    );
+    assert!(
+        !sent.headers["idempotency-key"]
+            .to_str()
+            .unwrap()
+            .contains("key-1")
+    );
 }
 
 #[tokio::test]
@@ -178,15 +243,22 @@ async fn what_the_service_refuses_is_said_with_a_code() {
         (call == "POST /orders").then_some((422, problem))
     })
     .await;
-    let answer = world.ask(As::Consumer, PLACE, json!({"input": order()})).await;
+    let answer = world
+        .ask(As::Consumer, PLACE, json!({"input": order()}))
+        .await;
     assert_eq!(codes(&answer), [("placeOrder", "ORDER_MINIMUM_NOT_MET")]);
     assert_eq!(answer["errors"][0]["message"], "Too little.");
-    assert_eq!(answer["errors"][0]["extensions"]["errors"][0]["pointer"], "/lineItems/0/quantity");
+    assert_eq!(
+        answer["errors"][0]["extensions"]["errors"][0]["pointer"],
+        "/lineItems/0/quantity"
+    );
     assert_eq!(answer["data"]["placeOrder"], Value::Null);
 
     let mut input = order();
     input["deliveryTime"] = json!("tomorrow");
-    let answer = world.ask(As::Consumer, PLACE, json!({"input": input})).await;
+    let answer = world
+        .ask(As::Consumer, PLACE, json!({"input": input}))
+        .await;
     assert_eq!(answer.get("data"), None, "{answer}");
 }
 
@@ -194,13 +266,20 @@ async fn what_the_service_refuses_is_said_with_a_code() {
 async fn page(world: &World, first: usize, after: Option<&str>) -> (Vec<(String, String)>, bool) {
     let query = "query($first: Int, $after: String) { orders(first: $first, after: $after) {
         edges { cursor node { id } } pageInfo { hasNextPage endCursor } } }";
-    let answer = world.ask(As::Consumer, query, json!({"first": first, "after": after})).await;
+    let answer = world
+        .ask(As::Consumer, query, json!({"first": first, "after": after}))
+        .await;
     assert_eq!(answer.get("errors"), None, "{answer}");
     let orders = &answer["data"]["orders"];
     let edges = orders["edges"].as_array().unwrap().iter();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
-    let edges: Vec<_> = edges.map(|edge| (text(&edge["node"]["id"]), text(&edge["cursor"]))).collect();
-    assert_eq!(orders["pageInfo"]["endCursor"].as_str(), edges.last().map(|(_, cursor)| cursor.as_str()));
+    let edges: Vec<_> = edges
+        .map(|edge| (text(&edge["node"]["id"]), text(&edge["cursor"])))
+        .collect();
+    assert_eq!(
+        orders["pageInfo"]["endCursor"].as_str(),
+        edges.last().map(|(_, cursor)| cursor.as_str())
+    );
     (edges, orders["pageInfo"]["hasNextPage"].as_bool().unwrap())
 }
 
@@ -218,7 +297,12 @@ async fn a_list_goes_on_behind_any_of_its_edges() {
         }
     }
     let ids: Vec<_> = seen.iter().map(|(id, _)| id.clone()).collect();
-    assert_eq!(ids, (0..60).map(|number| format!("order-{number:02}")).collect::<Vec<_>>());
+    assert_eq!(
+        ids,
+        (0..60)
+            .map(|number| format!("order-{number:02}"))
+            .collect::<Vec<_>>()
+    );
     for start in [0, 3, 6, 7, 41, 58, 59] {
         let (edges, _) = page(&world, 5, Some(&seen[start].1)).await;
         let found: Vec<_> = edges.into_iter().map(|(id, _)| id).collect();
@@ -228,7 +312,11 @@ async fn a_list_goes_on_behind_any_of_its_edges() {
 
 #[tokio::test]
 async fn bad_arguments_are_the_clients_fault() {
-    let world = World::start(|call| call.contains("status=APPROVED%2CUNKNOWN").then(|| (400, json!({"detail": "status: no"})))).await;
+    let world = World::start(|call| {
+        call.contains("status=APPROVED%2CUNKNOWN")
+            .then(|| (400, json!({"detail": "status: no"})))
+    })
+    .await;
     for query in [
         "{ orders(first: 0) { nodes { id } } }",
         "{ orders(first: 101) { nodes { id } } }",
@@ -238,7 +326,11 @@ async fn bad_arguments_are_the_clients_fault() {
         "{ orders: restaurants(near: {lat: 0, lng: 0}, radius: 50001) { nodes { id } } }",
     ] {
         let answer = world.ask(As::Consumer, query, Value::Null).await;
-        assert_eq!(codes(&answer), [("orders", "BAD_REQUEST")], "{query}: {answer}");
+        assert_eq!(
+            codes(&answer),
+            [("orders", "BAD_REQUEST")],
+            "{query}: {answer}"
+        );
         assert_eq!(answer["data"], json!({"orders": null}));
     }
     let greedy = "{ orders(first: 100) { nodes { restaurant { menu { items { price { amount } } } } ticket { id } } }
@@ -255,21 +347,42 @@ async fn graphiql_comes_from_here_alone() {
     let world = World::start(as_usual).await;
     let page = world.get("/graphiql").send().await.unwrap();
     assert_eq!(page.headers()["content-type"], "text/html; charset=utf-8");
-    let policy = page.headers()["content-security-policy"].to_str().unwrap().to_owned();
-    assert!(policy.contains("default-src 'none'; script-src 'self';"), "{policy}");
+    let policy = page.headers()["content-security-policy"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    assert!(
+        policy.contains("default-src 'none'; script-src 'self';"),
+        "{policy}"
+    );
     assert!(!policy.contains("unsafe"), "{policy}");
     let html = page.text().await.unwrap();
     assert!(!html.contains("://") && !html.contains('{'), "{html}");
 
     let mut assets = 0;
-    for asset in html.split('"').filter(|part| part.starts_with("/graphiql/")) {
+    for asset in html
+        .split('"')
+        .filter(|part| part.starts_with("/graphiql/"))
+    {
         let response = world.get(asset).send().await.unwrap();
         assert_eq!(response.status(), 200, "{asset}");
-        let expected = if asset.ends_with(".css") { "text/css; charset=utf-8" } else { "text/javascript; charset=utf-8" };
+        let expected = if asset.ends_with(".css") {
+            "text/css; charset=utf-8"
+        } else {
+            "text/javascript; charset=utf-8"
+        };
         assert_eq!(response.headers()["content-type"], expected);
-        assert_eq!(response.headers()["cache-control"], "public, max-age=31536000, immutable");
+        assert_eq!(
+            response.headers()["cache-control"],
+            "public, max-age=31536000, immutable"
+        );
         let etag = response.headers()["etag"].clone();
-        let again = world.get(asset).header("if-none-match", etag).send().await.unwrap();
+        let again = world
+            .get(asset)
+            .header("if-none-match", etag)
+            .send()
+            .await
+            .unwrap();
         assert_eq!(again.status(), 304);
         assets += 1;
     }

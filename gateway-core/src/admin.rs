@@ -26,7 +26,9 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, stop: Canc
     let served = async {
         listener.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+        axum::serve(listener, router)
+            .with_graceful_shutdown(stop.cancelled_owned())
+            .await
     };
     if let Err(error) = served.await {
         tracing::error!(%error, "the admin listener ended");
@@ -57,17 +59,40 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Response {
         Phase::Serving => None,
         Phase::Draining => Some("draining".to_owned()),
     };
-    let mut checks = vec![Check { name: "serving".to_owned(), ok: phase == Phase::Serving, detail }];
+    let mut checks = vec![Check {
+        name: "serving".to_owned(),
+        ok: phase == Phase::Serving,
+        detail,
+    }];
     for issuer in shared.keys.readiness() {
-        checks.push(Check { name: format!("issuer {}", issuer.issuer), ok: issuer.usable, detail: issuer.detail });
+        checks.push(Check {
+            name: format!("issuer {}", issuer.issuer),
+            ok: issuer.usable,
+            detail: issuer.detail,
+        });
     }
     let ready = checks.iter().all(|check| check.ok);
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Readiness { status: if ready { "ready" } else { "unready" }, checks })).into_response()
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (
+        status,
+        Json(Readiness {
+            status: if ready { "ready" } else { "unready" },
+            checks,
+        }),
+    )
+        .into_response()
 }
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], shared.metrics.render()).into_response()
+    (
+        [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+        shared.metrics.render(),
+    )
+        .into_response()
 }
 
 async fn routes(State(shared): State<Arc<Shared>>) -> Json<Vec<RouteSummary>> {

@@ -12,7 +12,10 @@ use crate::problem::chain;
 use crate::telemetry;
 
 #[derive(Parser)]
-#[command(version, about = "A backend for one kind of client, built on gateway-core")]
+#[command(
+    version,
+    about = "A backend for one kind of client, built on gateway-core"
+)]
 struct Arguments {
     /// A configuration file; several are merged, later ones over earlier ones.
     #[arg(long = "config", value_name = "FILE", required = true)]
@@ -53,7 +56,11 @@ pub fn main(app: App) -> ExitCode {
 fn check(app: App, config: Config) -> ExitCode {
     match Gateway::new(app, config) {
         Ok(gateway) => {
-            println!("{}: the configuration is good: {} routes", app.name, gateway.routes().len());
+            println!(
+                "{}: the configuration is good: {} routes",
+                app.name,
+                gateway.routes().len()
+            );
             ExitCode::SUCCESS
         }
         Err(StartError::Config(faults)) => bad_config(&faults),
@@ -67,7 +74,10 @@ fn bad_config(faults: &dyn std::fmt::Display) -> ExitCode {
 }
 
 fn run(app: App, config: Config) -> Result<(), StartError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(StartError::Thread)?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Thread)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Thread)?;

@@ -92,7 +92,11 @@ impl Composition {
     /// # Errors
     /// 400 when a field is picked that the screen does not have.
     pub fn of<S: Screen>(self) -> Result<Self, Error> {
-        let unknown = self.fields.iter().flatten().find(|field| !S::SECTIONS.contains(&field.as_str()));
+        let unknown = self
+            .fields
+            .iter()
+            .flatten()
+            .find(|field| !S::SECTIONS.contains(&field.as_str()));
         match unknown {
             Some(field) => Err(Error::bad_request(format!(
                 "fields: there is no section {field:?}; there are {}.",
@@ -110,7 +114,9 @@ impl Composition {
     /// Whether the client wants to see the section `name`.
     #[must_use]
     pub fn picks(&self, name: &str) -> bool {
-        self.fields.as_ref().is_none_or(|fields| fields.iter().any(|field| field == name))
+        self.fields
+            .as_ref()
+            .is_none_or(|fields| fields.iter().any(|field| field == name))
     }
 
     /// A part without which there is no answer: its failure is the answer's failure. It is fetched also when the
@@ -157,7 +163,11 @@ impl Composition {
 
     fn unavailable<T>(&self, name: &'static str, reason: &'static str) -> Section<T> {
         self.incomplete.store(true, Ordering::Relaxed);
-        tracing::debug!(section = name, reason, "a part of a composition is unavailable");
+        tracing::debug!(
+            section = name,
+            reason,
+            "a part of a composition is unavailable"
+        );
         Section::Unavailable { reason }
     }
 }
@@ -179,9 +189,17 @@ impl<S: Send + Sync> FromRequestParts<S> for Composition {
 
 /// The names in `fields=a,b`. Section names need no decoding, but for an encoded comma.
 fn fields(query: &str) -> Option<Vec<String>> {
-    let value = query.split('&').find_map(|pair| pair.strip_prefix("fields="))?;
+    let value = query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("fields="))?;
     let value = value.replace("%2C", ",").replace("%2c", ",");
-    Some(value.split(',').filter(|field| !field.is_empty()).map(str::to_owned).collect())
+    Some(
+        value
+            .split(',')
+            .filter(|field| !field.is_empty())
+            .map(str::to_owned)
+            .collect(),
+    )
 }
 
 #[cfg(test)]

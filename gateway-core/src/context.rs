@@ -31,9 +31,14 @@ impl RequestId {
         let sane = |id: &str| {
             !id.is_empty()
                 && id.len() <= MAX_REQUEST_ID
-                && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b))
+                && id
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b))
         };
-        match headers.get("x-request-id").and_then(|value| value.to_str().ok()) {
+        match headers
+            .get("x-request-id")
+            .and_then(|value| value.to_str().ok())
+        {
             Some(id) if sane(id) => Self(Arc::from(id)),
             _ => Self(Arc::from(Uuid::now_v7().to_string())),
         }
@@ -94,7 +99,10 @@ pub(crate) struct ContextParts {
 
 impl RequestContext {
     pub(crate) fn new(parts: ContextParts, config: &DeadlineConfig) -> Self {
-        let reserve = parts.budget.mul_f64(config.reserve_ratio).max(config.reserve_min);
+        let reserve = parts
+            .budget
+            .mul_f64(config.reserve_ratio)
+            .max(config.reserve_min);
         Self {
             deadline: Deadline::from_instant(parts.started + parts.budget),
             part: None,
@@ -160,7 +168,10 @@ impl RequestContext {
     /// This context for a part of a composition, under the same deadline.
     #[must_use]
     pub fn for_required(&self, part: &'static str) -> Self {
-        Self { part: Some(part), ..self.clone() }
+        Self {
+            part: Some(part),
+            ..self.clone()
+        }
     }
 
     /// This context for a part that the answer can do without: its deadline leaves time to answer without it.
@@ -183,13 +194,21 @@ impl RequestContext {
             outcome,
         };
         // A poisoned lock only means that a panic happened elsewhere while noting a call; the notes are still good.
-        self.shared.calls.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(call);
+        self.shared
+            .calls
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .push(call);
     }
 
     /// The upstream calls made so far, in the order in which they ended.
     #[must_use]
     pub fn calls(&self) -> Vec<UpstreamCall> {
-        self.shared.calls.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.shared
+            .calls
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone()
     }
 }
 

@@ -48,7 +48,8 @@ pub(crate) struct Edge {
 }
 
 /// A BFF's handlers, with their answers compressed when the client likes that.
-type ComposedService = tower::util::BoxCloneSyncService<Request<Body>, Response, std::convert::Infallible>;
+type ComposedService =
+    tower::util::BoxCloneSyncService<Request<Body>, Response, std::convert::Infallible>;
 
 /// What is known of a request from its first byte on.
 struct Arrival {
@@ -68,12 +69,22 @@ struct Findings<'a> {
 }
 
 impl Edge {
-    pub(crate) fn new(shared: Arc<Shared>, authenticator: Authenticator, composed: Router, proxy: Proxy) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        authenticator: Authenticator,
+        composed: Router,
+        proxy: Proxy,
+    ) -> Self {
         let composed = tower::ServiceBuilder::new()
             .map_response(|response: http::Response<_>| response.map(Body::new))
             .layer(CompressionLayer::new())
             .service(composed);
-        Self { shared, authenticator, composed: ComposedService::new(composed), proxy }
+        Self {
+            shared,
+            authenticator,
+            composed: ComposedService::new(composed),
+            proxy,
+        }
     }
 
     /// Answers one request. It never fails: what goes wrong is an answer, too.
@@ -89,15 +100,26 @@ impl Edge {
         let mut findings = Findings::default();
 
         // A bug in a handler costs its own request a 500, never the connection's other requests.
-        let answered = AssertUnwindSafe(self.answer(request.map(Body::new), &arrival, &mut findings)).catch_unwind().await;
+        let answered =
+            AssertUnwindSafe(self.answer(request.map(Body::new), &arrival, &mut findings))
+                .catch_unwind()
+                .await;
         let response = match answered {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => error.into_response(),
-            Err(_panic) => Error::from(GatewayError::Bug("a handler panicked".to_owned())).into_response(),
+            Err(_panic) => {
+                Error::from(GatewayError::Bug("a handler panicked".to_owned())).into_response()
+            }
         };
 
         // The way out, innermost first.
-        let response = problems::render(response, &self.shared.config.problem_base, &instance, &arrival.request_id, &mut observation);
+        let response = problems::render(
+            response,
+            &self.shared.config.problem_base,
+            &instance,
+            &arrival.request_id,
+            &mut observation,
+        );
         let mut response = response;
         response_headers::set(response.headers_mut(), &arrival.request_id, &findings);
         observation.finish(response, findings)
@@ -117,27 +139,44 @@ impl Edge {
         identity_headers::strip(request.headers_mut());
 
         let uri = request.uri().clone();
-        let matched = self.shared.table.find(request.method(), uri.path()).map_err(|miss| match miss {
-            NoMatch::Path => ClientError::NotFound,
-            NoMatch::Method { allow } => ClientError::MethodNotAllowed { allow },
-        })?;
+        let matched = self
+            .shared
+            .table
+            .find(request.method(), uri.path())
+            .map_err(|miss| match miss {
+                NoMatch::Path => ClientError::NotFound,
+                NoMatch::Method { allow } => ClientError::MethodNotAllowed { allow },
+            })?;
         let route = matched.route;
         findings.route = Some(route);
 
         // Before any work is done for it: a gateway at its limit says so at once.
-        let permit = admission::admit(&self.shared.in_flight, self.shared.config.server.max_requests)?;
+        let permit = admission::admit(
+            &self.shared.in_flight,
+            self.shared.config.server.max_requests,
+        )?;
         let budget = deadline::budget(request.headers(), route.deadline)?;
         let deadline = Deadline::from_instant(arrival.at + budget);
 
-        let principal = self.authenticator.authenticate(request.headers(), deadline).await?;
+        let principal = self
+            .authenticator
+            .authenticate(request.headers(), deadline)
+            .await?;
         findings.principal_kind = Some(principal.kind());
         authorize(&route.access, &principal)?;
         let address = arrival.peer.ip();
-        match self.shared.limiter.check(&route.limits, RouteKey(route.index), &principal, address) {
+        match self
+            .shared
+            .limiter
+            .check(&route.limits, RouteKey(route.index), &principal, address)
+        {
             Ok(headers) => findings.rate_limits = Some(headers),
             Err(denied) => {
                 findings.rate_limits = Some(denied.headers);
-                return Err(ClientError::RateLimited { retry_after: denied.retry_after }.into());
+                return Err(ClientError::RateLimited {
+                    retry_after: denied.retry_after,
+                }
+                .into());
             }
         }
         let mut request = body_limit::apply(request, route.max_body_bytes)?;
@@ -158,12 +197,18 @@ impl Edge {
 
         let action = async {
             match &route.action {
-                Action::Proxy(rule) => self.proxy.forward(rule, &matched.parameters, request, &context).await,
+                Action::Proxy(rule) => {
+                    self.proxy
+                        .forward(rule, &matched.parameters, request, &context)
+                        .await
+                }
                 Action::Composed => self.compose(request).await,
             }
         };
         // Handlers keep to the deadline by themselves; this holds for one that does not.
-        let response = timeout_at(deadline.at(), action).await.map_err(|_elapsed| GatewayError::DeadlineExceeded)??;
+        let response = timeout_at(deadline.at(), action)
+            .await
+            .map_err(|_elapsed| GatewayError::DeadlineExceeded)??;
         Ok(permit.held_by(response))
     }
 

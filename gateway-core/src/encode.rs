@@ -24,7 +24,8 @@ impl fmt::Display for Encoded<'_> {
         // A segment of dots alone would be taken for a step up the path, even encoded.
         let dots = !self.0.is_empty() && self.0.bytes().all(|b| b == b'.');
         for byte in self.0.bytes() {
-            let unreserved = byte.is_ascii_alphanumeric() || b"-_~".contains(&byte) || byte == b'.' && !dots;
+            let unreserved =
+                byte.is_ascii_alphanumeric() || b"-_~".contains(&byte) || byte == b'.' && !dots;
             if unreserved {
                 f.write_char(char::from(byte))?;
             } else {

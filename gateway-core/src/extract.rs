@@ -38,11 +38,16 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
 }
 
 fn expect_json(headers: &HeaderMap) -> Result<(), Error> {
-    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media_type = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
     if media_type.is_some_and(is_json) {
         Ok(())
     } else {
-        Err(ClientError::UnsupportedMediaType { expected: "application/json" }.into())
+        Err(ClientError::UnsupportedMediaType {
+            expected: "application/json",
+        }
+        .into())
     }
 }
 
@@ -52,7 +57,10 @@ fn expect_json(headers: &HeaderMap) -> Result<(), Error> {
 /// 413 when it is too large, 408 when it does not arrive within the deadline, 400 when it breaks off.
 pub async fn read_body(parts: &Parts, body: Body) -> Result<Bytes, Error> {
     let context = parts.extensions.get::<RequestContext>();
-    let limit = parts.extensions.get::<BodyLimit>().map_or(0, |limit| limit.bytes());
+    let limit = parts
+        .extensions
+        .get::<BodyLimit>()
+        .map_or(0, |limit| limit.bytes());
     let collected = match context {
         Some(context) => tokio::time::timeout_at(context.deadline().at(), body.collect())
             .await
@@ -87,7 +95,9 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
         let pointer = pointer(error.path());
         explain(error.inner(), pointer)
     })?;
-    deserializer.end().map_err(|error| explain(&error, String::new()))?;
+    deserializer
+        .end()
+        .map_err(|error| explain(&error, String::new()))?;
     Ok(value)
 }
 
@@ -95,12 +105,19 @@ fn explain(error: &serde_json::Error, pointer: String) -> Error {
     if error.is_data() {
         // serde_json ends its message with the position; the pointer says it better.
         let text = error.to_string();
-        let detail = text.rsplit_once(" at line ").map_or(text.as_str(), |(detail, _)| detail).to_owned();
+        let detail = text
+            .rsplit_once(" at line ")
+            .map_or(text.as_str(), |(detail, _)| detail)
+            .to_owned();
         ClientError::Unprocessable(vec![FieldError { pointer, detail }]).into()
     } else {
         Error::bad_request(format!(
             "The body is not JSON: {} at line {}, column {}.",
-            if error.is_eof() { "it ends too early" } else { "syntax error" },
+            if error.is_eof() {
+                "it ends too early"
+            } else {
+                "syntax error"
+            },
             error.line(),
             error.column()
         ))
@@ -117,7 +134,9 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
         // Writing to a string does not fail.
         let _ = match segment {
             Segment::Seq { index } => write!(pointer, "/{index}"),
-            Segment::Map { key } => write!(pointer, "/{}", key.replace('~', "~0").replace('/', "~1")),
+            Segment::Map { key } => {
+                write!(pointer, "/{}", key.replace('~', "~0").replace('/', "~1"))
+            }
             Segment::Enum { variant } => write!(pointer, "/{variant}"),
             Segment::Unknown => write!(pointer, "/?"),
         };
@@ -155,7 +174,9 @@ mod tests {
 
     #[test]
     fn what_is_not_json_says_where() {
-        let Err(Error::Client(ClientError::BadRequest(detail))) = parse::<Widget>(b"{\n  \"name\": }") else {
+        let Err(Error::Client(ClientError::BadRequest(detail))) =
+            parse::<Widget>(b"{\n  \"name\": }")
+        else {
             panic!("not refused");
         };
         assert!(detail.contains("line 2, column 11"), "{detail}");

@@ -48,7 +48,10 @@ pub enum StartError {
     #[error("the configuration is not usable")]
     Config(#[from] ConfigFaults),
     #[error("cannot listen on {address}")]
-    Listen { address: SocketAddr, source: std::io::Error },
+    Listen {
+        address: SocketAddr,
+        source: std::io::Error,
+    },
     #[error("cannot start a thread or its runtime")]
     Thread(#[source] std::io::Error),
     #[error("metrics cannot be set up")]
@@ -79,10 +82,11 @@ impl Gateway {
     pub fn new(app: App, config: Config) -> Result<Self, StartError> {
         let metrics = Metrics::new()?;
         let limiter = Arc::new(RateLimiter::new(&config.rate_limits));
-        let (declared, mut faults) = match (app.routes)(&Upstreams::new(&config.upstreams, &metrics)) {
-            Ok(routes) => (routes.into_parts().1, Vec::new()),
-            Err(unknown) => (Vec::new(), vec![unknown_upstream(&unknown)]),
-        };
+        let (declared, mut faults) =
+            match (app.routes)(&Upstreams::new(&config.upstreams, &metrics)) {
+                Ok(routes) => (routes.into_parts().1, Vec::new()),
+                Err(unknown) => (Vec::new(), vec![unknown_upstream(&unknown)]),
+            };
         let table = match RouteTable::build(&config, &declared, &limiter, &metrics) {
             Ok(table) if faults.is_empty() => table,
             // Without the declared routes every policy would look like a fault, too.
@@ -109,10 +113,17 @@ impl Gateway {
         let mut edges = Vec::new();
         for _ in 0..shared.config.server.workers.max(1) {
             let upstreams = Upstreams::new(&shared.config.upstreams, &shared.metrics);
-            let routes = (app.routes)(&upstreams).map_err(|unknown| ConfigFaults(vec![unknown_upstream(&unknown)]))?;
-            let authenticator = Authenticator::new(Arc::clone(&shared.keys), shared.config.api_keys.as_ref());
+            let routes = (app.routes)(&upstreams)
+                .map_err(|unknown| ConfigFaults(vec![unknown_upstream(&unknown)]))?;
+            let authenticator =
+                Authenticator::new(Arc::clone(&shared.keys), shared.config.api_keys.as_ref());
             let proxy = Proxy::new(upstreams, Arc::clone(&cache));
-            edges.push(Edge::new(Arc::clone(&shared), authenticator, routes.into_parts().0, proxy));
+            edges.push(Edge::new(
+                Arc::clone(&shared),
+                authenticator,
+                routes.into_parts().0,
+                proxy,
+            ));
         }
         Ok(Self { shared, edges })
     }
@@ -153,9 +164,15 @@ impl Gateway {
             .build()
             .map_err(StartError::Thread)?;
         let stop_control = CancellationToken::new();
-        shared.keys.spawn_refresh(control.handle(), stop_control.clone());
+        shared
+            .keys
+            .spawn_refresh(control.handle(), stop_control.clone());
         control.spawn(upkeep(Arc::clone(&shared)));
-        control.spawn(admin::serve(admin_listener, Arc::clone(&shared), stop_control.clone()));
+        control.spawn(admin::serve(
+            admin_listener,
+            Arc::clone(&shared),
+            stop_control.clone(),
+        ));
 
         let server = Server::start(listener, &shared, edges).map_err(StartError::Thread)?;
         shared.lifecycle.enter(Phase::Serving);
@@ -163,12 +180,22 @@ impl Gateway {
         for warning in &shared.config.warnings {
             tracing::warn!("{warning}");
         }
-        Ok(RunningGateway { address, admin_address, shared, server: Some(server), control: Some(control), stop_control })
+        Ok(RunningGateway {
+            address,
+            admin_address,
+            shared,
+            server: Some(server),
+            control: Some(control),
+            stop_control,
+        })
     }
 }
 
 fn unknown_upstream(unknown: &UnknownUpstream) -> ConfigFault {
-    ConfigFault { path: format!("upstreams.{}", unknown.name), message: unknown.to_string() }
+    ConfigFault {
+        path: format!("upstreams.{}", unknown.name),
+        message: unknown.to_string(),
+    }
 }
 
 /// How often samples are folded and idle limiter keys forgotten.
@@ -206,7 +233,9 @@ impl RunningGateway {
         lifecycle.stop_accepting.cancel();
         lifecycle.close_connections.cancel();
         if let Some(server) = self.server.take()
-            && tokio::task::spawn_blocking(move || server.join()).await.is_err()
+            && tokio::task::spawn_blocking(move || server.join())
+                .await
+                .is_err()
         {
             tracing::error!("waiting for the server's threads failed");
         }

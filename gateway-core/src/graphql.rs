@@ -48,9 +48,14 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// Ample for a screen, and closed to the curious.
+    /// Ample for a screen and for the introspection of tools (15 levels), and closed to the curious.
     fn default() -> Self {
-        Self { depth: 12, complexity: 5_000, directives: 8, introspection: false }
+        Self {
+            depth: 16,
+            complexity: 5_000,
+            directives: 8,
+            introspection: false,
+        }
     }
 }
 
@@ -66,7 +71,11 @@ impl Limits {
             .limit_depth(self.depth)
             .limit_complexity(self.complexity)
             .limit_directives(self.directives);
-        if self.introspection { builder } else { builder.disable_introspection().disable_suggestions() }
+        if self.introspection {
+            builder
+        } else {
+            builder.disable_introspection().disable_suggestions()
+        }
     }
 }
 
@@ -94,20 +103,27 @@ pub async fn serve<E: Executor>(
 
     let document = match async_graphql::parser::parse_query(&asked.query) {
         Ok(document) => document,
-        Err(error) => return response::refused(error.into(), "GRAPHQL_PARSE_FAILED", media_type, &context),
+        Err(error) => {
+            return response::refused(error.into(), "GRAPHQL_PARSE_FAILED", media_type, &context);
+        }
     };
     let plan = match document::select(&document, &asked) {
         Ok(plan) => plan,
         Err(error) => return response::refused(error, "BAD_REQUEST", media_type, &context),
     };
     if parts.method == Method::GET && !plan.is_query() {
-        return Err(ClientError::MethodNotAllowed { allow: http::HeaderValue::from_static("POST") }.into());
+        return Err(ClientError::MethodNotAllowed {
+            allow: http::HeaderValue::from_static("POST"),
+        }
+        .into());
     }
     if let Err(error) = plan.check() {
         return response::refused(error, "BAD_REQUEST", media_type, &context);
     }
 
-    let mut execution = Request::new(asked.query.clone()).variables(asked.variables.clone()).data(context.clone());
+    let mut execution = Request::new(asked.query.clone())
+        .variables(asked.variables.clone())
+        .data(context.clone());
     execution.operation_name.clone_from(&asked.operation_name);
     execution.set_parsed_query(document.clone());
     let mut answer = executor.execute(prepare(&context, execution)).await;

@@ -26,9 +26,16 @@ impl IdempotencyKey {
     /// 400 when the header is there more than once or is not a key of 1 to 255 printable characters.
     pub fn from_headers(headers: &HeaderMap) -> Result<Option<Self>, Error> {
         let mut values = headers.get_all(&IDEMPOTENCY_KEY).iter();
-        let (Some(value), rest) = (values.next(), values.next()) else { return Ok(None) };
-        let key = value.to_str().ok().filter(|_| rest.is_none()).and_then(Self::parse);
-        let malformed = "Idempotency-Key has to be one string of 1 to 255 printable ASCII characters.";
+        let (Some(value), rest) = (values.next(), values.next()) else {
+            return Ok(None);
+        };
+        let key = value
+            .to_str()
+            .ok()
+            .filter(|_| rest.is_none())
+            .and_then(Self::parse);
+        let malformed =
+            "Idempotency-Key has to be one string of 1 to 255 printable ASCII characters.";
         key.map(Some).ok_or_else(|| Error::bad_request(malformed))
     }
 
@@ -40,7 +47,8 @@ impl IdempotencyKey {
             Some(quoted) => unquote(quoted)?,
             None => text.to_owned(),
         };
-        let sane = (1..=MAX_LENGTH).contains(&key.len()) && key.bytes().all(|b| b == b' ' || b.is_ascii_graphic());
+        let sane = (1..=MAX_LENGTH).contains(&key.len())
+            && key.bytes().all(|b| b == b' ' || b.is_ascii_graphic());
         sane.then_some(Self(key))
     }
 
@@ -87,10 +95,18 @@ mod tests {
     #[test]
     fn bare_and_quoted_are_the_same_key() {
         let bare = IdempotencyKey::parse("8e03978e-40d5-43dd").unwrap();
-        assert_eq!(IdempotencyKey::parse("\"8e03978e-40d5-43dd\""), Some(bare.clone()));
-        assert_eq!(IdempotencyKey::parse(" \"8e03978e-40d5-43dd\" ; a=1"), Some(bare));
+        assert_eq!(
+            IdempotencyKey::parse("\"8e03978e-40d5-43dd\""),
+            Some(bare.clone())
+        );
+        assert_eq!(
+            IdempotencyKey::parse(" \"8e03978e-40d5-43dd\" ; a=1"),
+            Some(bare)
+        );
         assert_eq!(IdempotencyKey::parse(r#""a\"b\\""#).unwrap().0, r#"a"b\"#);
-        for malformed in ["", "\"", "\"\"", "\"open", "\"a\"b", r#""a\x""#, "ä", "a\tb"] {
+        for malformed in [
+            "", "\"", "\"\"", "\"open", "\"a\"b", r#""a\x""#, "ä", "a\tb",
+        ] {
             assert_eq!(IdempotencyKey::parse(malformed), None, "{malformed}");
         }
         assert!(IdempotencyKey::parse(&"k".repeat(255)).is_some());
@@ -113,7 +129,11 @@ mod tests {
         let mine = key.scoped_to(&["ann", "POST /widgets"]);
         assert_eq!(mine, key.scoped_to(&["ann", "POST /widgets"]));
         assert_eq!(mine.len(), 64);
-        for other in [&["bob", "POST /widgets"][..], &["annP", "OST /widgets"], &["ann"]] {
+        for other in [
+            &["bob", "POST /widgets"][..],
+            &["annP", "OST /widgets"],
+            &["ann"],
+        ] {
             assert_ne!(mine, key.scoped_to(other));
         }
     }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use http::StatusCode;
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, Unit};
-use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use metrics_exporter_prometheus::{
+    BuildError, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
+};
 
 const REQUESTS: &str = "gateway_requests_total";
 const REQUEST_SECONDS: &str = "gateway_request_duration_seconds";
@@ -17,7 +19,9 @@ const CONNECTIONS: &str = "gateway_connections";
 const IN_FLIGHT: &str = "gateway_requests_in_flight";
 
 /// Bucket bounds of durations, in seconds: from a cache hit to the longest deadline.
-const SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+const SECONDS: &[f64] = &[
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
 
 static METADATA: Metadata<'static> = Metadata::new("gateway", Level::INFO, None);
 
@@ -62,18 +66,53 @@ impl Metrics {
     /// # Errors
     /// Never in practice: the buckets are a constant that is not empty.
     pub(crate) fn new() -> Result<Self, BuildError> {
-        let recorder = PrometheusBuilder::new().set_buckets(SECONDS)?.build_recorder();
+        let recorder = PrometheusBuilder::new()
+            .set_buckets(SECONDS)?
+            .build_recorder();
         let handle = recorder.handle();
-        recorder.describe_counter(REQUESTS.into(), Some(Unit::Count), "Requests by route and class of status.".into());
-        recorder.describe_histogram(REQUEST_SECONDS.into(), Some(Unit::Seconds), "Time to the end of the response body.".into());
-        recorder.describe_counter(RESPONSE_BYTES.into(), Some(Unit::Bytes), "Response bodies sent.".into());
-        recorder.describe_counter(UPSTREAM_CALLS.into(), Some(Unit::Count), "Upstream calls by outcome.".into());
-        recorder.describe_histogram(UPSTREAM_SECONDS.into(), Some(Unit::Seconds), "Time of upstream calls.".into());
-        recorder.describe_gauge(CONNECTIONS.into(), Some(Unit::Count), "Open client connections.".into());
-        recorder.describe_gauge(IN_FLIGHT.into(), Some(Unit::Count), "Requests being worked on.".into());
+        recorder.describe_counter(
+            REQUESTS.into(),
+            Some(Unit::Count),
+            "Requests by route and class of status.".into(),
+        );
+        recorder.describe_histogram(
+            REQUEST_SECONDS.into(),
+            Some(Unit::Seconds),
+            "Time to the end of the response body.".into(),
+        );
+        recorder.describe_counter(
+            RESPONSE_BYTES.into(),
+            Some(Unit::Bytes),
+            "Response bodies sent.".into(),
+        );
+        recorder.describe_counter(
+            UPSTREAM_CALLS.into(),
+            Some(Unit::Count),
+            "Upstream calls by outcome.".into(),
+        );
+        recorder.describe_histogram(
+            UPSTREAM_SECONDS.into(),
+            Some(Unit::Seconds),
+            "Time of upstream calls.".into(),
+        );
+        recorder.describe_gauge(
+            CONNECTIONS.into(),
+            Some(Unit::Count),
+            "Open client connections.".into(),
+        );
+        recorder.describe_gauge(
+            IN_FLIGHT.into(),
+            Some(Unit::Count),
+            "Requests being worked on.".into(),
+        );
         let connections = recorder.register_gauge(&Key::from_static_name(CONNECTIONS), &METADATA);
         let in_flight = recorder.register_gauge(&Key::from_static_name(IN_FLIGHT), &METADATA);
-        Ok(Self { recorder: Arc::new(recorder), handle, connections, in_flight })
+        Ok(Self {
+            recorder: Arc::new(recorder),
+            handle,
+            connections,
+            in_flight,
+        })
     }
 
     /// The text for a scrape.
@@ -88,19 +127,30 @@ impl Metrics {
     }
 
     pub(crate) fn counter(&self, name: &'static str, labels: Vec<Label>) -> Counter {
-        self.recorder.register_counter(&Key::from_parts(name, labels), &METADATA)
+        self.recorder
+            .register_counter(&Key::from_parts(name, labels), &METADATA)
     }
 
     fn histogram(&self, name: &'static str, labels: Vec<Label>) -> Histogram {
-        self.recorder.register_histogram(&Key::from_parts(name, labels), &METADATA)
+        self.recorder
+            .register_histogram(&Key::from_parts(name, labels), &METADATA)
     }
 
     pub(crate) fn route(&self, route: &'static str) -> RouteMetrics {
         let class = |class: &'static str| {
-            self.counter(REQUESTS, vec![Label::new("route", route), Label::new("class", class)])
+            self.counter(
+                REQUESTS,
+                vec![Label::new("route", route), Label::new("class", class)],
+            )
         };
         RouteMetrics {
-            by_class: [class("1xx"), class("2xx"), class("3xx"), class("4xx"), class("5xx")],
+            by_class: [
+                class("1xx"),
+                class("2xx"),
+                class("3xx"),
+                class("4xx"),
+                class("5xx"),
+            ],
             duration: self.histogram(REQUEST_SECONDS, vec![Label::new("route", route)]),
             bytes: self.counter(RESPONSE_BYTES, vec![Label::new("route", route)]),
         }
@@ -108,10 +158,19 @@ impl Metrics {
 
     pub(crate) fn upstream(&self, upstream: &'static str) -> UpstreamMetrics {
         let outcome = |outcome: &'static str| {
-            self.counter(UPSTREAM_CALLS, vec![Label::new("upstream", upstream), Label::new("outcome", outcome)])
+            self.counter(
+                UPSTREAM_CALLS,
+                vec![
+                    Label::new("upstream", upstream),
+                    Label::new("outcome", outcome),
+                ],
+            )
         };
         UpstreamMetrics {
-            outcomes: OUTCOMES.into_iter().map(|name| (name, outcome(name))).collect(),
+            outcomes: OUTCOMES
+                .into_iter()
+                .map(|name| (name, outcome(name)))
+                .collect(),
             other: outcome("other"),
             duration: self.histogram(UPSTREAM_SECONDS, vec![Label::new("upstream", upstream)]),
         }
@@ -129,7 +188,11 @@ impl RouteMetrics {
 
 impl UpstreamMetrics {
     pub(crate) fn observe(&self, outcome: &'static str, took: Duration) {
-        let counter = self.outcomes.iter().find(|(name, _)| *name == outcome).map_or(&self.other, |(_, counter)| counter);
+        let counter = self
+            .outcomes
+            .iter()
+            .find(|(name, _)| *name == outcome)
+            .map_or(&self.other, |(_, counter)| counter);
         counter.increment(1);
         self.duration.record(took.as_secs_f64());
     }

@@ -139,10 +139,12 @@ fn from_client(error: &ClientError) -> Problem {
         ClientError::BadRequest(detail) => {
             Problem::client(StatusCode::BAD_REQUEST, "bad-request", "Bad request").detail(detail)
         }
-        ClientError::Unauthenticated => {
-            Problem::client(StatusCode::UNAUTHORIZED, "unauthenticated", "Credentials needed")
-                .header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
-        }
+        ClientError::Unauthenticated => Problem::client(
+            StatusCode::UNAUTHORIZED,
+            "unauthenticated",
+            "Credentials needed",
+        )
+        .header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")),
         // RFC 6750, 3.1: the client learns that the token is not valid, never why.
         ClientError::InvalidToken(_) => {
             Problem::client(StatusCode::UNAUTHORIZED, "invalid-token", "Invalid token").header(
@@ -152,10 +154,16 @@ fn from_client(error: &ClientError) -> Problem {
         }
         ClientError::InsufficientScope { scope } => {
             let challenge = format!(r#"Bearer error="insufficient_scope", scope="{scope}""#);
-            Problem::client(StatusCode::FORBIDDEN, "insufficient-scope", "Insufficient scope").header(
+            Problem::client(
+                StatusCode::FORBIDDEN,
+                "insufficient-scope",
+                "Insufficient scope",
+            )
+            .header(
                 WWW_AUTHENTICATE,
-                HeaderValue::from_str(&challenge)
-                    .unwrap_or(HeaderValue::from_static(r#"Bearer error="insufficient_scope""#)),
+                HeaderValue::from_str(&challenge).unwrap_or(HeaderValue::from_static(
+                    r#"Bearer error="insufficient_scope""#,
+                )),
             )
         }
         ClientError::Forbidden(detail) => {
@@ -168,23 +176,31 @@ fn from_client(error: &ClientError) -> Problem {
             "Method not allowed",
         )
         .header(ALLOW, allow.clone()),
-        ClientError::NotAcceptable => {
-            Problem::client(StatusCode::NOT_ACCEPTABLE, "not-acceptable", "Not acceptable")
-        }
-        ClientError::BodyTimeout => {
-            Problem::client(StatusCode::REQUEST_TIMEOUT, "request-timeout", "The request body came too slowly")
-        }
+        ClientError::NotAcceptable => Problem::client(
+            StatusCode::NOT_ACCEPTABLE,
+            "not-acceptable",
+            "Not acceptable",
+        ),
+        ClientError::BodyTimeout => Problem::client(
+            StatusCode::REQUEST_TIMEOUT,
+            "request-timeout",
+            "The request body came too slowly",
+        ),
         ClientError::UnsupportedMediaType { expected } => Problem::client(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "unsupported-media-type",
             "Unsupported media type",
         )
         .detail(format!("The body has to be {expected}.")),
-        ClientError::BodyTooLarge { limit } => {
-            Problem::client(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "Body too large")
-                .detail(format!("A body may have {limit} bytes here."))
+        ClientError::BodyTooLarge { limit } => Problem::client(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body-too-large",
+            "Body too large",
+        )
+        .detail(format!("A body may have {limit} bytes here.")),
+        ClientError::UriTooLong => {
+            Problem::client(StatusCode::URI_TOO_LONG, "uri-too-long", "URI too long")
         }
-        ClientError::UriTooLong => Problem::client(StatusCode::URI_TOO_LONG, "uri-too-long", "URI too long"),
         ClientError::Unprocessable(errors) => {
             let mut problem = Problem::client(
                 StatusCode::UNPROCESSABLE_ENTITY,
@@ -194,10 +210,12 @@ fn from_client(error: &ClientError) -> Problem {
             problem.errors.clone_from(errors);
             problem
         }
-        ClientError::RateLimited { retry_after } => {
-            Problem::client(StatusCode::TOO_MANY_REQUESTS, "rate-limited", "Too many requests")
-                .retry_after(*retry_after)
-        }
+        ClientError::RateLimited { retry_after } => Problem::client(
+            StatusCode::TOO_MANY_REQUESTS,
+            "rate-limited",
+            "Too many requests",
+        )
+        .retry_after(*retry_after),
         ClientError::Refused(refusal) => {
             let slug = refusal.slug.as_deref().unwrap_or("refused");
             let mut problem = Problem::client(refusal.status, slug, "Refused by the service");
@@ -231,7 +249,9 @@ fn from_upstream(kind: &UpstreamErrorKind) -> Problem {
     };
     let problem = Problem::new(status, slug, title, ErrorSource::Upstream);
     match kind {
-        UpstreamErrorKind::Unreachable | UpstreamErrorKind::Reset => problem.retry_after(Duration::from_secs(1)),
+        UpstreamErrorKind::Unreachable | UpstreamErrorKind::Reset => {
+            problem.retry_after(Duration::from_secs(1))
+        }
         UpstreamErrorKind::Timeout
         | UpstreamErrorKind::Status(_)
         | UpstreamErrorKind::Undecodable

@@ -46,7 +46,13 @@ impl Proxy {
         let request = outgoing(rule, parameters, request, context, pool)?;
         let identity = identity(rule.cache, context.principal());
         self.cache
-            .serve(rule.cache, pool.name(), request, identity.as_deref(), |request| exchange(pool, request, context))
+            .serve(
+                rule.cache,
+                pool.name(),
+                request,
+                identity.as_deref(),
+                |request| exchange(pool, request, context),
+            )
             .await
     }
 }
@@ -81,7 +87,8 @@ fn outgoing(
         Some(query) => format!("{path}?{query}"),
         None => path,
     };
-    let target = uri::PathAndQuery::try_from(target).map_err(|e| GatewayError::Bug(format!("rewrite: {e}")))?;
+    let target = uri::PathAndQuery::try_from(target)
+        .map_err(|e| GatewayError::Bug(format!("rewrite: {e}")))?;
     headers::prepare_request(&mut parts.headers, &parts.uri, context);
     parts.uri = pool.uri(target);
     parts.extensions = http::Extensions::new();
@@ -89,11 +96,19 @@ fn outgoing(
 }
 
 /// The call itself: the deadline ends with the response head, the body streams.
-async fn exchange(pool: &Pool, request: Request<Body>, context: &RequestContext) -> Result<Response, Error> {
+async fn exchange(
+    pool: &Pool,
+    request: Request<Body>,
+    context: &RequestContext,
+) -> Result<Response, Error> {
     let began = Instant::now();
     let deadline = pool.attempt_deadline(context);
     let result = pool.send(request, context, deadline).await;
-    pool.finished(context, began, result.as_ref().map_or_else(UpstreamError::reason, |_| "ok"));
+    pool.finished(
+        context,
+        began,
+        result.as_ref().map_or_else(UpstreamError::reason, |_| "ok"),
+    );
     let mut response = result?.map(Body::new);
     headers::prepare_response(response.headers_mut());
     Ok(response)

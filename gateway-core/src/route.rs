@@ -29,25 +29,51 @@ pub struct Routes<S = ()> {
 }
 
 impl<S: Clone + Send + Sync + 'static> Routes<S> {
-    #[expect(clippy::new_without_default, reason = "a table of no routes is the start of a column, not a default")]
+    #[expect(
+        clippy::new_without_default,
+        reason = "a table of no routes is the start of a column, not a default"
+    )]
     pub fn new() -> Self {
-        Self { router: Router::new(), declared: Vec::new() }
+        Self {
+            router: Router::new(),
+            declared: Vec::new(),
+        }
     }
 
     /// `GET` (and `HEAD`) of `path`; variable segments are `{name}`.
-    pub fn get<H: Handler<T, S>, T: 'static>(self, name: &'static str, path: &'static str, handler: H) -> Self {
+    pub fn get<H: Handler<T, S>, T: 'static>(
+        self,
+        name: &'static str,
+        path: &'static str,
+        handler: H,
+    ) -> Self {
         self.declare(name, Method::GET, MethodFilter::GET, path, handler)
     }
 
-    pub fn post<H: Handler<T, S>, T: 'static>(self, name: &'static str, path: &'static str, handler: H) -> Self {
+    pub fn post<H: Handler<T, S>, T: 'static>(
+        self,
+        name: &'static str,
+        path: &'static str,
+        handler: H,
+    ) -> Self {
         self.declare(name, Method::POST, MethodFilter::POST, path, handler)
     }
 
-    pub fn put<H: Handler<T, S>, T: 'static>(self, name: &'static str, path: &'static str, handler: H) -> Self {
+    pub fn put<H: Handler<T, S>, T: 'static>(
+        self,
+        name: &'static str,
+        path: &'static str,
+        handler: H,
+    ) -> Self {
         self.declare(name, Method::PUT, MethodFilter::PUT, path, handler)
     }
 
-    pub fn delete<H: Handler<T, S>, T: 'static>(self, name: &'static str, path: &'static str, handler: H) -> Self {
+    pub fn delete<H: Handler<T, S>, T: 'static>(
+        self,
+        name: &'static str,
+        path: &'static str,
+        handler: H,
+    ) -> Self {
         self.declare(name, Method::DELETE, MethodFilter::DELETE, path, handler)
     }
 
@@ -60,7 +86,10 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         handler: H,
     ) -> Self {
         // A second handler for the same method and path would make axum panic; the table reports it as a fault.
-        let taken = self.declared.iter().any(|route| route.method == method && route.path == path);
+        let taken = self
+            .declared
+            .iter()
+            .any(|route| route.method == method && route.path == path);
         if !taken {
             self.router = self.router.route(path, axum::routing::on(filter, handler));
         }
@@ -70,7 +99,10 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
 
     /// Gives the handlers what they share: a BFF's clients.
     pub fn with_state(self, state: S) -> Routes {
-        Routes { router: self.router.with_state(state), declared: self.declared }
+        Routes {
+            router: self.router.with_state(state),
+            declared: self.declared,
+        }
     }
 }
 

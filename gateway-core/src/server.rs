@@ -43,7 +43,11 @@ impl Server {
     ///
     /// # Errors
     /// When a thread or its runtime cannot be made.
-    pub(crate) fn start(listener: TcpListener, shared: &Arc<Shared>, edges: Vec<Edge>) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        listener: TcpListener,
+        shared: &Arc<Shared>,
+        edges: Vec<Edge>,
+    ) -> std::io::Result<Self> {
         listener.set_nonblocking(true)?;
         let mut handles = Vec::new();
         let mut workers = Vec::new();
@@ -55,14 +59,21 @@ impl Server {
                 shared: Arc::clone(shared),
                 connections: Arc::clone(&connections),
             };
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{number}"))
                 .spawn(move || runtime.block_on(worker.run(receiver)))?;
-            handles.push(WorkerHandle { sockets, connections });
+            handles.push(WorkerHandle {
+                sockets,
+                connections,
+            });
             workers.push(thread);
         }
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let acceptor = Acceptor {
             workers: handles,
             max_connections: shared.config.server.max_connections,
@@ -121,10 +132,14 @@ impl Acceptor {
             tracing::warn!(%peer, total, "connection refused: the limit of connections is reached");
             return;
         }
-        let Some(worker) = self.workers.iter().min_by_key(|worker| load(worker)) else { return };
+        let Some(worker) = self.workers.iter().min_by_key(|worker| load(worker)) else {
+            return;
+        };
         // Counted here, not at the worker: the next socket must see it.
         worker.connections.fetch_add(1, Ordering::Relaxed);
-        let handed = socket.into_std().map(|socket| worker.sockets.send((socket, peer)).is_ok());
+        let handed = socket
+            .into_std()
+            .map(|socket| worker.sockets.send((socket, peer)).is_ok());
         if !matches!(handed, Ok(true)) {
             worker.connections.fetch_sub(1, Ordering::Relaxed);
             tracing::warn!(%peer, "a connection was lost on its way to a worker");
@@ -163,8 +178,14 @@ impl Worker {
             tracker.spawn(task);
         }
         tracker.close();
-        if tokio::time::timeout(self.shared.config.server.grace, tracker.wait()).await.is_err() {
-            tracing::warn!(connections = tracker.len(), "connections cut: the grace period is over");
+        if tokio::time::timeout(self.shared.config.server.grace, tracker.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                connections = tracker.len(),
+                "connections cut: the grace period is over"
+            );
         }
     }
 }
@@ -178,7 +199,10 @@ struct OpenConnection {
 impl OpenConnection {
     fn new(connections: &Arc<AtomicUsize>, shared: &Shared) -> Self {
         shared.metrics.connections.increment(1.0);
-        Self { connections: Arc::clone(connections), gauge: shared.metrics.connections.clone() }
+        Self {
+            connections: Arc::clone(connections),
+            gauge: shared.metrics.connections.clone(),
+        }
     }
 }
 

@@ -17,11 +17,20 @@ pub fn install_crypto() {
 ///
 /// # Errors
 /// When `filter` is not a filter.
-pub(crate) fn start_log(filter: &str) -> Result<WorkerGuard, tracing_subscriber::filter::ParseError> {
+pub(crate) fn start_log(
+    filter: &str,
+) -> Result<WorkerGuard, tracing_subscriber::filter::ParseError> {
     let filter = EnvFilter::builder().parse(filter)?;
     let (writer, guard) = tracing_appender::non_blocking(std::io::stdout());
-    let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(false).with_writer(writer);
+    let lines = tracing_subscriber::fmt::layer()
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_writer(writer);
     // A second log in one process happens only in tests; the first one goes on.
-    let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
+    let _ = tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
+        .try_init();
     Ok(guard)
 }

@@ -18,15 +18,26 @@ impl TraceContext {
     /// Continues the trace in `traceparent`, or starts one when there is none or it is malformed.
     #[must_use]
     pub fn from_headers(headers: &HeaderMap) -> Self {
-        let incoming = headers.get(TRACEPARENT).and_then(|value| parse(value.as_bytes()));
+        let incoming = headers
+            .get(TRACEPARENT)
+            .and_then(|value| parse(value.as_bytes()));
         let (trace_id, flags) = incoming.unwrap_or_else(|| (Uuid::new_v4().as_u128(), 0));
-        Self { trace_id, span_id: new_span_id(), flags }
+        Self {
+            trace_id,
+            span_id: new_span_id(),
+            flags,
+        }
     }
 
     /// The header for an upstream call: the same trace, a span of its own.
     #[must_use]
     pub fn child_header(&self) -> HeaderValue {
-        let text = format!("00-{:032x}-{:016x}-{:02x}", self.trace_id, new_span_id(), self.flags);
+        let text = format!(
+            "00-{:032x}-{:016x}-{:02x}",
+            self.trace_id,
+            new_span_id(),
+            self.flags
+        );
         // Hexadecimal digits and dashes are always legal in a header.
         HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""))
     }
@@ -47,8 +58,15 @@ fn new_span_id() -> u64 {
 fn parse(value: &[u8]) -> Option<(u128, u8)> {
     let text = std::str::from_utf8(value).ok()?;
     let mut fields = text.split('-');
-    let (version, trace, span, flags) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
-    let hex = |s: &str, len: usize| s.len() == len && s.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let (version, trace, span, flags) = (
+        fields.next()?,
+        fields.next()?,
+        fields.next()?,
+        fields.next()?,
+    );
+    let hex = |s: &str, len: usize| {
+        s.len() == len && s.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    };
     if !hex(version, 2) || version == "ff" || !hex(trace, 32) || !hex(span, 16) || !hex(flags, 2) {
         return None;
     }
@@ -94,7 +112,11 @@ mod tests {
             "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
         ] {
-            assert_ne!(context(bad).trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736", "{bad}");
+            assert_ne!(
+                context(bad).trace_id(),
+                "4bf92f3577b34da6a3ce929d0e0e4736",
+                "{bad}"
+            );
         }
     }
 }

@@ -26,7 +26,9 @@ pub struct Upstreams {
 
 /// A BFF asked for an upstream that the configuration does not have, or has with another protocol.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the code calls upstream `{name}` with {protocol:?}, and the configuration has no such upstream")]
+#[error(
+    "the code calls upstream `{name}` with {protocol:?}, and the configuration has no such upstream"
+)]
 pub struct UnknownUpstream {
     pub name: &'static str,
     pub protocol: UpstreamProtocol,
@@ -41,7 +43,9 @@ impl Upstreams {
                 (name, Pool::new(name, upstream, metrics))
             })
             .collect();
-        Self { pools: Arc::new(pools) }
+        Self {
+            pools: Arc::new(pools),
+        }
     }
 
     pub(crate) fn pool(&self, name: &str) -> Option<&Pool> {
@@ -53,7 +57,8 @@ impl Upstreams {
     /// # Errors
     /// When the configuration has no such upstream: reported with all other configuration faults.
     pub fn client(&self, name: &'static str) -> Result<UpstreamClient, UnknownUpstream> {
-        self.with_protocol(name, UpstreamProtocol::Http1).map(UpstreamClient::new)
+        self.with_protocol(name, UpstreamProtocol::Http1)
+            .map(UpstreamClient::new)
     }
 
     /// The client for the gRPC service `name`.
@@ -61,10 +66,15 @@ impl Upstreams {
     /// # Errors
     /// When the configuration has no such upstream: reported with all other configuration faults.
     pub fn grpc(&self, name: &'static str) -> Result<GrpcUpstream, UnknownUpstream> {
-        self.with_protocol(name, UpstreamProtocol::Grpc).map(GrpcUpstream::new)
+        self.with_protocol(name, UpstreamProtocol::Grpc)
+            .map(GrpcUpstream::new)
     }
 
-    fn with_protocol(&self, name: &'static str, protocol: UpstreamProtocol) -> Result<Pool, UnknownUpstream> {
+    fn with_protocol(
+        &self,
+        name: &'static str,
+        protocol: UpstreamProtocol,
+    ) -> Result<Pool, UnknownUpstream> {
         self.pools
             .get(name)
             .filter(|pool| pool.protocol() == protocol)

@@ -26,7 +26,8 @@ async fn a_crash_at_any_step_leaves_no_order_behind() -> Result<()> {
         "order.ApproveOrder",
     ];
     for step in steps {
-        let sides = ["before-commit", "after-commit"].map(|side| crash_at(format!("{step}.{side}"), FINE, "APPROVED"));
+        let sides = ["before-commit", "after-commit"]
+            .map(|side| crash_at(format!("{step}.{side}"), FINE, "APPROVED"));
         try_join_all(sides).await?;
     }
     Ok(())
@@ -35,15 +36,17 @@ async fn a_crash_at_any_step_leaves_no_order_behind() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_while_going_back_ends_in_rejection() -> Result<()> {
     for step in ["kitchen.CancelCreateTicket", "order.RejectOrder"] {
-        let sides =
-            ["before-commit", "after-commit"].map(|side| crash_at(format!("{step}.{side}"), TOO_MUCH, "REJECTED"));
+        let sides = ["before-commit", "after-commit"]
+            .map(|side| crash_at(format!("{step}.{side}"), TOO_MUCH, "REJECTED"));
         try_join_all(sides).await?;
     }
     Ok(())
 }
 
 async fn crash_at(point: String, quantity: u32, end: &str) -> Result<()> {
-    run(&point, quantity, end).await.with_context(|| format!("crash at {point}"))
+    run(&point, quantity, end)
+        .await
+        .with_context(|| format!("crash at {point}"))
 }
 
 async fn run(point: &str, quantity: u32, end: &str) -> Result<()> {
@@ -65,7 +68,12 @@ async fn run(point: &str, quantity: u32, end: &str) -> Result<()> {
         assert_eq!(first["orderId"], placed["orderId"], "one key, two orders");
     }
     let order = eventually(&format!("the order ends {end}"), async || {
-        let order: Value = http.get(services.url(Service::Order, &format!("/orders/{id}"))?).send().await?.json().await?;
+        let order: Value = http
+            .get(services.url(Service::Order, &format!("/orders/{id}"))?)
+            .send()
+            .await?
+            .json()
+            .await?;
         let state = order["state"].as_str().unwrap_or("");
         Ok(matches!(state, "APPROVED" | "REJECTED").then(|| order.clone()))
     })
@@ -85,7 +93,12 @@ async fn place(http: &reqwest::Client, services: &Services, quantity: u32) -> Re
         "lineItems": [{"menuItemId": "restaurant-1-item-1", "quantity": quantity}],
     });
     let url = services.url(Service::Order, "/orders")?;
-    let response = http.post(url).header("idempotency-key", "the-one").json(&order).send().await?;
+    let response = http
+        .post(url)
+        .header("idempotency-key", "the-one")
+        .json(&order)
+        .send()
+        .await?;
     Ok(response.error_for_status()?.json().await?)
 }
 
@@ -106,11 +119,19 @@ async fn nothing_twice(
     let tickets = tickets["items"].as_array().context("no tickets")?;
     assert_eq!(tickets.len(), 1, "{tickets:?}");
     assert_eq!(tickets[0]["id"], id);
-    let expected = if end == "APPROVED" { "AWAITING_ACCEPTANCE" } else { "CREATE_CANCELLED" };
+    let expected = if end == "APPROVED" {
+        "AWAITING_ACCEPTANCE"
+    } else {
+        "CREATE_CANCELLED"
+    };
     assert_eq!(tickets[0]["state"], expected);
 
     let authorizations = ftgo_tests::books::authorizations(&data.join("accounting.db"), id).await?;
-    assert_eq!(authorizations, usize::from(end == "APPROVED"), "authorizations of the card");
+    assert_eq!(
+        authorizations,
+        usize::from(end == "APPROVED"),
+        "authorizations of the card"
+    );
     let orders = ftgo_tests::books::rows(&data.join("order.db"), "orders").await?;
     assert_eq!(orders, 1, "orders");
     Ok(())

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use ftgo_runner::service::Service;
-use ftgo_tests::system::SECTIONS;
 use ftgo_tests::System;
+use ftgo_tests::system::SECTIONS;
 use futures_util::future::try_join_all;
 use serde_json::json;
 
@@ -15,22 +15,47 @@ async fn an_order_is_placed_approved_and_shown_from_five_services() -> Result<()
     let token = system.token("consumer-1").await?;
     let restaurant = system.open_restaurant(&token).await?;
 
-    let placed = system.http.post(&system.mobile_url("/orders"), &token, &System::order_for(&restaurant)).await?;
+    let placed = system
+        .http
+        .post(
+            &system.mobile_url("/orders"),
+            &token,
+            &System::order_for(&restaurant),
+        )
+        .await?;
     assert_eq!(placed.status, 202, "{placed:?}");
     assert_eq!(placed.body["state"], "APPROVAL_PENDING");
     let id = placed.body["orderId"].as_str().context("orderId")?;
-    assert_eq!(placed.header("location"), Some(format!("/orders/{id}").as_str()));
+    assert_eq!(
+        placed.header("location"),
+        Some(format!("/orders/{id}").as_str())
+    );
 
     system.order_becomes(&token, id, "APPROVED").await?;
-    let details = system.http.get(&system.mobile_url(&format!("/orders/{id}")), &token).await?;
+    let details = system
+        .http
+        .get(&system.mobile_url(&format!("/orders/{id}")), &token)
+        .await?;
     assert_eq!(details.status, 200);
     for section in SECTIONS {
-        assert_eq!(details.body[section]["status"], "ok", "{section}: {details:?}");
+        assert_eq!(
+            details.body[section]["status"], "ok",
+            "{section}: {details:?}"
+        );
     }
     assert_eq!(details.body["order"]["data"]["id"], id);
-    assert_eq!(details.body["ticket"]["data"]["state"], "AWAITING_ACCEPTANCE");
-    assert_eq!(details.body["restaurant"]["data"]["name"], restaurant["name"]);
-    assert_eq!(details.body["bill"]["data"]["amount"], details.body["order"]["data"]["total"]);
+    assert_eq!(
+        details.body["ticket"]["data"]["state"],
+        "AWAITING_ACCEPTANCE"
+    );
+    assert_eq!(
+        details.body["restaurant"]["data"]["name"],
+        restaurant["name"]
+    );
+    assert_eq!(
+        details.body["bill"]["data"]["amount"],
+        details.body["order"]["data"]["total"]
+    );
     Ok(())
 }
 
@@ -40,7 +65,13 @@ async fn composed_latency_is_that_of_two_levels_and_not_of_five_calls() -> Resul
     let token = system.token("consumer-1").await?;
     let id = system.approved_order(&token).await?;
     let slow = json!([{"path": "/", "kind": "latency", "milliseconds": 100}]);
-    for service in [Service::Order, Service::Kitchen, Service::Delivery, Service::Accounting, Service::Restaurant] {
+    for service in [
+        Service::Order,
+        Service::Kitchen,
+        Service::Delivery,
+        Service::Accounting,
+        Service::Restaurant,
+    ] {
         system.fault(service, &slow).await?;
     }
 
@@ -50,9 +81,16 @@ async fn composed_latency_is_that_of_two_levels_and_not_of_five_calls() -> Resul
     for _ in 0..5 {
         let details = system.http.get(&url, &token).await?;
         for section in SECTIONS {
-            assert_eq!(details.body[section]["status"], "ok", "{section}: {details:?}");
+            assert_eq!(
+                details.body[section]["status"], "ok",
+                "{section}: {details:?}"
+            );
         }
-        assert!(details.took >= Duration::from_millis(200), "the delays are not there: {:?}", details.took);
+        assert!(
+            details.took >= Duration::from_millis(200),
+            "the delays are not there: {:?}",
+            details.took
+        );
         best = best.min(details.took);
     }
     assert!(best < Duration::from_millis(220), "took {best:?}");
@@ -73,7 +111,10 @@ async fn history_lists_what_was_placed_in_pages() -> Result<()> {
     })
     .await?;
     let cursor = first.body["nextCursor"].as_str().context("nextCursor")?;
-    let second = system.http.get(&format!("{url}&cursor={cursor}"), &token).await?;
+    let second = system
+        .http
+        .get(&format!("{url}&cursor={cursor}"), &token)
+        .await?;
     let mut listed: Vec<String> = [&first, &second]
         .iter()
         .flat_map(|page| page.body["items"].as_array().cloned().unwrap_or_default())
@@ -93,12 +134,26 @@ async fn an_order_is_cancelled_and_the_screen_says_so() -> Result<()> {
     let token = system.token("consumer-1").await?;
     let id = system.approved_order(&token).await?;
 
-    let cancelled = system.http.post(&system.mobile_url(&format!("/orders/{id}/cancel")), &token, &json!({})).await?;
+    let cancelled = system
+        .http
+        .post(
+            &system.mobile_url(&format!("/orders/{id}/cancel")),
+            &token,
+            &json!({}),
+        )
+        .await?;
     assert_eq!(cancelled.status, 202, "{cancelled:?}");
     assert_eq!(cancelled.body["state"], "CANCEL_PENDING");
     system.order_becomes(&token, &id, "CANCELLED").await?;
 
-    let again = system.http.post(&system.mobile_url(&format!("/orders/{id}/cancel")), &token, &json!({})).await?;
+    let again = system
+        .http
+        .post(
+            &system.mobile_url(&format!("/orders/{id}/cancel")),
+            &token,
+            &json!({}),
+        )
+        .await?;
     assert_eq!(again.status, 409);
     Ok(())
 }
@@ -109,8 +164,15 @@ async fn the_same_idempotency_key_places_one_order() -> Result<()> {
     let token = system.token("consumer-1").await?;
     let order = System::order_for(&system.open_restaurant(&token).await?);
     let place = |key: &str, body: &serde_json::Value| {
-        let request = system.http.request(reqwest::Method::POST, &system.mobile_url("/orders"));
-        system.http.send(request.bearer_auth(&token).header("idempotency-key", key).json(body))
+        let request = system
+            .http
+            .request(reqwest::Method::POST, &system.mobile_url("/orders"));
+        system.http.send(
+            request
+                .bearer_auth(&token)
+                .header("idempotency-key", key)
+                .json(body),
+        )
     };
     let first = place("key-1", &order).await?;
     let bare_again = place("key-1", &order).await?;
@@ -129,9 +191,18 @@ async fn the_same_idempotency_key_places_one_order() -> Result<()> {
 
     // Keys belong to their caller.
     let stranger = system.token("consumer-2").await?;
-    let request = system.http.request(reqwest::Method::POST, &system.mobile_url("/orders"));
-    let strangers =
-        system.http.send(request.bearer_auth(&stranger).header("idempotency-key", "key-1").json(&order)).await?;
+    let request = system
+        .http
+        .request(reqwest::Method::POST, &system.mobile_url("/orders"));
+    let strangers = system
+        .http
+        .send(
+            request
+                .bearer_auth(&stranger)
+                .header("idempotency-key", "key-1")
+                .json(&order),
+        )
+        .await?;
     assert_eq!(strangers.status, 202, "{strangers:?}");
     assert_ne!(strangers.body["orderId"], first.body["orderId"]);
     Ok(())
@@ -147,13 +218,30 @@ async fn a_screen_that_has_not_changed_is_not_sent_again() -> Result<()> {
     let first = system.http.get(&url, &token).await?;
     let etag = first.header("etag").context("no ETag")?;
     assert!(etag.starts_with("W/"));
-    assert_eq!(first.header("cache-control").map(|value| value.contains("private")), Some(true));
-    let request = system.http.request(reqwest::Method::GET, &url).bearer_auth(&token).header("if-none-match", etag);
+    assert_eq!(
+        first
+            .header("cache-control")
+            .map(|value| value.contains("private")),
+        Some(true)
+    );
+    let request = system
+        .http
+        .request(reqwest::Method::GET, &url)
+        .bearer_auth(&token)
+        .header("if-none-match", etag);
     let second = system.http.send(request).await?;
     assert_eq!(second.status, 304);
 
-    let picked = system.http.get(&format!("{url}?fields=ticket,bill"), &token).await?;
-    let sections: Vec<&String> = picked.body.as_object().context("no object")?.keys().collect();
+    let picked = system
+        .http
+        .get(&format!("{url}?fields=ticket,bill"), &token)
+        .await?;
+    let sections: Vec<&String> = picked
+        .body
+        .as_object()
+        .context("no object")?
+        .keys()
+        .collect();
     assert_eq!(sections, ["bill", "ticket"]);
     Ok(())
 }
@@ -165,12 +253,18 @@ async fn an_order_that_the_account_refuses_is_rejected() -> Result<()> {
     let restaurant = system.open_restaurant(&token).await?;
     let mut order = System::order_for(&restaurant);
     order["lineItems"][0]["quantity"] = json!(100);
-    let placed = system.http.post(&system.mobile_url("/orders"), &token, &order).await?;
+    let placed = system
+        .http
+        .post(&system.mobile_url("/orders"), &token, &order)
+        .await?;
     assert_eq!(placed.status, 202, "{placed:?}");
     let id = placed.body["orderId"].as_str().context("orderId")?;
     let rejected = system.order_becomes(&token, id, "REJECTED").await?;
     // No bill was ever made, and the screen says so instead of failing.
     assert_eq!(rejected.status, 200);
-    assert_eq!(rejected.body["bill"], json!({"status": "unavailable", "reason": "not_found"}));
+    assert_eq!(
+        rejected.body["bill"],
+        json!({"status": "unavailable", "reason": "not_found"})
+    );
     Ok(())
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use ftgo_runner::service::Service;
-use ftgo_tests::system::SECTIONS;
 use ftgo_tests::System;
+use ftgo_tests::system::SECTIONS;
 use serde_json::json;
 
 /// The mobile route's deadline, with room for a busy machine.
@@ -29,17 +29,36 @@ async fn without_one_service_the_rest_is_shown() -> Result<()> {
         system.services.stop_service(service).await?;
         let details = system.http.get(&url, &token).await?;
         assert_eq!(details.status, 200, "without {service}: {details:?}");
-        assert_eq!(details.body[section], json!({"status": "unavailable", "reason": "unreachable"}), "{service}");
+        assert_eq!(
+            details.body[section],
+            json!({"status": "unavailable", "reason": "unreachable"}),
+            "{service}"
+        );
         for other in SECTIONS.iter().filter(|other| **other != section) {
-            assert_eq!(details.body[other]["status"], "ok", "{other} without {service}");
+            assert_eq!(
+                details.body[other]["status"], "ok",
+                "{other} without {service}"
+            );
         }
-        assert_eq!(details.header("etag"), None, "an incomplete answer has no validator");
-        assert_eq!(details.header("cache-control").map(|value| value.contains("no-store")), Some(true));
+        assert_eq!(
+            details.header("etag"),
+            None,
+            "an incomplete answer has no validator"
+        );
+        assert_eq!(
+            details
+                .header("cache-control")
+                .map(|value| value.contains("no-store")),
+            Some(true)
+        );
         assert!(details.took < DEADLINE, "took {:?}", details.took);
 
         system.services.start_service(service).await?;
         let healed = system.http.get(&url, &token).await?;
-        assert_eq!(healed.body[section]["status"], "ok", "{service} is back: {healed:?}");
+        assert_eq!(
+            healed.body[section]["status"], "ok",
+            "{service} is back: {healed:?}"
+        );
     }
     Ok(())
 }
@@ -51,20 +70,44 @@ async fn a_hanging_service_costs_its_section_and_not_the_deadline() -> Result<()
     let id = system.approved_order(&token).await?;
     let url = system.mobile_url(&format!("/orders/{id}"));
     for (service, section) in OPTIONAL {
-        system.fault(service, &json!([{"path": "/", "kind": "hang"}])).await?;
-        let request = system.http.request(reqwest::Method::GET, &url).bearer_auth(&token).header("request-timeout", "400");
+        system
+            .fault(service, &json!([{"path": "/", "kind": "hang"}]))
+            .await?;
+        let request = system
+            .http
+            .request(reqwest::Method::GET, &url)
+            .bearer_auth(&token)
+            .header("request-timeout", "400");
         let details = system.http.send(request).await?;
         assert_eq!(details.status, 200, "{service} hangs: {details:?}");
-        assert_eq!(details.body[section], json!({"status": "unavailable", "reason": "timeout"}), "{service}");
-        assert!(details.took < Duration::from_millis(400) + SLACK, "took {:?}", details.took);
+        assert_eq!(
+            details.body[section],
+            json!({"status": "unavailable", "reason": "timeout"}),
+            "{service}"
+        );
+        assert!(
+            details.took < Duration::from_millis(400) + SLACK,
+            "took {:?}",
+            details.took
+        );
         system.no_faults(service).await?;
     }
 
-    system.fault(Service::Order, &json!([{"path": "/", "kind": "hang"}])).await?;
-    let request = system.http.request(reqwest::Method::GET, &url).bearer_auth(&token).header("request-timeout", "400");
+    system
+        .fault(Service::Order, &json!([{"path": "/", "kind": "hang"}]))
+        .await?;
+    let request = system
+        .http
+        .request(reqwest::Method::GET, &url)
+        .bearer_auth(&token)
+        .header("request-timeout", "400");
     let late = system.http.send(request).await?;
     assert_eq!(late.status, 504, "{late:?}");
-    assert!(late.took < Duration::from_millis(400) + SLACK, "took {:?}", late.took);
+    assert!(
+        late.took < Duration::from_millis(400) + SLACK,
+        "took {:?}",
+        late.took
+    );
     Ok(())
 }
 
@@ -75,14 +118,27 @@ async fn without_the_order_service_there_is_a_problem_and_no_500() -> Result<()>
     let id = system.approved_order(&token).await?;
     system.services.stop_service(Service::Order).await?;
 
-    let details = system.http.get(&system.mobile_url(&format!("/orders/{id}")), &token).await?;
+    let details = system
+        .http
+        .get(&system.mobile_url(&format!("/orders/{id}")), &token)
+        .await?;
     assert!(matches!(details.status, 503 | 504), "{details:?}");
     let restaurant = system.open_restaurant(&token).await?;
-    let placed = system.http.post(&system.mobile_url("/orders"), &token, &System::order_for(&restaurant)).await?;
+    let placed = system
+        .http
+        .post(
+            &system.mobile_url("/orders"),
+            &token,
+            &System::order_for(&restaurant),
+        )
+        .await?;
     assert!(matches!(placed.status, 503 | 504), "{placed:?}");
 
     system.services.start_service(Service::Order).await?;
-    let back = system.http.get(&system.mobile_url(&format!("/orders/{id}")), &token).await?;
+    let back = system
+        .http
+        .get(&system.mobile_url(&format!("/orders/{id}")), &token)
+        .await?;
     assert_eq!(back.status, 200, "{back:?}");
     Ok(())
 }
@@ -98,7 +154,10 @@ async fn an_upstreams_500_is_not_ours() -> Result<()> {
     system.fault(Service::Kitchen, &broken).await?;
     let details = system.http.get(&url, &token).await?;
     assert_eq!(details.status, 200);
-    assert_eq!(details.body["ticket"], json!({"status": "unavailable", "reason": "upstream_error"}));
+    assert_eq!(
+        details.body["ticket"],
+        json!({"status": "unavailable", "reason": "upstream_error"})
+    );
     system.no_faults(Service::Kitchen).await?;
 
     system.fault(Service::Order, &broken).await?;

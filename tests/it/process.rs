@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use ftgo_runner::service::Service;
+use ftgo_tests::System;
 use ftgo_tests::bff::{self, Bff};
 use ftgo_tests::process::{Process, binary};
 use ftgo_tests::system::eventually;
-use ftgo_tests::System;
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -23,7 +23,11 @@ async fn shipped_configurations_are_good() -> Result<()> {
             .args(["--config", &config(name), "--check-config"])
             .output()
             .await?;
-        assert!(output.status.success(), "{bff:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{bff:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     Ok(())
 }
@@ -32,9 +36,18 @@ async fn shipped_configurations_are_good() -> Result<()> {
 async fn a_bad_configuration_is_reported_whole_and_ends_with_64() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let bad = folder.path().join("bad.toml");
-    std::fs::write(&bad, "[server]\nadress = \"127.0.0.1:0\"\nworkers = \"many\"\n[policies.nothing]\naccess = \"public\"\n")?;
+    std::fs::write(
+        &bad,
+        "[server]\nadress = \"127.0.0.1:0\"\nworkers = \"many\"\n[policies.nothing]\naccess = \"public\"\n",
+    )?;
     let output = tokio::process::Command::new(binary("bff-mobile")?)
-        .args(["--config", &config("mobile"), "--config", bad.to_str().context("an odd path")?, "--check-config"])
+        .args([
+            "--config",
+            &config("mobile"),
+            "--config",
+            bad.to_str().context("an odd path")?,
+            "--check-config",
+        ])
         .output()
         .await?;
     assert_eq!(output.status.code(), Some(64));
@@ -52,24 +65,58 @@ async fn sigterm_lets_a_running_request_finish() -> Result<()> {
     let id = system.approved_order(&token).await?;
     let folder = tempfile::tempdir()?;
     let overlay = folder.path().join("overlay.toml");
-    std::fs::write(&overlay, bff::overlay(Bff::Mobile, &system.services.addresses())?)?;
+    std::fs::write(
+        &overlay,
+        bff::overlay(Bff::Mobile, &system.services.addresses())?,
+    )?;
     let overlay = overlay.to_str().context("an odd path")?;
     let mut process = Process::start(
         "bff-mobile",
-        &["--config", &config("mobile"), "--config", &config("demo"), "--config", overlay],
+        &[
+            "--config",
+            &config("mobile"),
+            "--config",
+            &config("demo"),
+            "--config",
+            overlay,
+        ],
     )?;
-    let listening = process.logs("the BFF listens", |line| line["message"] == "listening").await?;
-    let base = format!("http://{}", listening["address"].as_str().context("no address")?);
-    let ready = format!("http://{}/ready", listening["admin"].as_str().context("no admin")?);
-    eventually("the BFF is ready", async || Ok((system.http.get_raw(&ready).await?.status() == 200).then_some(()))).await?;
+    let listening = process
+        .logs("the BFF listens", |line| line["message"] == "listening")
+        .await?;
+    let base = format!(
+        "http://{}",
+        listening["address"].as_str().context("no address")?
+    );
+    let ready = format!(
+        "http://{}/ready",
+        listening["admin"].as_str().context("no admin")?
+    );
+    eventually("the BFF is ready", async || {
+        Ok((system.http.get_raw(&ready).await?.status() == 200).then_some(()))
+    })
+    .await?;
 
-    system.fault(Service::Kitchen, &json!([{"path": "/", "kind": "latency", "milliseconds": 700}])).await?;
+    system
+        .fault(
+            Service::Kitchen,
+            &json!([{"path": "/", "kind": "latency", "milliseconds": 700}]),
+        )
+        .await?;
     let url = format!("{base}/orders/{id}");
     let running = system.http.get(&url, &token);
     let ending = async {
         eventually("the request is under way", async || {
-            let text = system.http.get_raw(&ready.replace("/ready", "/metrics")).await?.text().await?;
-            Ok(text.lines().any(|line| line == "gateway_requests_in_flight 1").then_some(()))
+            let text = system
+                .http
+                .get_raw(&ready.replace("/ready", "/metrics"))
+                .await?
+                .text()
+                .await?;
+            Ok(text
+                .lines()
+                .any(|line| line == "gateway_requests_in_flight 1")
+                .then_some(()))
         })
         .await?;
         process.signal(Signal::TERM)

@@ -23,8 +23,14 @@ async fn a_partner_reads_its_own_orders_with_its_key() -> Result<()> {
     assert_eq!(order.status, 200, "{order:?}");
     assert_eq!(order.body["id"], own_order.as_str());
     assert_eq!(order.body["state"], "APPROVED");
-    assert!(order.header("deprecation").is_some() && order.header("sunset").is_some(), "{order:?}");
-    let bearer = system.http.get(&system.public_url(&format!("/v1/orders/{own_order}")), key).await?;
+    assert!(
+        order.header("deprecation").is_some() && order.header("sunset").is_some(),
+        "{order:?}"
+    );
+    let bearer = system
+        .http
+        .get(&system.public_url(&format!("/v1/orders/{own_order}")), key)
+        .await?;
     assert_eq!(bearer.body, order.body);
 
     let foreign = with_key(&system, &format!("/v1/orders/{foreign_order}"), key).await?;
@@ -32,7 +38,11 @@ async fn a_partner_reads_its_own_orders_with_its_key() -> Result<()> {
 
     let restaurants = with_key(&system, "/v1/restaurants?lat=37.80&lng=-122.27", key).await?;
     assert_eq!(restaurants.status, 200, "{restaurants:?}");
-    assert!(restaurants.body["items"].as_array().is_some_and(|items| items.len() >= 3));
+    assert!(
+        restaurants.body["items"]
+            .as_array()
+            .is_some_and(|items| items.len() >= 3)
+    );
     Ok(())
 }
 
@@ -47,10 +57,22 @@ async fn a_key_that_is_not_one_is_refused() -> Result<()> {
         let refused = with_key(&system, "/v1/restaurants?lat=37.80&lng=-122.27", wrong).await?;
         assert_eq!(refused.status, 401, "{wrong:?}: {refused:?}");
     }
-    let nobody = system.http.send(system.http.request(Method::GET, &system.public_url("/v1/orders/x"))).await?;
+    let nobody = system
+        .http
+        .send(
+            system
+                .http
+                .request(Method::GET, &system.public_url("/v1/orders/x")),
+        )
+        .await?;
     assert_eq!(nobody.status, 401);
-    let twice = system.http.request(Method::GET, &system.public_url("/v1/orders/x"));
-    let both = system.http.send(twice.header("x-api-key", key).bearer_auth(key)).await?;
+    let twice = system
+        .http
+        .request(Method::GET, &system.public_url("/v1/orders/x"));
+    let both = system
+        .http
+        .send(twice.header("x-api-key", key).bearer_auth(key))
+        .await?;
     assert_eq!(both.status, 400);
     Ok(())
 }

@@ -31,7 +31,14 @@ fn rust_files(folder: &str) -> Result<Vec<PathBuf>> {
 
 fn our_files() -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
-    for folder in ["gateway-core", "bff-mobile", "bff-web", "bff-public", "services", "tests"] {
+    for folder in [
+        "gateway-core",
+        "bff-mobile",
+        "bff-web",
+        "bff-public",
+        "services",
+        "tests",
+    ] {
         files.extend(rust_files(folder)?);
     }
     Ok(files)
@@ -42,7 +49,8 @@ fn words(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = String::new();
     for c in text.chars() {
-        let starts_new = c.is_uppercase() && word.chars().next_back().is_some_and(char::is_lowercase);
+        let starts_new =
+            c.is_uppercase() && word.chars().next_back().is_some_and(char::is_lowercase);
         if starts_new || !c.is_alphanumeric() {
             words.push(std::mem::take(&mut word).to_lowercase());
         }
@@ -56,14 +64,34 @@ fn words(text: &str) -> Vec<String> {
 
 #[test]
 fn gateway_core_knows_nothing_of_food() -> Result<()> {
-    let nouns = ["ftgo", "kitchen", "restaurant", "restaurants", "courier", "couriers", "menu", "menus"];
+    let nouns = [
+        "ftgo",
+        "kitchen",
+        "restaurant",
+        "restaurants",
+        "courier",
+        "couriers",
+        "menu",
+        "menus",
+    ];
     for file in rust_files("gateway-core")? {
         let text = fs::read_to_string(&file)?;
         for (number, line) in text.lines().enumerate() {
-            let found = words(line).into_iter().find(|word| nouns.contains(&word.as_str()));
+            let found = words(line)
+                .into_iter()
+                .find(|word| nouns.contains(&word.as_str()));
             assert_eq!(found, None, "{}:{}", file.display(), number + 1);
         }
-        for domain in ["OrderId", "TicketId", "ConsumerId", "orderId", "consumerId", "/orders", "/tickets", "/consumers"] {
+        for domain in [
+            "OrderId",
+            "TicketId",
+            "ConsumerId",
+            "orderId",
+            "consumerId",
+            "/orders",
+            "/tickets",
+            "/consumers",
+        ] {
             assert!(!text.contains(domain), "{}: {domain}", file.display());
         }
     }
@@ -73,13 +101,21 @@ fn gateway_core_knows_nothing_of_food() -> Result<()> {
 /// The dependencies of every member on other members, by package name.
 fn members() -> Result<BTreeMap<String, Vec<String>>> {
     let mut manifests = Vec::new();
-    for folder in ["gateway-core", "bff-mobile", "bff-web", "bff-public", "tests"] {
+    for folder in [
+        "gateway-core",
+        "bff-mobile",
+        "bff-web",
+        "bff-public",
+        "tests",
+    ] {
         manifests.push(root().join(folder).join("Cargo.toml"));
     }
     for entry in fs::read_dir(root().join("services"))? {
         manifests.push(entry?.path().join("Cargo.toml"));
     }
-    let ours = |name: &str| name.starts_with("ftgo-") || name.starts_with("bff-") || name == "gateway-core";
+    let ours = |name: &str| {
+        name.starts_with("ftgo-") || name.starts_with("bff-") || name == "gateway-core"
+    };
     let mut members = BTreeMap::new();
     for manifest in manifests {
         let text = fs::read_to_string(&manifest).with_context(|| manifest.display().to_string())?;
@@ -103,7 +139,10 @@ fn members() -> Result<BTreeMap<String, Vec<String>>> {
 #[test]
 fn nobody_depends_on_what_is_none_of_its_business() -> Result<()> {
     let members = members()?;
-    assert!(members.len() >= 15, "the members were not found: {members:?}");
+    assert!(
+        members.len() >= 15,
+        "the members were not found: {members:?}"
+    );
     for (name, dependencies) in &members {
         for dependency in dependencies {
             let allowed = match name.as_str() {
@@ -125,11 +164,28 @@ fn nobody_depends_on_what_is_none_of_its_business() -> Result<()> {
 fn files_say_what_they_hold_and_are_not_crowded() -> Result<()> {
     for file in our_files()? {
         let text = fs::read_to_string(&file)?;
-        assert!(text.starts_with("//!"), "{} does not open with //!", file.display());
-        assert!(file.file_name().is_none_or(|name| name != "mod.rs"), "{}", file.display());
-        let is_test = file.iter().any(|part| part == "tests" || part == "it" || part == "tests.rs");
-        let lines = text.lines().take_while(|line| !line.starts_with("#[cfg(test)]")).count();
-        assert!(is_test || lines <= 600, "{} has {lines} lines", file.display());
+        assert!(
+            text.starts_with("//!"),
+            "{} does not open with //!",
+            file.display()
+        );
+        assert!(
+            file.file_name().is_none_or(|name| name != "mod.rs"),
+            "{}",
+            file.display()
+        );
+        let is_test = file
+            .iter()
+            .any(|part| part == "tests" || part == "it" || part == "tests.rs");
+        let lines = text
+            .lines()
+            .take_while(|line| !line.starts_with("#[cfg(test)]"))
+            .count();
+        assert!(
+            is_test || lines <= 600,
+            "{} has {lines} lines",
+            file.display()
+        );
     }
     Ok(())
 }
@@ -138,8 +194,18 @@ fn files_say_what_they_hold_and_are_not_crowded() -> Result<()> {
 fn services_are_called_through_upstream_only() -> Result<()> {
     // Dials of the control plane: key sets.
     let may_dial = ["gateway-core/src/upstream", "gateway-core/src/auth"];
-    let dials = ["hyper_util::client", "reqwest::", "TcpStream::connect", "hyper::client"];
-    for folder in ["gateway-core/src", "bff-mobile/src", "bff-web/src", "bff-public/src"] {
+    let dials = [
+        "hyper_util::client",
+        "reqwest::",
+        "TcpStream::connect",
+        "hyper::client",
+    ];
+    for folder in [
+        "gateway-core/src",
+        "bff-mobile/src",
+        "bff-web/src",
+        "bff-public/src",
+    ] {
         for file in rust_files(folder)? {
             let path = file.display().to_string();
             let is_test = path.ends_with("tests.rs") || path.contains("/tests/");
@@ -160,7 +226,13 @@ fn services_are_called_through_upstream_only() -> Result<()> {
 fn statuses_are_picked_in_one_place() -> Result<()> {
     // Error statuses in gateway-core appear where they are picked, where an upstream's are translated, and in GraphQL's and
     // the admin listener's own protocols.
-    let may_name = ["problem.rs", "upstream/grpc.rs", "upstream/error.rs", "admin.rs", "graphql"];
+    let may_name = [
+        "problem.rs",
+        "upstream/grpc.rs",
+        "upstream/error.rs",
+        "admin.rs",
+        "graphql",
+    ];
     for file in rust_files("gateway-core/src")? {
         let path = file.display().to_string();
         if may_name.iter().any(|allowed| path.contains(allowed)) || path.ends_with("tests.rs") {
@@ -168,8 +240,18 @@ fn statuses_are_picked_in_one_place() -> Result<()> {
         }
         let text = fs::read_to_string(&file)?;
         let code = text.split("#[cfg(test)]").next().unwrap_or("");
-        for status in ["INTERNAL_SERVER_ERROR", "BAD_GATEWAY", "SERVICE_UNAVAILABLE", "GATEWAY_TIMEOUT", "UNAUTHORIZED", "FORBIDDEN"] {
-            assert!(!code.contains(&format!("StatusCode::{status}")), "{path} picks {status}");
+        for status in [
+            "INTERNAL_SERVER_ERROR",
+            "BAD_GATEWAY",
+            "SERVICE_UNAVAILABLE",
+            "GATEWAY_TIMEOUT",
+            "UNAUTHORIZED",
+            "FORBIDDEN",
+        ] {
+            assert!(
+                !code.contains(&format!("StatusCode::{status}")),
+                "{path} picks {status}"
+            );
         }
     }
     Ok(())

@@ -18,7 +18,10 @@ async fn an_order_is_placed_and_read_through_graphql() -> Result<()> {
         "variables": {"input": order},
     });
     let placed = system.http.post(&url, &token, &place).await?;
-    let id = placed.body["data"]["placeOrder"]["orderId"].as_str().with_context(|| format!("{placed:?}"))?.to_owned();
+    let id = placed.body["data"]["placeOrder"]["orderId"]
+        .as_str()
+        .with_context(|| format!("{placed:?}"))?
+        .to_owned();
     system.order_becomes(&token, &id, "APPROVED").await?;
 
     let read = json!({
@@ -29,15 +32,24 @@ async fn an_order_is_placed_and_read_through_graphql() -> Result<()> {
     assert_eq!(answer.status, 200);
     assert_eq!(answer.body["errors"], serde_json::Value::Null, "{answer:?}");
     assert_eq!(answer.body["data"]["order"]["id"], id.as_str());
-    assert_eq!(answer.body["data"]["order"]["ticket"]["state"], "AWAITING_ACCEPTANCE");
+    assert_eq!(
+        answer.body["data"]["order"]["ticket"]["state"],
+        "AWAITING_ACCEPTANCE"
+    );
 
     // One service gone: what it owns is null and says why; the rest is there.
     system.services.stop_service(Service::Kitchen).await?;
     let partial = system.http.post(&url, &token, &read).await?;
     assert_eq!(partial.status, 200);
-    assert_eq!(partial.body["data"]["order"]["state"], "APPROVED", "{partial:?}");
+    assert_eq!(
+        partial.body["data"]["order"]["state"], "APPROVED",
+        "{partial:?}"
+    );
     assert!(partial.body["data"]["order"]["ticket"].is_null());
-    assert_eq!(partial.body["errors"][0]["extensions"]["code"], "UPSTREAM_UNAVAILABLE", "{partial:?}");
+    assert_eq!(
+        partial.body["errors"][0]["extensions"]["code"], "UPSTREAM_UNAVAILABLE",
+        "{partial:?}"
+    );
     assert_eq!(
         partial.body["errors"][0]["extensions"]["requestId"].as_str(),
         partial.header("x-request-id"),
@@ -53,7 +65,9 @@ async fn graphql_over_http_keeps_its_rules() -> Result<()> {
     let url = system.web_url("/graphql");
     let get = |query: &str| {
         let url = format!("{url}?query={}", gateway_core::encode::query_value(query));
-        system.http.send(system.http.request(Method::GET, &url).bearer_auth(&token))
+        system
+            .http
+            .send(system.http.request(Method::GET, &url).bearer_auth(&token))
     };
     let names = get("{ __typename }").await?;
     assert_eq!(names.status, 200, "{names:?}");
@@ -62,15 +76,27 @@ async fn graphql_over_http_keeps_its_rules() -> Result<()> {
 
     let post = |content_type: &str, body: &str| {
         let request = system.http.request(Method::POST, &url).bearer_auth(&token);
-        system.http.send(request.header("content-type", content_type.to_owned()).body(body.to_owned()))
+        system.http.send(
+            request
+                .header("content-type", content_type.to_owned())
+                .body(body.to_owned()),
+        )
     };
-    assert_eq!(post("text/plain", r#"{"query":"{ __typename }"}"#).await?.status, 415);
+    assert_eq!(
+        post("text/plain", r#"{"query":"{ __typename }"}"#)
+            .await?
+            .status,
+        415
+    );
     assert_eq!(post("application/json", "{").await?.status, 400);
 
     let anonymous = json!({"query": "{ orders { edges { node { id } } } }"});
     let request = system.http.request(Method::POST, &url).json(&anonymous);
     let refused = system.http.send(request).await?;
-    assert_eq!(refused.body["errors"][0]["extensions"]["code"], "UNAUTHENTICATED", "{refused:?}");
+    assert_eq!(
+        refused.body["errors"][0]["extensions"]["code"], "UNAUTHENTICATED",
+        "{refused:?}"
+    );
     Ok(())
 }
 
@@ -89,8 +115,19 @@ async fn a_passthrough_route_forwards_and_is_cached() -> Result<()> {
     let second = get().await?;
     assert_eq!(second.status, 200, "{second:?}");
     assert_eq!(second.body, first.body);
-    assert!(second.header("cache-status").is_some_and(|status| status.contains("hit")), "{second:?}");
-    let other = system.http.send(system.http.request(Method::GET, &system.web_url("/api/restaurants/restaurant-2"))).await?;
+    assert!(
+        second
+            .header("cache-status")
+            .is_some_and(|status| status.contains("hit")),
+        "{second:?}"
+    );
+    let other = system
+        .http
+        .send(system.http.request(
+            Method::GET,
+            &system.web_url("/api/restaurants/restaurant-2"),
+        ))
+        .await?;
     assert_eq!(other.status, 503, "{other:?}");
     Ok(())
 }
@@ -100,11 +137,19 @@ async fn graphiql_is_served_with_assets_of_our_own() -> Result<()> {
     let system = System::start().await?;
     let page = system.http.get_raw(&system.web_url("/graphiql")).await?;
     assert_eq!(page.status(), 200);
-    let policy = page.headers()["content-security-policy"].to_str()?.to_owned();
+    let policy = page.headers()["content-security-policy"]
+        .to_str()?
+        .to_owned();
     assert!(policy.contains("script-src 'self'"), "{policy}");
     let html = page.text().await?;
-    assert!(!html.contains("https://") && !html.contains("http://"), "the page loads from elsewhere");
-    let assets: Vec<&str> = html.split(['"', '\'']).filter(|part| part.starts_with("/graphiql/")).collect();
+    assert!(
+        !html.contains("https://") && !html.contains("http://"),
+        "the page loads from elsewhere"
+    );
+    let assets: Vec<&str> = html
+        .split(['"', '\''])
+        .filter(|part| part.starts_with("/graphiql/"))
+        .collect();
     assert!(assets.len() >= 2, "{html}");
     for asset in assets {
         let response = system.http.get_raw(&system.web_url(asset)).await?;

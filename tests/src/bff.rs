@@ -72,7 +72,9 @@ pub fn any_key() -> NewApiKey {
 
 /// What a test lays over the shipped file: ports that are free, and where the services are.
 pub fn overlay(bff: Bff, services: &BTreeMap<Service, SocketAddr>) -> Result<String> {
-    let issuer = services.get(&Service::Identity).context("identity is not running")?;
+    let issuer = services
+        .get(&Service::Identity)
+        .context("identity is not running")?;
     let mut text = format!(
         "[server]\naddress = \"127.0.0.1:0\"\nworkers = 2\nlame_duck = \"0ms\"\n\
          [admin]\naddress = \"127.0.0.1:0\"\n\
@@ -83,7 +85,11 @@ pub fn overlay(bff: Bff, services: &BTreeMap<Service, SocketAddr>) -> Result<Str
     let shipped = config::from_text(&[bff.shipped(), DEMO])?;
     for (service, address) in services {
         if shipped.upstreams.contains_key(service.name()) {
-            write!(text, "[upstreams.{}]\naddress = \"http://{address}\"\n", service.name())?;
+            write!(
+                text,
+                "[upstreams.{}]\naddress = \"http://{address}\"\n",
+                service.name()
+            )?;
         }
     }
     if bff == Bff::Public {
@@ -100,7 +106,11 @@ pub fn overlay(bff: Bff, services: &BTreeMap<Service, SocketAddr>) -> Result<Str
 }
 
 pub fn configuration(bff: Bff, services: &BTreeMap<Service, SocketAddr>) -> Result<Config> {
-    Ok(config::from_text(&[bff.shipped(), DEMO, &overlay(bff, services)?])?)
+    Ok(config::from_text(&[
+        bff.shipped(),
+        DEMO,
+        &overlay(bff, services)?,
+    ])?)
 }
 
 pub fn start(bff: Bff, services: &BTreeMap<Service, SocketAddr>) -> Result<RunningGateway> {

@@ -9,20 +9,27 @@ use sqlx::{AssertSqlSafe, Row};
 
 async fn open(file: &Path) -> Result<SqlitePool> {
     let options = SqliteConnectOptions::new().filename(file).read_only(true);
-    Ok(SqlitePoolOptions::new().max_connections(1).connect_with(options).await?)
+    Ok(SqlitePoolOptions::new()
+        .max_connections(1)
+        .connect_with(options)
+        .await?)
 }
 
 /// How many rows `table` has.
 pub async fn rows(file: &Path, table: &str) -> Result<i64> {
     let pool = open(file).await?;
-    let row = sqlx::query(AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}"))).fetch_one(&pool).await?;
+    let row = sqlx::query(AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}")))
+        .fetch_one(&pool)
+        .await?;
     Ok(row.try_get(0)?)
 }
 
 /// How many authorizations of the card the account's history has for `order`.
 pub async fn authorizations(file: &Path, order: &str) -> Result<usize> {
     let pool = open(file).await?;
-    let events = sqlx::query("SELECT event FROM account_events ORDER BY account_id, version").fetch_all(&pool).await?;
+    let events = sqlx::query("SELECT event FROM account_events ORDER BY account_id, version")
+        .fetch_all(&pool)
+        .await?;
     let mut count = 0;
     for event in events {
         let event: Value = serde_json::from_str(event.try_get(0)?)?;

@@ -26,15 +26,23 @@ pub struct Answer {
 
 impl Client {
     pub fn new() -> Result<Self> {
-        Ok(Self { http: reqwest::Client::builder().timeout(TIMEOUT).build()? })
+        Ok(Self {
+            http: reqwest::Client::builder().timeout(TIMEOUT).build()?,
+        })
     }
 
     pub async fn get(&self, url: &str, token: &str) -> Result<Answer> {
-        self.send(self.request(Method::GET, url).bearer_auth(token)).await
+        self.send(self.request(Method::GET, url).bearer_auth(token))
+            .await
     }
 
     pub async fn post(&self, url: &str, token: &str, body: &Value) -> Result<Answer> {
-        self.send(self.request(Method::POST, url).bearer_auth(token).json(body)).await
+        self.send(
+            self.request(Method::POST, url)
+                .bearer_auth(token)
+                .json(body),
+        )
+        .await
     }
 
     /// A request to be completed by the test and given to [`Client::send`].
@@ -50,8 +58,17 @@ impl Client {
         let headers = response.headers().clone();
         let bytes = response.bytes().await?;
         let took = began.elapsed();
-        let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap_or(Value::Null) };
-        let answer = Answer { status, headers, body, took };
+        let body = if bytes.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&bytes).unwrap_or(Value::Null)
+        };
+        let answer = Answer {
+            status,
+            headers,
+            body,
+            took,
+        };
         answer.check().with_context(|| format!("{answer:?}"))?;
         Ok(answer)
     }
@@ -84,17 +101,28 @@ impl Answer {
     fn check(&self) -> Result<()> {
         let request_id = self.header("x-request-id").context("no X-Request-Id")?;
         anyhow::ensure!(self.status != 500, "a 500");
-        anyhow::ensure!(self.header("x-content-type-options") == Some("nosniff"), "nosniff is missing");
+        anyhow::ensure!(
+            self.header("x-content-type-options") == Some("nosniff"),
+            "nosniff is missing"
+        );
         if self.status < 400 {
             return Ok(());
         }
-        let graphql = self.header("content-type").is_some_and(|kind| kind.contains("graphql"));
+        let graphql = self
+            .header("content-type")
+            .is_some_and(|kind| kind.contains("graphql"));
         if graphql {
             return Ok(());
         }
-        anyhow::ensure!(self.header("content-type") == Some("application/problem+json"), "not a problem");
+        anyhow::ensure!(
+            self.header("content-type") == Some("application/problem+json"),
+            "not a problem"
+        );
         anyhow::ensure!(self.body["status"] == self.status, "status in the body");
-        anyhow::ensure!(self.body["requestId"] == request_id, "requestId in the body");
+        anyhow::ensure!(
+            self.body["requestId"] == request_id,
+            "requestId in the body"
+        );
         for member in ["type", "title", "instance"] {
             anyhow::ensure!(self.body[member].is_string(), "no {member}");
         }

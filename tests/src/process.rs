@@ -21,9 +21,15 @@ use crate::system::{PATIENCE, eventually};
 pub fn binary(name: &str) -> Result<PathBuf> {
     // target/<profile>/deps/it-… → target/<profile>/<name>
     let exe = std::env::current_exe()?;
-    let folder = exe.parent().and_then(Path::parent).context("the test binary has no folder")?;
+    let folder = exe
+        .parent()
+        .and_then(Path::parent)
+        .context("the test binary has no folder")?;
     let path = folder.join(name);
-    ensure!(path.exists(), "{name} is not built: run `cargo build --workspace --bins` first (make test does)");
+    ensure!(
+        path.exists(),
+        "{name} is not built: run `cargo build --workspace --bins` first (make test does)"
+    );
     Ok(path)
 }
 
@@ -41,7 +47,9 @@ impl Process {
         let kept = Arc::clone(&lines);
         tokio::spawn(async move {
             while let Ok(Some(line)) = output.next_line().await {
-                kept.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+                kept.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(line);
             }
         });
         Ok(Self { child, lines })
@@ -50,12 +58,18 @@ impl Process {
     /// The JSON lines printed so far.
     pub fn log(&self) -> Vec<Value> {
         let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
+        lines
+            .iter()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
     }
 
     /// Waits for a line that `wanted` accepts.
     pub async fn logs(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
-        eventually(what, async || Ok(self.log().into_iter().find(|line| wanted(line)))).await
+        eventually(what, async || {
+            Ok(self.log().into_iter().find(|line| wanted(line)))
+        })
+        .await
     }
 
     pub fn signal(&self, signal: Signal) -> Result<()> {
@@ -63,7 +77,9 @@ impl Process {
     }
 
     pub async fn ends_within(&mut self, limit: Duration) -> Result<ExitStatus> {
-        Ok(timeout(limit, self.child.wait()).await.context("it did not end in time")??)
+        Ok(timeout(limit, self.child.wait())
+            .await
+            .context("it did not end in time")??)
     }
 }
 
@@ -90,19 +106,26 @@ impl Services {
             }
             bail!("the services ended before they were ready")
         });
-        let addresses = ready.await.context("the services are not ready in time")??;
+        let addresses = ready
+            .await
+            .context("the services are not ready in time")??;
         // What it prints later is nobody's business, but a full pipe would stop it.
         tokio::spawn(async move { while let Ok(Some(_)) = output.next_line().await {} });
         Ok(Self { child, addresses })
     }
 
     pub fn url(&self, service: Service, path: &str) -> Result<String> {
-        let address = self.addresses.get(&service).with_context(|| format!("{service} has no address"))?;
+        let address = self
+            .addresses
+            .get(&service)
+            .with_context(|| format!("{service} has no address"))?;
         Ok(format!("http://{address}{path}"))
     }
 
     pub async fn ended(&mut self) -> Result<ExitStatus> {
-        Ok(timeout(PATIENCE, self.child.wait()).await.context("it did not end")??)
+        Ok(timeout(PATIENCE, self.child.wait())
+            .await
+            .context("it did not end")??)
     }
 
     pub async fn stop(mut self) -> Result<ExitStatus> {
@@ -114,7 +137,12 @@ impl Services {
 fn addresses(services: &serde_json::Map<String, Value>) -> Result<BTreeMap<Service, SocketAddr>> {
     services
         .iter()
-        .map(|(name, address)| Ok((name.parse()?, address.as_str().context("no address")?.parse()?)))
+        .map(|(name, address)| {
+            Ok((
+                name.parse()?,
+                address.as_str().context("no address")?.parse()?,
+            ))
+        })
         .collect()
 }
 

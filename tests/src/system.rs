@@ -34,7 +34,11 @@ impl System {
     pub async fn start() -> Result<Self> {
         gateway_core::install_crypto();
         let data = tempfile::tempdir()?;
-        let options = Options { faults: true, seed: true, ..Options::new(data.path()) };
+        let options = Options {
+            faults: true,
+            seed: true,
+            ..Options::new(data.path())
+        };
         let services = Ftgo::start(options).await?;
         let addresses = services.addresses();
         let start = |bff| bff::start(bff, &addresses);
@@ -54,12 +58,17 @@ impl System {
     }
 
     pub fn address(&self, service: Service) -> Result<SocketAddr> {
-        self.services.address(service).with_context(|| format!("{service} is not running"))
+        self.services
+            .address(service)
+            .with_context(|| format!("{service} is not running"))
     }
 
     async fn ready(&self, gateway: &RunningGateway) -> Result<()> {
         let url = format!("http://{}/ready", gateway.admin_address());
-        eventually("the gateway is ready", async || Ok((self.http.get_raw(&url).await?.status() == 200).then_some(()))).await
+        eventually("the gateway is ready", async || {
+            Ok((self.http.get_raw(&url).await?.status() == 200).then_some(()))
+        })
+        .await
     }
 
     async fn restaurants_are_visible(&self) -> Result<()> {
@@ -77,9 +86,21 @@ impl System {
 
     /// A token for `subject`, from the identity provider; `more` are further query parameters.
     pub async fn token_with(&self, subject: &str, more: &str) -> Result<String> {
-        let url = format!("http://{}/dev/token?sub={subject}{more}", self.address(Service::Identity)?);
-        let answer: Value = self.http.get_raw(&url).await?.error_for_status()?.json().await?;
-        Ok(answer["access_token"].as_str().context("no access_token")?.to_owned())
+        let url = format!(
+            "http://{}/dev/token?sub={subject}{more}",
+            self.address(Service::Identity)?
+        );
+        let answer: Value = self
+            .http
+            .get_raw(&url)
+            .await?
+            .error_for_status()?
+            .json()
+            .await?;
+        Ok(answer["access_token"]
+            .as_str()
+            .context("no access_token")?
+            .to_owned())
     }
 
     pub async fn token(&self, subject: &str) -> Result<String> {
@@ -100,9 +121,22 @@ impl System {
 
     /// A restaurant that is open, as the mobile BFF shows it.
     pub async fn open_restaurant(&self, token: &str) -> Result<Value> {
-        let page = self.http.get(&self.mobile_url("/restaurants?lat=37.80&lng=-122.27"), token).await?;
-        let id = page.body["items"][0]["id"].as_str().context("no open restaurant")?.to_owned();
-        Ok(self.http.get(&self.mobile_url(&format!("/restaurants/{id}")), token).await?.body)
+        let page = self
+            .http
+            .get(
+                &self.mobile_url("/restaurants?lat=37.80&lng=-122.27"),
+                token,
+            )
+            .await?;
+        let id = page.body["items"][0]["id"]
+            .as_str()
+            .context("no open restaurant")?
+            .to_owned();
+        Ok(self
+            .http
+            .get(&self.mobile_url(&format!("/restaurants/{id}")), token)
+            .await?
+            .body)
     }
 
     /// An order body that fits `restaurant`: five of its first dish.
@@ -117,11 +151,21 @@ impl System {
     /// Places an order through the mobile BFF; its id.
     pub async fn place(&self, token: &str) -> Result<String> {
         let restaurant = self.open_restaurant(token).await?;
-        let answer = self.http.post(&self.mobile_url("/orders"), token, &Self::order_for(&restaurant)).await?;
+        let answer = self
+            .http
+            .post(
+                &self.mobile_url("/orders"),
+                token,
+                &Self::order_for(&restaurant),
+            )
+            .await?;
         if answer.status != 202 {
             bail!("the order was not accepted: {answer:?}");
         }
-        Ok(answer.body["orderId"].as_str().context("no orderId")?.to_owned())
+        Ok(answer.body["orderId"]
+            .as_str()
+            .context("no orderId")?
+            .to_owned())
     }
 
     /// Waits until the order's state is `state`, as the mobile BFF shows it.
@@ -141,7 +185,9 @@ impl System {
         let url = self.mobile_url(&format!("/orders/{id}"));
         eventually("all sections are there", async || {
             let answer = self.http.get(&url, token).await?;
-            let complete = SECTIONS.iter().all(|section| answer.body[section]["status"] == "ok");
+            let complete = SECTIONS
+                .iter()
+                .all(|section| answer.body[section]["status"] == "ok");
             Ok(complete.then_some(()))
         })
         .await?;
@@ -166,7 +212,10 @@ impl System {
 pub const SECTIONS: [&str; 5] = ["order", "ticket", "delivery", "bill", "restaurant"];
 
 /// Looks until there is something to see, or fails after [`PATIENCE`].
-pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
+pub async fn eventually<T>(
+    what: &str,
+    mut look: impl AsyncFnMut() -> Result<Option<T>>,
+) -> Result<T> {
     let give_up = Instant::now() + PATIENCE;
     loop {
         if let Some(seen) = look().await? {

@@ -35,11 +35,20 @@ pub(crate) struct Courier {
 
 impl DeliveryClient {
     pub(super) fn new(upstreams: &Upstreams) -> Result<Self, UnknownUpstream> {
-        Ok(Self { upstream: upstreams.client("delivery")? })
+        Ok(Self {
+            upstream: upstreams.client("delivery")?,
+        })
     }
 
     /// The delivery of an order; it has the order's id.
-    pub(crate) async fn delivery(&self, context: RequestContext, order_id: &str) -> Result<Delivery, UpstreamError> {
-        self.upstream.get(context, format!("/deliveries/{}", segment(order_id))).json_answer().await
+    pub(crate) async fn delivery(
+        &self,
+        context: RequestContext,
+        order_id: &str,
+    ) -> Result<Delivery, UpstreamError> {
+        self.upstream
+            .get(context, format!("/deliveries/{}", segment(order_id)))
+            .json_answer()
+            .await
     }
 }

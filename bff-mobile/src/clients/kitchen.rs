@@ -28,11 +28,20 @@ pub(crate) struct Ticket {
 
 impl KitchenClient {
     pub(super) fn new(upstreams: &Upstreams) -> Result<Self, UnknownUpstream> {
-        Ok(Self { upstream: upstreams.client("kitchen")? })
+        Ok(Self {
+            upstream: upstreams.client("kitchen")?,
+        })
     }
 
     /// The ticket of an order; it has the order's id.
-    pub(crate) async fn ticket(&self, context: RequestContext, order_id: &str) -> Result<Ticket, UpstreamError> {
-        self.upstream.get(context, format!("/tickets/{}", segment(order_id))).json_answer().await
+    pub(crate) async fn ticket(
+        &self,
+        context: RequestContext,
+        order_id: &str,
+    ) -> Result<Ticket, UpstreamError> {
+        self.upstream
+            .get(context, format!("/tickets/{}", segment(order_id)))
+            .json_answer()
+            .await
     }
 }

@@ -86,7 +86,9 @@ pub(crate) enum Attempt {
 
 impl OrderClient {
     pub(super) fn new(upstreams: &Upstreams) -> Result<Self, UnknownUpstream> {
-        Ok(Self { upstream: upstreams.client("order")? })
+        Ok(Self {
+            upstream: upstreams.client("order")?,
+        })
     }
 
     /// The caller's order.
@@ -95,8 +97,17 @@ impl OrderClient {
     /// 404 also when the order is somebody else's: that it exists is nobody's business.
     pub(crate) async fn own(&self, context: RequestContext, id: &str) -> Result<Order, Error> {
         let path = format!("/orders/{}", segment(id));
-        let order: Order = self.upstream.get(context.clone(), path).json_answer().await.map_err(of_lookup)?;
-        if order.consumer_id == caller::consumer(&context)? { Ok(order) } else { Err(Error::not_found()) }
+        let order: Order = self
+            .upstream
+            .get(context.clone(), path)
+            .json_answer()
+            .await
+            .map_err(of_lookup)?;
+        if order.consumer_id == caller::consumer(&context)? {
+            Ok(order)
+        } else {
+            Err(Error::not_found())
+        }
     }
 
     pub(crate) async fn place(
@@ -110,12 +121,27 @@ impl OrderClient {
             call = call.header(IDEMPOTENCY_KEY, key);
         }
         let (headers, accepted) = call.json_response().await.map_err(of_command)?;
-        let replayed = headers.get(&IDEMPOTENT_REPLAYED).is_some_and(|value| value == "true");
-        Ok((if replayed { Attempt::Replayed } else { Attempt::First }, accepted))
+        let replayed = headers
+            .get(&IDEMPOTENT_REPLAYED)
+            .is_some_and(|value| value == "true");
+        Ok((
+            if replayed {
+                Attempt::Replayed
+            } else {
+                Attempt::First
+            },
+            accepted,
+        ))
     }
 
-    pub(crate) async fn cancel(&self, context: RequestContext, id: &str) -> Result<Accepted, Error> {
-        self.command(context, id, "cancel", &serde_json::json!({})).await.map_err(of_command)
+    pub(crate) async fn cancel(
+        &self,
+        context: RequestContext,
+        id: &str,
+    ) -> Result<Accepted, Error> {
+        self.command(context, id, "cancel", &serde_json::json!({}))
+            .await
+            .map_err(of_command)
     }
 
     pub(crate) async fn revise(
@@ -124,7 +150,9 @@ impl OrderClient {
         id: &str,
         line_items: &[Quantity],
     ) -> Result<Accepted, Error> {
-        self.command(context, id, "revise", &Revision { line_items }).await.map_err(of_command)
+        self.command(context, id, "revise", &Revision { line_items })
+            .await
+            .map_err(of_command)
     }
 
     async fn command(
@@ -134,6 +162,9 @@ impl OrderClient {
         verb: &str,
         body: &impl Serialize,
     ) -> Result<Accepted, UpstreamError> {
-        self.upstream.post(context, format!("/orders/{}/{verb}", segment(id)), body).json_answer().await
+        self.upstream
+            .post(context, format!("/orders/{}/{verb}", segment(id)), body)
+            .json_answer()
+            .await
     }
 }

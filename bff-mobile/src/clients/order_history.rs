@@ -76,7 +76,9 @@ pub(crate) struct AvailableRestaurant {
 
 impl OrderHistoryClient {
     pub(super) fn new(upstreams: &Upstreams) -> Result<Self, UnknownUpstream> {
-        Ok(Self { upstream: upstreams.client("order-history")? })
+        Ok(Self {
+            upstream: upstreams.client("order-history")?,
+        })
     }
 
     /// A consumer's orders, newest first.
@@ -87,7 +89,10 @@ impl OrderHistoryClient {
         search: &OrderSearch<'_>,
         limit: u32,
     ) -> Result<Page<PastOrder>, UpstreamError> {
-        let mut path = format!("/orders?consumerId={}&pageSize={limit}", query_value(consumer_id));
+        let mut path = format!(
+            "/orders?consumerId={}&pageSize={limit}",
+            query_value(consumer_id)
+        );
         add(&mut path, "status", search.status);
         add(&mut path, "keyword", search.keyword);
         add(&mut path, "since", search.since);
@@ -102,8 +107,11 @@ impl OrderHistoryClient {
         search: &RestaurantSearch<'_>,
         limit: u32,
     ) -> Result<Page<AvailableRestaurant>, UpstreamError> {
-        let RestaurantSearch { lat, lng, radius, .. } = search;
-        let mut path = format!("/restaurants/available?lat={lat}&lng={lng}&radius={radius}&pageSize={limit}");
+        let RestaurantSearch {
+            lat, lng, radius, ..
+        } = search;
+        let mut path =
+            format!("/restaurants/available?lat={lat}&lng={lng}&radius={radius}&pageSize={limit}");
         add(&mut path, "at", search.at);
         add(&mut path, "cuisine", search.cuisine);
         add(&mut path, "cursor", search.cursor);

@@ -61,10 +61,16 @@ pub(crate) struct MenuItem {
 
 impl RestaurantClient {
     pub(super) fn new(upstreams: &Upstreams) -> Result<Self, UnknownUpstream> {
-        Ok(Self { upstream: upstreams.client("restaurant")? })
+        Ok(Self {
+            upstream: upstreams.client("restaurant")?,
+        })
     }
 
-    pub(crate) async fn restaurant(&self, context: RequestContext, id: &str) -> Result<Restaurant, UpstreamError> {
+    pub(crate) async fn restaurant(
+        &self,
+        context: RequestContext,
+        id: &str,
+    ) -> Result<Restaurant, UpstreamError> {
         self.upstream.get(context, path(id)).json_answer().await
     }
 

@@ -25,8 +25,14 @@ pub(crate) async fn cancel(
     State(clients): State<Clients>,
     Path(id): Path<String>,
 ) -> Result<(StatusCode, Json<Accepted>), Error> {
-    clients.orders.own(context.for_required("order"), &id).await?;
-    let accepted = clients.orders.cancel(context.for_required("cancel"), &id).await?;
+    clients
+        .orders
+        .own(context.for_required("order"), &id)
+        .await?;
+    let accepted = clients
+        .orders
+        .cancel(context.for_required("cancel"), &id)
+        .await?;
     Ok((StatusCode::ACCEPTED, Json(accepted)))
 }
 
@@ -37,9 +43,15 @@ pub(crate) async fn revise(
     request: Request,
 ) -> Result<(StatusCode, Json<Accepted>), Error> {
     // Before the body is looked at: what is wrong with it is for the owner alone.
-    clients.orders.own(context.for_required("order"), &id).await?;
+    clients
+        .orders
+        .own(context.for_required("order"), &id)
+        .await?;
     let JsonBody(revision) = JsonBody::<Revision>::from_request(request, &()).await?;
     refuse(faults_of(&revision.line_items))?;
-    let accepted = clients.orders.revise(context.for_required("revise"), &id, &revision.line_items).await?;
+    let accepted = clients
+        .orders
+        .revise(context.for_required("revise"), &id, &revision.line_items)
+        .await?;
     Ok((StatusCode::ACCEPTED, Json(accepted)))
 }

@@ -48,11 +48,26 @@ pub(crate) async fn show(
     let page = page.of::<Home>()?;
     check_place(lat, lng)?;
     let consumer = caller::consumer(page.context())?;
-    let nearby = RestaurantSearch { lat, lng, radius: DEFAULT_RADIUS, at: None, cuisine: None, cursor: None };
+    let nearby = RestaurantSearch {
+        lat,
+        lng,
+        radius: DEFAULT_RADIUS,
+        at: None,
+        cuisine: None,
+        cursor: None,
+    };
     // Both sections of orders come from one call, which is made when either is wanted.
-    let orders = if page.picks("activeOrders") { "activeOrders" } else { "recentOrders" };
+    let orders = if page.picks("activeOrders") {
+        "activeOrders"
+    } else {
+        "recentOrders"
+    };
     let (restaurants, orders) = join!(
-        page.optional("restaurants", |call| clients.history.available_restaurants(call, &nearby, SHOWN as u32)),
+        page.optional("restaurants", |call| clients.history.available_restaurants(
+            call,
+            &nearby,
+            SHOWN as u32
+        )),
         page.optional(orders, |call| {
             let newest = OrderSearch::default();
             let history = &clients.history;
@@ -61,19 +76,40 @@ pub(crate) async fn show(
     );
     let (active, recent) = split(orders.map(|newest| newest.items));
     Ok(page.answer(&Home {
-        restaurants: restaurants.map(|nearby| nearby.items.into_iter().map(NearbyRestaurant::from).collect()),
-        active_orders: if page.picks("activeOrders") { active } else { Section::Omitted },
-        recent_orders: if page.picks("recentOrders") { recent } else { Section::Omitted },
+        restaurants: restaurants.map(|nearby| {
+            nearby
+                .items
+                .into_iter()
+                .map(NearbyRestaurant::from)
+                .collect()
+        }),
+        active_orders: if page.picks("activeOrders") {
+            active
+        } else {
+            Section::Omitted
+        },
+        recent_orders: if page.picks("recentOrders") {
+            recent
+        } else {
+            Section::Omitted
+        },
     }))
 }
 
 /// All orders under way, and the latest of those that have ended.
-fn split(orders: Section<Vec<PastOrder>>) -> (Section<Vec<OrderSummary>>, Section<Vec<OrderSummary>>) {
+fn split(
+    orders: Section<Vec<PastOrder>>,
+) -> (Section<Vec<OrderSummary>>, Section<Vec<OrderSummary>>) {
     let summaries = |orders: Vec<PastOrder>, active: bool, most: usize| {
-        let picked = orders.into_iter().filter(|order| is_active(order) == active).take(most);
+        let picked = orders
+            .into_iter()
+            .filter(|order| is_active(order) == active)
+            .take(most);
         picked.map(OrderSummary::from).collect()
     };
-    let active = orders.clone().map(|orders| summaries(orders, true, usize::MAX));
+    let active = orders
+        .clone()
+        .map(|orders| summaries(orders, true, usize::MAX));
     (active, orders.map(|orders| summaries(orders, false, SHOWN)))
 }
 

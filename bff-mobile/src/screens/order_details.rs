@@ -31,7 +31,8 @@ struct OrderDetails {
 }
 
 impl Screen for OrderDetails {
-    const SECTIONS: &'static [&'static str] = &["order", "ticket", "delivery", "bill", "restaurant"];
+    const SECTIONS: &'static [&'static str] =
+        &["order", "ticket", "delivery", "bill", "restaurant"];
 }
 
 /// Another consumer's order is 404: the moment that is known, the calls under way are dropped and nothing of them is
@@ -44,15 +45,31 @@ pub(crate) async fn show(
     let page = page.of::<OrderDetails>()?;
     let ((order, restaurant), ticket, delivery, bill) = try_join!(
         async {
-            let order = page.required("order", |call| clients.orders.own(call, &id)).await?;
+            let order = page
+                .required("order", |call| clients.orders.own(call, &id))
+                .await?;
             let restaurant = page
-                .optional("restaurant", |call| clients.restaurants.restaurant(call, &order.restaurant_id))
+                .optional("restaurant", |call| {
+                    clients.restaurants.restaurant(call, &order.restaurant_id)
+                })
                 .await;
             Ok::<_, Error>((order, restaurant))
         },
-        async { Ok(page.optional("ticket", |call| clients.kitchen.ticket(call, &id)).await) },
-        async { Ok(page.optional("delivery", |call| clients.deliveries.delivery(call, &id)).await) },
-        async { Ok(page.optional("bill", |call| clients.accounting.bill(call, &id)).await) },
+        async {
+            Ok(page
+                .optional("ticket", |call| clients.kitchen.ticket(call, &id))
+                .await)
+        },
+        async {
+            Ok(page
+                .optional("delivery", |call| clients.deliveries.delivery(call, &id))
+                .await)
+        },
+        async {
+            Ok(page
+                .optional("bill", |call| clients.accounting.bill(call, &id))
+                .await)
+        },
     )?;
     Ok(page.answer(&OrderDetails {
         order: order.map(OrderView::from),
@@ -148,7 +165,10 @@ impl From<Delivery> for DeliveryView {
         Self {
             id: delivery.id,
             state: delivery.state,
-            courier: delivery.courier.map(|courier| CourierView { name: courier.name, location: courier.location }),
+            courier: delivery.courier.map(|courier| CourierView {
+                name: courier.name,
+                location: courier.location,
+            }),
             scheduled_pickup_time: delivery.scheduled_pickup_time,
             scheduled_delivery_time: delivery.scheduled_delivery_time,
             picked_up_at: delivery.picked_up_at,
@@ -167,8 +187,15 @@ struct BillView {
 
 impl From<Bill> for BillView {
     fn from(bill: Bill) -> Self {
-        let amount = bill.amount.map(|money| Money { amount: money.amount, currency: money.currency });
-        Self { state: bill.state, amount, authorized_at: bill.authorized_at }
+        let amount = bill.amount.map(|money| Money {
+            amount: money.amount,
+            currency: money.currency,
+        });
+        Self {
+            state: bill.state,
+            amount,
+            authorized_at: bill.authorized_at,
+        }
     }
 }
 

@@ -37,7 +37,11 @@ pub(crate) async fn show(
     };
     let consumer = caller::consumer(page.context())?;
     let call = page.context().for_required("orders");
-    let orders = clients.history.orders(call, consumer, &search, limit).await.map_err(of_search)?;
+    let orders = clients
+        .history
+        .orders(call, consumer, &search, limit)
+        .await
+        .map_err(of_search)?;
     Ok(page.answer(&orders.map(OrderSummary::from)))
 }
 

@@ -36,10 +36,12 @@ pub(crate) async fn place(
 ) -> Result<Response, Error> {
     let consumer = caller::consumer(&context)?;
     // An app that repeats its request after a broken connection gets one order; another caller's key is another key.
-    let key = IdempotencyKey::from_headers(&headers)?.map(|key| key.scoped_to(&["mobile", consumer, "POST /orders"]));
+    let key = IdempotencyKey::from_headers(&headers)?
+        .map(|key| key.scoped_to(&["mobile", consumer, "POST /orders"]));
     check(&order)?;
     let delivery_time = order.delivery_time.map(|time| time.to_utc());
-    let delivery_time = delivery_time.map(|time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::AutoSi, true));
+    let delivery_time =
+        delivery_time.map(|time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::AutoSi, true));
     let request = OrderRequest {
         consumer_id: consumer,
         restaurant_id: &order.restaurant_id,
@@ -75,7 +77,10 @@ fn check(order: &NewOrder) -> Result<(), Error> {
         ("/deliveryAddress/zip", &address.zip),
     ] {
         if text.trim().is_empty() {
-            faults.push(FieldError { pointer: pointer.to_owned(), detail: "must not be empty".to_owned() });
+            faults.push(FieldError {
+                pointer: pointer.to_owned(),
+                detail: "must not be empty".to_owned(),
+            });
         }
     }
     faults.extend(faults_of(&order.line_items));
@@ -85,22 +90,35 @@ fn check(order: &NewOrder) -> Result<(), Error> {
 /// What is wrong with line items, for orders and for revisions.
 pub(super) fn faults_of(line_items: &[Quantity]) -> Vec<FieldError> {
     if line_items.is_empty() {
-        return vec![FieldError { pointer: "/lineItems".to_owned(), detail: "must have an item".to_owned() }];
+        return vec![FieldError {
+            pointer: "/lineItems".to_owned(),
+            detail: "must have an item".to_owned(),
+        }];
     }
     let mut faults = Vec::new();
     for (index, item) in line_items.iter().enumerate() {
         if item.menu_item_id.trim().is_empty() {
             let pointer = format!("/lineItems/{index}/menuItemId");
-            faults.push(FieldError { pointer, detail: "must not be empty".to_owned() });
+            faults.push(FieldError {
+                pointer,
+                detail: "must not be empty".to_owned(),
+            });
         }
         if item.quantity == 0 {
             let pointer = format!("/lineItems/{index}/quantity");
-            faults.push(FieldError { pointer, detail: "must be at least 1".to_owned() });
+            faults.push(FieldError {
+                pointer,
+                detail: "must be at least 1".to_owned(),
+            });
         }
     }
     faults
 }
 
 pub(super) fn refuse(faults: Vec<FieldError>) -> Result<(), Error> {
-    if faults.is_empty() { Ok(()) } else { Err(ClientError::Unprocessable(faults).into()) }
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(ClientError::Unprocessable(faults).into())
+    }
 }

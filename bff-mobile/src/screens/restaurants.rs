@@ -38,7 +38,9 @@ pub(crate) async fn list(
     check_place(query.lat, query.lng)?;
     let radius = query.radius.unwrap_or(DEFAULT_RADIUS);
     if !(radius > 0.0 && radius <= MAX_RADIUS) {
-        return Err(Error::bad_request(format!("radius: has to be more than 0 and at most {MAX_RADIUS} metres.")));
+        return Err(Error::bad_request(format!(
+            "radius: has to be more than 0 and at most {MAX_RADIUS} metres."
+        )));
     }
     let search = RestaurantSearch {
         lat: query.lat,
@@ -49,7 +51,11 @@ pub(crate) async fn list(
         cursor: given(query.cursor.as_ref()),
     };
     let call = page.context().for_required("restaurants");
-    let restaurants = clients.history.available_restaurants(call, &search, limit).await.map_err(of_search)?;
+    let restaurants = clients
+        .history
+        .available_restaurants(call, &search, limit)
+        .await
+        .map_err(of_search)?;
     Ok(page.answer(&restaurants.map(NearbyRestaurant::from)))
 }
 
@@ -59,7 +65,11 @@ pub(crate) async fn show(
     Path(id): Path<String>,
 ) -> Result<Response, Error> {
     let call = page.context().for_required("restaurant");
-    let restaurant = clients.restaurants.with_menu(call, &id).await.map_err(of_lookup)?;
+    let restaurant = clients
+        .restaurants
+        .with_menu(call, &id)
+        .await
+        .map_err(of_lookup)?;
     Ok(page.answer(&RestaurantScreen::from(restaurant)))
 }
 
@@ -69,7 +79,9 @@ pub(super) fn check_place(lat: f64, lng: f64) -> Result<(), Error> {
         return Err(Error::bad_request("lat: has to be from -90 to 90 degrees."));
     }
     if !(-180.0..=180.0).contains(&lng) {
-        return Err(Error::bad_request("lng: has to be from -180 to 180 degrees."));
+        return Err(Error::bad_request(
+            "lng: has to be from -180 to 180 degrees.",
+        ));
     }
     Ok(())
 }

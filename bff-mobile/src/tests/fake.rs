@@ -37,15 +37,24 @@ pub(super) struct Answer {
 }
 
 pub(super) fn ok(body: Value) -> Answer {
-    Answer { status: 200, headers: Vec::new(), body }
+    Answer {
+        status: 200,
+        headers: Vec::new(),
+        body,
+    }
 }
 
 pub(super) fn refused(status: u16, slug: &str, body: Value) -> Answer {
-    let mut problem = json!({"type": format!("/problems/{slug}"), "title": "Refused", "status": status});
+    let mut problem =
+        json!({"type": format!("/problems/{slug}"), "title": "Refused", "status": status});
     if let (Value::Object(problem), Value::Object(more)) = (&mut problem, body) {
         problem.extend(more);
     }
-    Answer { status, headers: Vec::new(), body: problem }
+    Answer {
+        status,
+        headers: Vec::new(),
+        body: problem,
+    }
 }
 
 /// The gateway with the app's screens, in front of services that answer as a test says.
@@ -64,14 +73,20 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let record = Arc::clone(&seen);
-        let service = axum::Router::new().fallback(move |request: Request| answer(request, answers, record));
+        let service =
+            axum::Router::new().fallback(move |request: Request| answer(request, answers, record));
         tokio::spawn(async { axum::serve(listener, service).await });
 
         let key = api_key::generate("ftgo", Environment::Test).unwrap();
         let shipped = include_str!("../../../config/mobile.toml");
         let config = config::from_text(&[shipped, &overlay(address, &key.hash_hex)]).unwrap();
         let gateway = Gateway::start(crate::app(), config).unwrap();
-        Self { gateway, http: reqwest::Client::new(), key: key.secret, seen }
+        Self {
+            gateway,
+            http: reqwest::Client::new(),
+            key: key.secret,
+            seen,
+        }
     }
 
     pub(super) fn get(&self, path: &str) -> reqwest::RequestBuilder {
@@ -79,7 +94,10 @@ impl World {
     }
 
     pub(super) fn post(&self, path: &str, body: &Value) -> reqwest::RequestBuilder {
-        self.http.post(self.url(path)).bearer_auth(&self.key).json(body)
+        self.http
+            .post(self.url(path))
+            .bearer_auth(&self.key)
+            .json(body)
     }
 
     fn url(&self, path: &str) -> String {
@@ -93,7 +111,11 @@ impl World {
 
     /// Methods and targets of what services were asked, sorted: calls at the same time have no order.
     pub(super) fn calls(&self) -> Vec<String> {
-        let mut calls: Vec<_> = self.seen().iter().map(|seen| format!("{} {}", seen.method, seen.target)).collect();
+        let mut calls: Vec<_> = self
+            .seen()
+            .iter()
+            .map(|seen| format!("{} {}", seen.method, seen.target))
+            .collect();
         calls.sort();
         calls
     }
@@ -107,8 +129,18 @@ fn overlay(services: SocketAddr, key_hash: &str) -> String {
          [api_keys]\nprefix = \"ftgo\"\n\
          [[api_keys.keys]]\nid = \"k1\"\nowner = \"consumer-1\"\nhash = \"sha256:{key_hash}\"\n"
     );
-    for service in ["order", "kitchen", "delivery", "accounting", "restaurant", "order-history"] {
-        let _ = write!(text, "[upstreams.{service}]\naddress = \"http://{services}\"\n");
+    for service in [
+        "order",
+        "kitchen",
+        "delivery",
+        "accounting",
+        "restaurant",
+        "order-history",
+    ] {
+        let _ = write!(
+            text,
+            "[upstreams.{service}]\naddress = \"http://{services}\"\n"
+        );
     }
     for route in [
         "home",
@@ -123,7 +155,11 @@ fn overlay(services: SocketAddr, key_hash: &str) -> String {
     text
 }
 
-async fn answer(request: Request, answers: fn(&Seen) -> Option<Answer>, record: Arc<Mutex<Vec<Seen>>>) -> Response {
+async fn answer(
+    request: Request,
+    answers: fn(&Seen) -> Option<Answer>,
+    record: Arc<Mutex<Vec<Seen>>>,
+) -> Response {
     let (parts, body) = request.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
     let seen = Seen {
@@ -134,15 +170,31 @@ async fn answer(request: Request, answers: fn(&Seen) -> Option<Answer>, record: 
     };
     record.lock().unwrap().push(seen.clone());
     let answer = answers(&seen).unwrap_or_else(|| usual(&seen));
-    let is_grpc = seen.headers.get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+    let is_grpc = seen
+        .headers
+        .get("content-type")
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
     if is_grpc {
         return grpc(&answer);
     }
-    let media_type = if answer.status < 400 { "application/json" } else { "application/problem+json" };
-    let mut response = (StatusCode::from_u16(answer.status).unwrap(), answer.body.to_string()).into_response();
-    response.headers_mut().insert("content-type", HeaderValue::from_static(media_type));
+    let media_type = if answer.status < 400 {
+        "application/json"
+    } else {
+        "application/problem+json"
+    };
+    let mut response = (
+        StatusCode::from_u16(answer.status).unwrap(),
+        answer.body.to_string(),
+    )
+        .into_response();
+    response
+        .headers_mut()
+        .insert("content-type", HeaderValue::from_static(media_type));
     for (name, value) in answer.headers {
-        response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        response.headers_mut().insert(
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        );
     }
     response
 }
@@ -158,8 +210,15 @@ fn grpc(answer: &Answer) -> Response {
         404 => "5",
         _ => "13",
     };
-    let trailers = HeaderMap::from_iter([(HeaderName::from_static("grpc-status"), HeaderValue::from_static(status))]);
-    let body = if status == "0" { Full::from(message) } else { Full::default() };
+    let trailers = HeaderMap::from_iter([(
+        HeaderName::from_static("grpc-status"),
+        HeaderValue::from_static(status),
+    )]);
+    let body = if status == "0" {
+        Full::from(message)
+    } else {
+        Full::default()
+    };
     let body = Body::new(body.with_trailers(async { Some(Ok(trailers)) }));
     ([("content-type", "application/grpc")], body).into_response()
 }
@@ -168,7 +227,10 @@ fn bill(json: &Value) -> Bill {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     Bill {
         order_id: text(&json["orderId"]),
-        amount: Some(Money { amount: text(&json["amount"]), currency: "USD".to_owned() }),
+        amount: Some(Money {
+            amount: text(&json["amount"]),
+            currency: "USD".to_owned(),
+        }),
         state: text(&json["state"]),
         authorized_at: text(&json["authorizedAt"]),
     }
@@ -177,7 +239,8 @@ fn bill(json: &Value) -> Bill {
 /// One order of consumer-1 on its way, with more fields than the app knows.
 fn usual(seen: &Seen) -> Answer {
     let path = seen.target.split('?').next().unwrap();
-    let address = json!({"street1": "1 Main Library", "city": "Oakland", "state": "CA", "zip": "94612"});
+    let address =
+        json!({"street1": "1 Main Library", "city": "Oakland", "state": "CA", "zip": "94612"});
     let usd = |amount: &str| json!({"amount": amount, "currency": "USD"});
     ok(match (seen.method.as_str(), path) {
         ("GET", "/orders/order-1") => json!({
@@ -187,13 +250,19 @@ fn usual(seen: &Seen) -> Answer {
             "deliveryAddress": address, "deliveryTime": null, "rejectionReason": null,
             "createdAt": "2030-01-01T18:00:00Z", "updatedAt": "2030-01-01T18:00:01Z", "internalNote": "not for the app",
         }),
-        ("POST", "/orders") => return Answer {
-            status: 202,
-            headers: vec![("location", "/orders/order-2")],
-            body: json!({"orderId": "order-2", "state": "APPROVAL_PENDING"}),
-        },
-        ("POST", "/orders/order-1/cancel") => json!({"orderId": "order-1", "state": "CANCEL_PENDING"}),
-        ("POST", "/orders/order-1/revise") => json!({"orderId": "order-1", "state": "REVISION_PENDING"}),
+        ("POST", "/orders") => {
+            return Answer {
+                status: 202,
+                headers: vec![("location", "/orders/order-2")],
+                body: json!({"orderId": "order-2", "state": "APPROVAL_PENDING"}),
+            };
+        }
+        ("POST", "/orders/order-1/cancel") => {
+            json!({"orderId": "order-1", "state": "CANCEL_PENDING"})
+        }
+        ("POST", "/orders/order-1/revise") => {
+            json!({"orderId": "order-1", "state": "REVISION_PENDING"})
+        }
         ("GET", "/tickets/order-1") => json!({
             "id": "order-1", "orderId": "order-1", "restaurantId": "restaurant-1", "state": "ACCEPTED", "version": 2,
             "lineItems": [], "readyBy": "2030-01-01T18:30:00Z", "acceptedAt": "2030-01-01T18:02:00Z",

@@ -40,15 +40,27 @@ pub(crate) struct LineItem {
 
 impl OrderClient {
     pub(super) fn new(upstreams: &Upstreams) -> Result<Self, UnknownUpstream> {
-        Ok(Self { upstream: upstreams.client("order")? })
+        Ok(Self {
+            upstream: upstreams.client("order")?,
+        })
     }
 
     /// An order of the account `consumer`.
     ///
     /// # Errors
     /// 404 also when the order is another account's: that it exists is nobody's business.
-    pub(crate) async fn order_of(&self, context: RequestContext, consumer: &str, id: &str) -> Result<Order, Error> {
-        match self.upstream.get(context, format!("/orders/{}", segment(id))).json_answer::<Order>().await {
+    pub(crate) async fn order_of(
+        &self,
+        context: RequestContext,
+        consumer: &str,
+        id: &str,
+    ) -> Result<Order, Error> {
+        match self
+            .upstream
+            .get(context, format!("/orders/{}", segment(id)))
+            .json_answer::<Order>()
+            .await
+        {
             Ok(order) if order.consumer_id == consumer => Ok(order),
             Ok(_) => Err(Error::not_found()),
             Err(error) if error.is_not_found() => Err(Error::not_found()),

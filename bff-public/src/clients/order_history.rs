@@ -53,7 +53,9 @@ pub(crate) struct AvailableRestaurant {
 
 impl OrderHistoryClient {
     pub(super) fn new(upstreams: &Upstreams) -> Result<Self, UnknownUpstream> {
-        Ok(Self { upstream: upstreams.client("order-history")? })
+        Ok(Self {
+            upstream: upstreams.client("order-history")?,
+        })
     }
 
     /// The restaurants that deliver to a place, nearest first.
@@ -65,17 +67,34 @@ impl OrderHistoryClient {
         context: RequestContext,
         search: &RestaurantSearch<'_>,
     ) -> Result<RestaurantPage, Error> {
-        let RestaurantSearch { lat, lng, radius, limit, .. } = search;
-        let mut uri = format!("/restaurants/available?lat={lat}&lng={lng}&radius={radius}&pageSize={limit}");
-        for (name, value) in [("at", search.at), ("cuisine", search.cuisine), ("cursor", search.cursor)] {
+        let RestaurantSearch {
+            lat,
+            lng,
+            radius,
+            limit,
+            ..
+        } = search;
+        let mut uri =
+            format!("/restaurants/available?lat={lat}&lng={lng}&radius={radius}&pageSize={limit}");
+        for (name, value) in [
+            ("at", search.at),
+            ("cuisine", search.cuisine),
+            ("cursor", search.cursor),
+        ] {
             if let Some(value) = value {
                 // Writing to a string does not fail.
                 let _ = write!(uri, "&{name}={}", query_value(value));
             }
         }
-        self.upstream.get(context, uri).json_answer().await.map_err(|error| match error.refusal() {
-            Some(refusal) if refusal.status == StatusCode::BAD_REQUEST => ClientError::Refused(refusal.clone()).into(),
-            _ => Error::Upstream(error),
-        })
+        self.upstream
+            .get(context, uri)
+            .json_answer()
+            .await
+            .map_err(|error| match error.refusal() {
+                Some(refusal) if refusal.status == StatusCode::BAD_REQUEST => {
+                    ClientError::Refused(refusal.clone()).into()
+                }
+                _ => Error::Upstream(error),
+            })
     }
 }

@@ -1,7 +1,7 @@
 //! `/v1/orders/{id}`: an order of the partner's account.
 
 use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use gateway_core::compose::Composition;
 use gateway_core::encode::segment;
 use gateway_core::error::Error;
@@ -12,15 +12,20 @@ use crate::clients::Clients;
 use crate::clients::order::Order;
 use crate::partner;
 
-pub(crate) async fn show(page: Composition, State(clients): State<Clients>, Path(id): Path<String>) -> Response {
-    let answer = answer(&page, &clients, &id).await;
-    deprecated(answer.into_response(), &format!("/v2/orders/{}", segment(&id)))
-}
-
-async fn answer(page: &Composition, clients: &Clients, id: &str) -> Result<Response, Error> {
+pub(crate) async fn show(
+    page: Composition,
+    State(clients): State<Clients>,
+    Path(id): Path<String>,
+) -> Result<Response, Error> {
     let consumer = partner::consumer(page.context())?;
-    let order = clients.orders.order_of(page.context().for_required("order"), consumer, id).await?;
-    Ok(page.answer(&OrderV1::from(order)))
+    let order = clients
+        .orders
+        .order_of(page.context().for_required("order"), consumer, &id)
+        .await?;
+    Ok(deprecated(
+        page.answer(&OrderV1::from(order)),
+        &format!("/v2/orders/{}", segment(&id)),
+    ))
 }
 
 #[derive(Serialize)]
@@ -63,7 +68,10 @@ impl From<Order> for OrderV1 {
         Self {
             id: order.id,
             state: order.state,
-            restaurant: RestaurantV1 { id: order.restaurant_id, name: order.restaurant_name },
+            restaurant: RestaurantV1 {
+                id: order.restaurant_id,
+                name: order.restaurant_name,
+            },
             items: items.collect(),
             total: order.total.into(),
             delivery_address: order.delivery_address.into(),

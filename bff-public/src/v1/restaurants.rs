@@ -1,7 +1,7 @@
 //! `/v1/restaurants?lat=&lng=`: the restaurants that deliver to a place, page by page.
 
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use gateway_core::compose::Composition;
 use gateway_core::error::Error;
 use gateway_core::extract::QueryParams;
@@ -30,16 +30,15 @@ pub(crate) struct RestaurantsQuery {
 pub(crate) async fn list(
     page: Composition,
     State(clients): State<Clients>,
-    query: Result<QueryParams<RestaurantsQuery>, Error>,
-) -> Response {
-    let answer = async {
-        let QueryParams(query) = query?;
-        let search = search(&query)?;
-        let call = page.context().for_required("restaurants");
-        let found = clients.history.available_restaurants(call, &search).await?;
-        Ok::<_, Error>(page.answer(&PageV1::from(found)))
-    };
-    deprecated(answer.await.into_response(), "/v2/restaurants")
+    QueryParams(query): QueryParams<RestaurantsQuery>,
+) -> Result<Response, Error> {
+    let search = search(&query)?;
+    let call = page.context().for_required("restaurants");
+    let found = clients.history.available_restaurants(call, &search).await?;
+    Ok(deprecated(
+        page.answer(&PageV1::from(found)),
+        "/v2/restaurants",
+    ))
 }
 
 fn search(query: &RestaurantsQuery) -> Result<RestaurantSearch<'_>, Error> {
@@ -48,10 +47,22 @@ fn search(query: &RestaurantsQuery) -> Result<RestaurantSearch<'_>, Error> {
     let at = given(query.at.as_ref());
     // Comparisons are written so that a number that is none fails them.
     let faults = [
-        (!(-90.0..=90.0).contains(&query.lat), "lat: has to be from -90 to 90 degrees."),
-        (!(-180.0..=180.0).contains(&query.lng), "lng: has to be from -180 to 180 degrees."),
-        (!(radius > 0.0 && radius <= MAX_RADIUS), "radius: has to be more than 0 and at most 50000 metres."),
-        (!(1..=MAX_LIMIT).contains(&limit), "limit: has to be from 1 to 100."),
+        (
+            !(-90.0..=90.0).contains(&query.lat),
+            "lat: has to be from -90 to 90 degrees.",
+        ),
+        (
+            !(-180.0..=180.0).contains(&query.lng),
+            "lng: has to be from -180 to 180 degrees.",
+        ),
+        (
+            !(radius > 0.0 && radius <= MAX_RADIUS),
+            "radius: has to be more than 0 and at most 50000 metres.",
+        ),
+        (
+            !(1..=MAX_LIMIT).contains(&limit),
+            "limit: has to be from 1 to 100.",
+        ),
         (
             at.is_some_and(|at| chrono::DateTime::parse_from_rfc3339(at).is_err()),
             "at: has to be a time in RFC 3339, such as 2030-01-31T18:30:00Z.",
@@ -73,7 +84,9 @@ fn search(query: &RestaurantsQuery) -> Result<RestaurantSearch<'_>, Error> {
 
 /// A parameter that was left empty restricts nothing.
 fn given(parameter: Option<&String>) -> Option<&str> {
-    parameter.map(String::as_str).filter(|text| !text.is_empty())
+    parameter
+        .map(String::as_str)
+        .filter(|text| !text.is_empty())
 }
 
 #[derive(Serialize)]
@@ -105,7 +118,10 @@ struct LocationV1 {
 
 impl From<RestaurantPage> for PageV1 {
     fn from(page: RestaurantPage) -> Self {
-        Self { items: page.items.into_iter().map(RestaurantV1::from).collect(), next_cursor: page.next_cursor }
+        Self {
+            items: page.items.into_iter().map(RestaurantV1::from).collect(),
+            next_cursor: page.next_cursor,
+        }
     }
 }
 
@@ -116,7 +132,10 @@ impl From<AvailableRestaurant> for RestaurantV1 {
             name: restaurant.name,
             cuisine: restaurant.cuisine,
             address: restaurant.address.into(),
-            location: LocationV1 { lat: restaurant.location.lat, lng: restaurant.location.lng },
+            location: LocationV1 {
+                lat: restaurant.location.lat,
+                lng: restaurant.location.lng,
+            },
             distance: restaurant.distance,
             open_until: restaurant.open_until,
             order_minimum: restaurant.order_minimum.into(),

@@ -25,10 +25,19 @@ pub(crate) struct Name {
 
 impl ConsumerClient {
     pub(super) fn new(upstreams: &Upstreams) -> Result<Self, UnknownUpstream> {
-        Ok(Self { upstream: upstreams.client("consumer")? })
+        Ok(Self {
+            upstream: upstreams.client("consumer")?,
+        })
     }
 
-    pub(crate) async fn consumer(&self, context: RequestContext, id: &str) -> Result<Consumer, UpstreamError> {
-        self.upstream.get(context, format!("/consumers/{}", segment(id))).json_answer().await
+    pub(crate) async fn consumer(
+        &self,
+        context: RequestContext,
+        id: &str,
+    ) -> Result<Consumer, UpstreamError> {
+        self.upstream
+            .get(context, format!("/consumers/{}", segment(id)))
+            .json_answer()
+            .await
     }
 }

@@ -39,7 +39,9 @@ pub(crate) struct Location {
 
 impl DeliveryClient {
     pub(super) fn new(upstreams: &Upstreams) -> Result<Self, UnknownUpstream> {
-        Ok(Self { upstream: upstreams.client("delivery")? })
+        Ok(Self {
+            upstream: upstreams.client("delivery")?,
+        })
     }
 
     /// The deliveries of these orders; a delivery has its order's id.
@@ -48,7 +50,11 @@ impl DeliveryClient {
         context: RequestContext,
         order_ids: &[String],
     ) -> Result<Vec<Delivery>, UpstreamError> {
-        let found: Found<Delivery> = self.upstream.get(context, by_ids("/deliveries", order_ids)).json_answer().await?;
+        let found: Found<Delivery> = self
+            .upstream
+            .get(context, by_ids("/deliveries", order_ids))
+            .json_answer()
+            .await?;
         Ok(found.items)
     }
 }

@@ -26,7 +26,9 @@ pub(crate) struct Ticket {
 
 impl KitchenClient {
     pub(super) fn new(upstreams: &Upstreams) -> Result<Self, UnknownUpstream> {
-        Ok(Self { upstream: upstreams.client("kitchen")? })
+        Ok(Self {
+            upstream: upstreams.client("kitchen")?,
+        })
     }
 
     /// The tickets of these orders; a ticket has its order's id.
@@ -35,7 +37,11 @@ impl KitchenClient {
         context: RequestContext,
         order_ids: &[String],
     ) -> Result<Vec<Ticket>, UpstreamError> {
-        let found: Found<Ticket> = self.upstream.get(context, by_ids("/tickets", order_ids)).json_answer().await?;
+        let found: Found<Ticket> = self
+            .upstream
+            .get(context, by_ids("/tickets", order_ids))
+            .json_answer()
+            .await?;
         Ok(found.items)
     }
 }

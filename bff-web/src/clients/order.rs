@@ -89,12 +89,22 @@ pub(crate) struct Accepted {
 
 impl OrderClient {
     pub(super) fn new(upstreams: &Upstreams) -> Result<Self, UnknownUpstream> {
-        Ok(Self { upstream: upstreams.client("order")? })
+        Ok(Self {
+            upstream: upstreams.client("order")?,
+        })
     }
 
     /// Orders of anybody: who may see them is decided where they are resolved.
-    pub(crate) async fn orders(&self, context: RequestContext, ids: &[String]) -> Result<Vec<Order>, UpstreamError> {
-        let found: Found<Order> = self.upstream.get(context, by_ids("/orders", ids)).json_answer().await?;
+    pub(crate) async fn orders(
+        &self,
+        context: RequestContext,
+        ids: &[String],
+    ) -> Result<Vec<Order>, UpstreamError> {
+        let found: Found<Order> = self
+            .upstream
+            .get(context, by_ids("/orders", ids))
+            .json_answer()
+            .await?;
         Ok(found.items)
     }
 
@@ -109,7 +119,12 @@ impl OrderClient {
             call = call.header(IDEMPOTENCY_KEY, key);
         }
         let (headers, accepted) = call.json_response::<Accepted>().await?;
-        let replayed = headers.get(&IDEMPOTENT_REPLAYED).is_some_and(|value| value == "true");
-        Ok(Accepted { replayed, ..accepted })
+        let replayed = headers
+            .get(&IDEMPOTENT_REPLAYED)
+            .is_some_and(|value| value == "true");
+        Ok(Accepted {
+            replayed,
+            ..accepted
+        })
     }
 }

@@ -67,7 +67,9 @@ pub(crate) struct AvailableRestaurant {
 
 impl OrderHistoryClient {
     pub(super) fn new(upstreams: &Upstreams) -> Result<Self, UnknownUpstream> {
-        Ok(Self { upstream: upstreams.client("order-history")? })
+        Ok(Self {
+            upstream: upstreams.client("order-history")?,
+        })
     }
 
     /// A consumer's orders, newest first.
@@ -78,7 +80,10 @@ impl OrderHistoryClient {
         cursor: Option<&str>,
         size: usize,
     ) -> Result<Page<PastOrder>, UpstreamError> {
-        let mut uri = format!("/orders?consumerId={}&pageSize={size}", query_value(search.consumer_id));
+        let mut uri = format!(
+            "/orders?consumerId={}&pageSize={size}",
+            query_value(search.consumer_id)
+        );
         add(&mut uri, "status", search.status);
         add(&mut uri, "keyword", search.keyword);
         add(&mut uri, "since", search.since);
@@ -94,8 +99,11 @@ impl OrderHistoryClient {
         cursor: Option<&str>,
         size: usize,
     ) -> Result<Page<AvailableRestaurant>, UpstreamError> {
-        let RestaurantSearch { lat, lng, radius, .. } = search;
-        let mut uri = format!("/restaurants/available?lat={lat}&lng={lng}&radius={radius}&pageSize={size}");
+        let RestaurantSearch {
+            lat, lng, radius, ..
+        } = search;
+        let mut uri =
+            format!("/restaurants/available?lat={lat}&lng={lng}&radius={radius}&pageSize={size}");
         add(&mut uri, "at", search.at);
         add(&mut uri, "cuisine", search.cuisine);
         add(&mut uri, "cursor", cursor);

@@ -41,7 +41,9 @@ pub(crate) struct MenuItem {
 
 impl RestaurantClient {
     pub(super) fn new(upstreams: &Upstreams) -> Result<Self, UnknownUpstream> {
-        Ok(Self { upstream: upstreams.client("restaurant")? })
+        Ok(Self {
+            upstream: upstreams.client("restaurant")?,
+        })
     }
 
     pub(crate) async fn restaurants(
@@ -49,7 +51,11 @@ impl RestaurantClient {
         context: RequestContext,
         ids: &[String],
     ) -> Result<Vec<Restaurant>, UpstreamError> {
-        let found: Found<Restaurant> = self.upstream.get(context, by_ids("/restaurants", ids)).json_answer().await?;
+        let found: Found<Restaurant> = self
+            .upstream
+            .get(context, by_ids("/restaurants", ids))
+            .json_answer()
+            .await?;
         Ok(found.items)
     }
 }

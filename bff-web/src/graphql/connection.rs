@@ -38,7 +38,10 @@ impl Position {
     }
 
     fn decode(cursor: &str) -> Result<Self, Error> {
-        let position = URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let position = URL_SAFE_NO_PAD
+            .decode(cursor)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok());
         position.ok_or_else(bad_cursor)
     }
 }
@@ -49,7 +52,10 @@ fn bad_cursor() -> Error {
 
 /// What a field with `first` costs, for each field of an element.
 pub(super) fn size(first: Option<i32>) -> usize {
-    first.and_then(|first| usize::try_from(first).ok()).unwrap_or(DEFAULT_PAGE).min(MAX_PAGE)
+    first
+        .and_then(|first| usize::try_from(first).ok())
+        .unwrap_or(DEFAULT_PAGE)
+        .min(MAX_PAGE)
 }
 
 /// `first` things of a list behind `after`. `fetch` gets a service's page by its cursor and size, `id` tells things of
@@ -65,14 +71,27 @@ pub(super) async fn connect<T, N: OutputType>(
         return Err(Error::bad_request(format!("first: has to be from 1 to {MAX_PAGE}.")).into());
     }
     let wanted = size(first);
-    let start = after.as_deref().map(Position::decode).transpose()?.unwrap_or_default();
-    let skipped = start.shown.as_ref().map_or(0, |Shown(index, _)| index.saturating_add(1));
+    let start = after
+        .as_deref()
+        .map(Position::decode)
+        .transpose()?
+        .unwrap_or_default();
+    let skipped = start
+        .shown
+        .as_ref()
+        .map_or(0, |Shown(index, _)| index.saturating_add(1));
     let asked = skipped.saturating_add(wanted).min(MAX_PAGE);
     let page = fetch(start.page.as_deref(), asked).await.map_err(refused)?;
 
     let skipped = match &start.shown {
         None => 0,
-        Some(Shown(_, last)) => 1 + page.items.iter().position(|item| id(item) == last).ok_or_else(bad_cursor)?,
+        Some(Shown(_, last)) => {
+            1 + page
+                .items
+                .iter()
+                .position(|item| id(item) == last)
+                .ok_or_else(bad_cursor)?
+        }
     };
     let count = page.items.len();
     let shown = count.saturating_sub(skipped).min(wanted);
@@ -80,10 +99,20 @@ pub(super) async fn connect<T, N: OutputType>(
     let mut connection = Connection::new(after.is_some(), has_more);
     for (index, item) in page.items.into_iter().enumerate().skip(skipped).take(shown) {
         let position = match &page.next_cursor {
-            Some(next) if index + 1 == count => Position { page: Some(next.clone()), shown: None },
-            _ => Position { page: start.page.clone(), shown: Some(Shown(index, id(&item).to_owned())) },
+            Some(next) if index + 1 == count => Position {
+                page: Some(next.clone()),
+                shown: None,
+            },
+            _ => Position {
+                page: start.page.clone(),
+                shown: Some(Shown(index, id(&item).to_owned())),
+            },
         };
-        connection.edges.push(Edge::with_additional_fields(position.encode(), node(item), EmptyFields));
+        connection.edges.push(Edge::with_additional_fields(
+            position.encode(),
+            node(item),
+            EmptyFields,
+        ));
     }
     Ok(connection)
 }
@@ -91,9 +120,12 @@ pub(super) async fn connect<T, N: OutputType>(
 /// A service refuses parameters and cursors that it does not understand: they are the client's.
 fn refused(error: UpstreamError) -> Error {
     match error.refusal() {
-        Some(refusal) if refusal.status == StatusCode::BAD_REQUEST => {
-            Error::bad_request(refusal.detail.as_deref().unwrap_or("A parameter is not understood."))
-        }
+        Some(refusal) if refusal.status == StatusCode::BAD_REQUEST => Error::bad_request(
+            refusal
+                .detail
+                .as_deref()
+                .unwrap_or("A parameter is not understood."),
+        ),
         _ => Error::Upstream(error),
     }
 }

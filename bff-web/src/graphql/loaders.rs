@@ -62,8 +62,14 @@ struct Batch<C> {
 impl<C: ByIds> Batches<C> {
     fn new(context: &RequestContext, client: &C) -> Self {
         // Whatever is late is given up in time for the rest of the answer.
-        let batch = Batch { context: context.for_optional(C::PART), client: client.clone() };
-        Self(DataLoader::with_cache(batch, tokio::spawn, HashMapCache::default()).max_batch_size(MAX_BATCH))
+        let batch = Batch {
+            context: context.for_optional(C::PART),
+            client: client.clone(),
+        };
+        Self(
+            DataLoader::with_cache(batch, tokio::spawn, HashMapCache::default())
+                .max_batch_size(MAX_BATCH),
+        )
     }
 
     /// The thing with this id, or `None`. Waits for others of the same level, and is loaded with them.
@@ -78,7 +84,10 @@ impl<C: ByIds> Loader<String> for Batch<C> {
 
     async fn load(&self, ids: &[String]) -> Result<HashMap<String, Self::Value>, Failure> {
         let items = self.client.fetch(self.context.clone(), ids).await?;
-        Ok(items.into_iter().map(|item| (C::id(&item).to_owned(), Arc::new(item))).collect())
+        Ok(items
+            .into_iter()
+            .map(|item| (C::id(&item).to_owned(), Arc::new(item)))
+            .collect())
     }
 }
 
@@ -86,7 +95,11 @@ impl ByIds for OrderClient {
     type Item = Order;
     const PART: &'static str = "order";
 
-    async fn fetch(&self, context: RequestContext, ids: &[String]) -> Result<Vec<Order>, UpstreamError> {
+    async fn fetch(
+        &self,
+        context: RequestContext,
+        ids: &[String],
+    ) -> Result<Vec<Order>, UpstreamError> {
         self.orders(context, ids).await
     }
 
@@ -99,7 +112,11 @@ impl ByIds for KitchenClient {
     type Item = Ticket;
     const PART: &'static str = "ticket";
 
-    async fn fetch(&self, context: RequestContext, ids: &[String]) -> Result<Vec<Ticket>, UpstreamError> {
+    async fn fetch(
+        &self,
+        context: RequestContext,
+        ids: &[String],
+    ) -> Result<Vec<Ticket>, UpstreamError> {
         self.tickets(context, ids).await
     }
 
@@ -112,7 +129,11 @@ impl ByIds for DeliveryClient {
     type Item = Delivery;
     const PART: &'static str = "delivery";
 
-    async fn fetch(&self, context: RequestContext, ids: &[String]) -> Result<Vec<Delivery>, UpstreamError> {
+    async fn fetch(
+        &self,
+        context: RequestContext,
+        ids: &[String],
+    ) -> Result<Vec<Delivery>, UpstreamError> {
         self.deliveries(context, ids).await
     }
 
@@ -125,7 +146,11 @@ impl ByIds for RestaurantClient {
     type Item = Restaurant;
     const PART: &'static str = "restaurant";
 
-    async fn fetch(&self, context: RequestContext, ids: &[String]) -> Result<Vec<Restaurant>, UpstreamError> {
+    async fn fetch(
+        &self,
+        context: RequestContext,
+        ids: &[String],
+    ) -> Result<Vec<Restaurant>, UpstreamError> {
         self.restaurants(context, ids).await
     }
 

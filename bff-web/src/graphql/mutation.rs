@@ -45,7 +45,11 @@ struct PlaceOrderPayload(Accepted);
 #[Object]
 impl Mutation {
     /// Places an order. It is accepted, not approved yet: that is up to the consumer's account and the restaurant.
-    async fn place_order(&self, context: &Context<'_>, input: PlaceOrderInput) -> Nullable<PlaceOrderPayload> {
+    async fn place_order(
+        &self,
+        context: &Context<'_>,
+        input: PlaceOrderInput,
+    ) -> Nullable<PlaceOrderPayload> {
         Some(place_order(context, input).await.map(PlaceOrderPayload))
     }
 }
@@ -76,27 +80,58 @@ async fn place_order(context: &Context<'_>, input: PlaceOrderInput) -> Result<Ac
     let key = match input.idempotency_key.as_deref().map(IdempotencyKey::parse) {
         None => None,
         Some(Some(key)) => Some(key.scoped_to(&["web", consumer, "placeOrder"])),
-        Some(None) => return Err(Error::bad_request("idempotencyKey: has to be 1 to 255 printable characters.").into()),
+        Some(None) => {
+            return Err(Error::bad_request(
+                "idempotencyKey: has to be 1 to 255 printable characters.",
+            )
+            .into());
+        }
     };
-    let AddressInput { street1, street2, city, state, zip } = input.delivery_address;
+    let AddressInput {
+        street1,
+        street2,
+        city,
+        state,
+        zip,
+    } = input.delivery_address;
     let items = input.line_items.into_iter();
     let order = OrderRequest {
         consumer_id: consumer,
         restaurant_id: &input.restaurant_id,
-        delivery_address: Address { street1, street2, city, state, zip },
+        delivery_address: Address {
+            street1,
+            street2,
+            city,
+            state,
+            zip,
+        },
         delivery_time: input.delivery_time.map(|time| time.0),
-        line_items: items.map(|item| Quantity { menu_item_id: item.menu_item_id.0, quantity: item.quantity }).collect(),
+        line_items: items
+            .map(|item| Quantity {
+                menu_item_id: item.menu_item_id.0,
+                quantity: item.quantity,
+            })
+            .collect(),
     };
     let call = request.for_required("order");
-    Ok(clients(context)?.orders.place(call, &order, key).await.map_err(refused)?)
+    Ok(clients(context)?
+        .orders
+        .place(call, &order, key)
+        .await
+        .map_err(refused)?)
 }
 
 /// What the order service refuses about the content or the state is meant for the client; pointers are the input's.
 fn refused(error: UpstreamError) -> Error {
-    const MEANT_FOR_CLIENTS: [StatusCode; 3] =
-        [StatusCode::NOT_FOUND, StatusCode::CONFLICT, StatusCode::UNPROCESSABLE_ENTITY];
+    const MEANT_FOR_CLIENTS: [StatusCode; 3] = [
+        StatusCode::NOT_FOUND,
+        StatusCode::CONFLICT,
+        StatusCode::UNPROCESSABLE_ENTITY,
+    ];
     match error.refusal() {
-        Some(refusal) if MEANT_FOR_CLIENTS.contains(&refusal.status) => ClientError::Refused(refusal.clone()).into(),
+        Some(refusal) if MEANT_FOR_CLIENTS.contains(&refusal.status) => {
+            ClientError::Refused(refusal.clone()).into()
+        }
         _ => Error::Upstream(error),
     }
 }

@@ -66,8 +66,15 @@ impl Order {
     }
 
     /// A field of the whole order.
-    async fn of_whole<T>(&self, context: &Context<'_>, field: impl FnOnce(&WholeOrder) -> Option<T>) -> Nullable<T> {
-        self.whole(context).await.map(|order| order.and_then(|order| field(&order))).transpose()
+    async fn of_whole<T>(
+        &self,
+        context: &Context<'_>,
+        field: impl FnOnce(&WholeOrder) -> Option<T>,
+    ) -> Nullable<T> {
+        self.whole(context)
+            .await
+            .map(|order| order.and_then(|order| field(&order)))
+            .transpose()
     }
 }
 
@@ -87,7 +94,8 @@ impl Order {
 
     /// Why the order was rejected.
     async fn rejection_reason(&self, context: &Context<'_>) -> Nullable<String> {
-        self.of_whole(context, |order| order.rejection_reason.clone()).await
+        self.of_whole(context, |order| order.rejection_reason.clone())
+            .await
     }
 
     async fn total(&self) -> Money {
@@ -100,17 +108,23 @@ impl Order {
     async fn line_items(&self) -> Vec<LineItem> {
         match self {
             Self::Whole(order) => order.line_items.iter().map(LineItem::from).collect(),
-            Self::Listed(order) => order.line_items.iter().map(|item| LineItem::listed(order, item)).collect(),
+            Self::Listed(order) => order
+                .line_items
+                .iter()
+                .map(|item| LineItem::listed(order, item))
+                .collect(),
         }
     }
 
     async fn delivery_address(&self, context: &Context<'_>) -> Nullable<Address> {
-        self.of_whole(context, |order| Some(order.delivery_address.clone().into())).await
+        self.of_whole(context, |order| Some(order.delivery_address.clone().into()))
+            .await
     }
 
     /// When the food is wanted; as soon as possible when absent.
     async fn delivery_time(&self, context: &Context<'_>) -> Nullable<DateTime> {
-        self.of_whole(context, |order| order.delivery_time.clone().map(DateTime)).await
+        self.of_whole(context, |order| order.delivery_time.clone().map(DateTime))
+            .await
     }
 
     async fn created_at(&self) -> DateTime {
@@ -136,8 +150,16 @@ impl Order {
     }
 
     async fn restaurant(&self, context: &Context<'_>) -> Nullable<Restaurant> {
-        let restaurant = async { loaders(context)?.restaurants.load(self.restaurant_id()).await };
-        restaurant.await.map(|found| found.map(Restaurant)).transpose()
+        let restaurant = async {
+            loaders(context)?
+                .restaurants
+                .load(self.restaurant_id())
+                .await
+        };
+        restaurant
+            .await
+            .map(|found| found.map(Restaurant))
+            .transpose()
     }
 
     /// The kitchen's side of the order; absent until the order is accepted for preparation.
@@ -177,10 +199,15 @@ impl LineItem {
             Price::Known(price) => Some(Ok(price.clone())),
             Price::OfOrder(order) => {
                 let price_of = |whole: &WholeOrder| {
-                    let item = whole.line_items.iter().find(|item| item.menu_item_id == *self.menu_item_id)?;
+                    let item = whole
+                        .line_items
+                        .iter()
+                        .find(|item| item.menu_item_id == *self.menu_item_id)?;
                     Some(item.price.clone().into())
                 };
-                Order::Listed(Arc::clone(order)).of_whole(context, price_of).await
+                Order::Listed(Arc::clone(order))
+                    .of_whole(context, price_of)
+                    .await
             }
         }
     }
@@ -189,13 +216,23 @@ impl LineItem {
 impl From<&order::LineItem> for LineItem {
     fn from(item: &order::LineItem) -> Self {
         let price = Price::Known(item.price.clone().into());
-        Self { menu_item_id: ID::from(&item.menu_item_id), name: item.name.clone(), quantity: item.quantity, price }
+        Self {
+            menu_item_id: ID::from(&item.menu_item_id),
+            name: item.name.clone(),
+            quantity: item.quantity,
+            price,
+        }
     }
 }
 
 impl LineItem {
     fn listed(order: &Arc<PastOrder>, item: &PastLineItem) -> Self {
         let price = Price::OfOrder(Arc::clone(order));
-        Self { menu_item_id: ID::from(&item.menu_item_id), name: item.name.clone(), quantity: item.quantity, price }
+        Self {
+            menu_item_id: ID::from(&item.menu_item_id),
+            name: item.name.clone(),
+            quantity: item.quantity,
+            price,
+        }
     }
 }

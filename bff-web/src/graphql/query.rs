@@ -2,6 +2,7 @@
 
 use async_graphql::connection::Connection;
 use async_graphql::{Context, ID, InputObject, Object};
+use gateway_core::error::Error;
 
 use super::connection::{connect, size};
 use super::order::{Order, OrderState};
@@ -11,7 +12,6 @@ use super::viewer::Viewer;
 use super::{Failure, Nullable, clients, loaders, request};
 use crate::caller::{self, ORDERS_READ};
 use crate::clients::order_history::{OrderSearch, RestaurantSearch};
-use gateway_core::error::Error;
 
 pub(super) struct Query;
 
@@ -62,7 +62,10 @@ impl Query {
 
     async fn restaurant(&self, context: &Context<'_>, id: ID) -> Nullable<Restaurant> {
         let restaurant = async { loaders(context)?.restaurants.load(&id).await };
-        restaurant.await.map(|found| found.map(Restaurant)).transpose()
+        restaurant
+            .await
+            .map(|found| found.map(Restaurant))
+            .transpose()
     }
 
     /// The restaurants that deliver to a place, nearest first; `radius` is in metres, `at` is now when absent.
@@ -92,7 +95,9 @@ pub(super) async fn own_order(context: &Context<'_>, id: &str) -> Result<Option<
     let consumer = caller::consumer(request(context)?, ORDERS_READ)?;
     let order = loaders(context)?.orders.load(id).await?;
     // Another's order is as good as none.
-    Ok(order.filter(|order| order.consumer_id == consumer).map(Order::Whole))
+    Ok(order
+        .filter(|order| order.consumer_id == consumer)
+        .map(Order::Whole))
 }
 
 async fn own_orders(
@@ -102,7 +107,13 @@ async fn own_orders(
     after: Option<String>,
 ) -> Result<Connection<String, Order>, Failure> {
     let request = request(context)?;
-    let states = filter.status.map(|states| states.into_iter().map(OrderState::word).collect::<Vec<_>>().join(","));
+    let states = filter.status.map(|states| {
+        states
+            .into_iter()
+            .map(OrderState::word)
+            .collect::<Vec<_>>()
+            .join(",")
+    });
     let search = OrderSearch {
         consumer_id: caller::consumer(request, ORDERS_READ)?,
         status: states.as_deref(),
@@ -111,9 +122,18 @@ async fn own_orders(
     };
     let history = &clients(context)?.history;
     let fetch = async |cursor: Option<&str>, size: usize| {
-        history.orders(request.for_optional("orders"), &search, cursor, size).await
+        history
+            .orders(request.for_optional("orders"), &search, cursor, size)
+            .await
     };
-    connect(first, after, fetch, |order| &order.id, |order| Order::Listed(order.into())).await
+    connect(
+        first,
+        after,
+        fetch,
+        |order| &order.id,
+        |order| Order::Listed(order.into()),
+    )
+    .await
 }
 
 async fn restaurants_near(
@@ -127,12 +147,24 @@ async fn restaurants_near(
         return Err(Error::bad_request("near: is not a place on earth.").into());
     }
     if !(search.radius > 0.0 && search.radius <= MAX_RADIUS) {
-        return Err(Error::bad_request(format!("radius: has to be more than 0 and at most {MAX_RADIUS} metres.")).into());
+        return Err(Error::bad_request(format!(
+            "radius: has to be more than 0 and at most {MAX_RADIUS} metres."
+        ))
+        .into());
     }
     let request = request(context)?;
     let history = &clients(context)?.history;
     let fetch = async |cursor: Option<&str>, size: usize| {
-        history.available_restaurants(request.for_optional("restaurants"), search, cursor, size).await
+        history
+            .available_restaurants(request.for_optional("restaurants"), search, cursor, size)
+            .await
     };
-    connect(first, after, fetch, |restaurant| &restaurant.id, NearbyRestaurant).await
+    connect(
+        first,
+        after,
+        fetch,
+        |restaurant| &restaurant.id,
+        NearbyRestaurant,
+    )
+    .await
 }

@@ -39,7 +39,16 @@ impl Restaurant {
     }
 
     async fn menu(&self) -> Menu {
-        Menu { items: self.0.menu.items.iter().cloned().map(MenuItem::from).collect() }
+        Menu {
+            items: self
+                .0
+                .menu
+                .items
+                .iter()
+                .cloned()
+                .map(MenuItem::from)
+                .collect(),
+        }
     }
 }
 
@@ -58,7 +67,12 @@ struct MenuItem {
 
 impl From<restaurant::MenuItem> for MenuItem {
     fn from(item: restaurant::MenuItem) -> Self {
-        Self { id: item.id.into(), name: item.name, description: item.description, price: item.price.into() }
+        Self {
+            id: item.id.into(),
+            name: item.name,
+            description: item.description,
+            price: item.price.into(),
+        }
     }
 }
 
@@ -91,6 +105,9 @@ impl NearbyRestaurant {
     /// All of the restaurant, with its menu.
     async fn restaurant(&self, context: &Context<'_>) -> Nullable<Restaurant> {
         let restaurant = async { loaders(context)?.restaurants.load(&self.0.id).await };
-        restaurant.await.map(|found| found.map(Restaurant)).transpose()
+        restaurant
+            .await
+            .map(|found| found.map(Restaurant))
+            .transpose()
     }
 }

@@ -16,7 +16,10 @@ pub(super) struct Money {
 
 impl From<order::Money> for Money {
     fn from(money: order::Money) -> Self {
-        Self { amount: money.amount, currency: money.currency }
+        Self {
+            amount: money.amount,
+            currency: money.currency,
+        }
     }
 }
 
@@ -31,8 +34,20 @@ pub(super) struct Address {
 
 impl From<order::Address> for Address {
     fn from(address: order::Address) -> Self {
-        let order::Address { street1, street2, city, state, zip } = address;
-        Self { street1, street2, city, state, zip }
+        let order::Address {
+            street1,
+            street2,
+            city,
+            state,
+            zip,
+        } = address;
+        Self {
+            street1,
+            street2,
+            city,
+            state,
+            zip,
+        }
     }
 }
 
@@ -56,7 +71,9 @@ pub(super) struct DateTime(pub(super) String);
 impl ScalarType for DateTime {
     fn parse(value: Value) -> InputValueResult<Self> {
         match value {
-            Value::String(text) if chrono::DateTime::parse_from_rfc3339(&text).is_ok() => Ok(Self(text)),
+            Value::String(text) if chrono::DateTime::parse_from_rfc3339(&text).is_ok() => {
+                Ok(Self(text))
+            }
             other => Err(InputValueError::expected_type(other)),
         }
     }
@@ -73,10 +90,16 @@ impl ScalarType for DateTime {
 
 /// A service's word as a value of an enum; a word that this schema does not know yet is `unknown`.
 pub(super) fn of_word<E: EnumType>(word: &str, unknown: E) -> E {
-    E::items().iter().find(|item| item.name == word).map_or(unknown, |item| item.value)
+    E::items()
+        .iter()
+        .find(|item| item.name == word)
+        .map_or(unknown, |item| item.value)
 }
 
 /// A value of an enum as a service's word.
 pub(super) fn word<E: EnumType>(value: E) -> &'static str {
-    E::items().iter().find(|item| item.value == value).map_or("", |item| item.name)
+    E::items()
+        .iter()
+        .find(|item| item.value == value)
+        .map_or("", |item| item.name)
 }

@@ -15,7 +15,10 @@ impl Viewer {
     /// `None` for somebody who has not signed in.
     pub(super) fn of(context: &RequestContext) -> Option<Self> {
         let id = context.principal().subject()?.to_owned();
-        Some(Self { context: context.clone(), id })
+        Some(Self {
+            context: context.clone(),
+            id,
+        })
     }
 
     async fn profile(&self, context: &Context<'_>) -> Result<Option<Consumer>, Failure> {

@@ -55,15 +55,23 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let record = Arc::clone(&seen);
-        let service = axum::Router::new().fallback(move |request: Request| answer(request, answers, record));
+        let service =
+            axum::Router::new().fallback(move |request: Request| answer(request, answers, record));
         tokio::spawn(async { axum::serve(listener, service).await });
 
-        let [key, narrow_key] = [(); 2].map(|()| api_key::generate("ftgo", Environment::Test).unwrap());
+        let [key, narrow_key] =
+            [(); 2].map(|()| api_key::generate("ftgo", Environment::Test).unwrap());
         let shipped = include_str!("../../../config/web.toml");
         let overlay = overlay(address, &key.hash_hex, &narrow_key.hash_hex);
         let config = config::from_text(&[shipped, &overlay]).unwrap();
         let gateway = Gateway::start(crate::app(), config).unwrap();
-        Self { gateway, http: reqwest::Client::new(), key, narrow_key, seen }
+        Self {
+            gateway,
+            http: reqwest::Client::new(),
+            key,
+            narrow_key,
+            seen,
+        }
     }
 
     pub(super) fn get(&self, path: &str) -> reqwest::RequestBuilder {
@@ -111,47 +119,87 @@ fn overlay(services: SocketAddr, key_hash: &str, narrow_key_hash: &str) -> Strin
          scopes = [\"orders:read\", \"orders:write\"]\n\
          [[api_keys.keys]]\nid = \"k2\"\nowner = \"consumer-1\"\nhash = \"sha256:{narrow_key_hash}\"\n"
     );
-    for service in ["order", "kitchen", "delivery", "consumer", "restaurant", "order-history"] {
-        let _ = write!(text, "[upstreams.{service}]\naddress = \"http://{services}\"\n");
+    for service in [
+        "order",
+        "kitchen",
+        "delivery",
+        "consumer",
+        "restaurant",
+        "order-history",
+    ] {
+        let _ = write!(
+            text,
+            "[upstreams.{service}]\naddress = \"http://{services}\"\n"
+        );
     }
     text
 }
 
-async fn answer(request: Request, answers: fn(&str) -> Option<Answer>, record: Arc<Mutex<Vec<Seen>>>) -> Response {
+async fn answer(
+    request: Request,
+    answers: fn(&str) -> Option<Answer>,
+    record: Arc<Mutex<Vec<Seen>>>,
+) -> Response {
     let (parts, body) = request.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
     let call = format!("{} {}", parts.method, parts.uri.path_and_query().unwrap());
     let body = serde_json::from_slice(&bytes).unwrap_or_default();
-    record.lock().unwrap().push(Seen { call: call.clone(), headers: parts.headers, body });
+    record.lock().unwrap().push(Seen {
+        call: call.clone(),
+        headers: parts.headers,
+        body,
+    });
     let (status, body) = answers(&call).unwrap_or_else(|| usual(&call));
     let mut response = (StatusCode::from_u16(status).unwrap(), body.to_string()).into_response();
-    let media_type = if status < 400 { "application/json" } else { "application/problem+json" };
-    response.headers_mut().insert("content-type", HeaderValue::from_static(media_type));
+    let media_type = if status < 400 {
+        "application/json"
+    } else {
+        "application/problem+json"
+    };
+    response
+        .headers_mut()
+        .insert("content-type", HeaderValue::from_static(media_type));
     response
 }
 
 /// Every id that is asked for exists, but `none`; orders are consumer-1's, but `foreign`.
 fn usual(call: &str) -> Answer {
     let (path, query) = call.split_once('?').unwrap_or((call, ""));
-    let parameter = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
-    let ids = parameter("ids").unwrap_or_default().split(',').filter(|id| *id != "none");
+    let parameter = |name: &str| {
+        query
+            .split('&')
+            .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+    };
+    let ids = parameter("ids")
+        .unwrap_or_default()
+        .split(',')
+        .filter(|id| *id != "none");
     let found = |item: fn(&str) -> Value| json!({"items": ids.map(item).collect::<Vec<_>>()});
     let body = match path {
         "GET /orders" if parameter("ids").is_some() => found(order),
-        "GET /tickets" => found(|id| json!({"id": id, "state": "ACCEPTED", "readyBy": "2030-01-01T18:30:00Z"})),
+        "GET /tickets" => {
+            found(|id| json!({"id": id, "state": "ACCEPTED", "readyBy": "2030-01-01T18:30:00Z"}))
+        }
         "GET /deliveries" => found(|id| {
             let courier = json!({"id": "courier-1", "name": "Elena Marsh", "location": {"lat": 37.81, "lng": -122.26}});
             json!({"id": id, "state": "ON_A_DRONE", "courier": courier})
         }),
         "GET /restaurants" => found(restaurant),
-        "GET /consumers/consumer-1" => json!({"id": "consumer-1", "name": {"first": "Ada", "last": "Okafor"}}),
+        "GET /consumers/consumer-1" => {
+            json!({"id": "consumer-1", "name": {"first": "Ada", "last": "Okafor"}})
+        }
         "GET /orders" => listed(parameter("cursor"), parameter("pageSize")),
         "GET /restaurants/available" => {
             let near = json!({"id": "restaurant-1", "name": "Ajanta", "cuisine": "Indian", "distance": 420.5});
             json!({"items": [near], "nextCursor": null})
         }
         "POST /orders" => json!({"orderId": "order-2", "state": "APPROVAL_PENDING"}),
-        _ => return (404, json!({"type": "/problems/not-found", "detail": "internal words"})),
+        _ => {
+            return (
+                404,
+                json!({"type": "/problems/not-found", "detail": "internal words"}),
+            );
+        }
     };
     (200, body)
 }

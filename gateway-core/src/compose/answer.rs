@@ -19,13 +19,18 @@ impl Composition {
     pub fn answer(&self, body: &impl Serialize) -> Response {
         let bytes = match serde_json::to_vec(body) {
             Ok(bytes) => bytes,
-            Err(error) => return Error::from(GatewayError::Bug(format!("answer: {error}"))).into_response(),
+            Err(error) => {
+                return Error::from(GatewayError::Bug(format!("answer: {error}"))).into_response();
+            }
         };
         if self.incomplete.load(Ordering::Relaxed) {
             return json(bytes, "private, no-store", None);
         }
         let etag = weak_etag(&bytes);
-        let known = self.if_none_match.as_ref().is_some_and(|value| matches_weakly(value, &etag));
+        let known = self
+            .if_none_match
+            .as_ref()
+            .is_some_and(|value| matches_weakly(value, &etag));
         if known {
             let mut response = StatusCode::NOT_MODIFIED.into_response();
             set_headers(&mut response, "private, no-cache", Some(etag));
@@ -37,7 +42,9 @@ impl Composition {
 
 fn json(bytes: Vec<u8>, cache_control: &'static str, etag: Option<HeaderValue>) -> Response {
     let mut response = bytes.into_response();
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     set_headers(&mut response, cache_control, etag);
     response
 }
@@ -68,8 +75,12 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// `If-None-Match` uses weak comparison (RFC 9110, 13.1.2): `W/` does not count.
 fn matches_weakly(if_none_match: &HeaderValue, etag: &HeaderValue) -> bool {
-    let Ok(wanted) = if_none_match.to_str() else { return false };
+    let Ok(wanted) = if_none_match.to_str() else {
+        return false;
+    };
     let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
-    let Ok(etag) = etag.to_str().map(opaque) else { return false };
+    let Ok(etag) = etag.to_str().map(opaque) else {
+        return false;
+    };
     wanted.trim() == "*" || wanted.split(',').any(|tag| opaque(tag) == etag)
 }

@@ -11,9 +11,14 @@ use serde::{Serialize, Serializer};
 pub enum Section<T> {
     Ok(T),
     /// Data from an earlier answer, `age` seconds old.
-    Stale { data: T, age: u64 },
+    Stale {
+        data: T,
+        age: u64,
+    },
     /// No data, and why: `timeout`, `unreachable`, `upstream_error`, `not_found`, `invalid_response`, …
-    Unavailable { reason: &'static str },
+    Unavailable {
+        reason: &'static str,
+    },
     /// The client did not ask for it: not on the wire (`skip_serializing_if = "Section::is_omitted"`).
     Omitted,
 }
@@ -43,7 +48,10 @@ impl<T> Section<T> {
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Section<U> {
         match self {
             Self::Ok(data) => Section::Ok(change(data)),
-            Self::Stale { data, age } => Section::Stale { data: change(data), age },
+            Self::Stale { data, age } => Section::Stale {
+                data: change(data),
+                age,
+            },
             Self::Unavailable { reason } => Section::Unavailable { reason },
             Self::Omitted => Section::Omitted,
         }
@@ -98,7 +106,10 @@ impl<T> Required<T> {
     /// Changes the data, for example from a service's words to the client's.
     #[must_use]
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Required<U> {
-        Required { data: change(self.data), shown: self.shown }
+        Required {
+            data: change(self.data),
+            shown: self.shown,
+        }
     }
 }
 

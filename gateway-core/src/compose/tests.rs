@@ -32,8 +32,14 @@ async fn composition(query: &str, if_none_match: Option<&str>) -> Composition {
         request = request.header("if-none-match", tag);
     }
     let (mut parts, ()) = request.body(()).unwrap().into_parts();
-    parts.extensions.insert(RequestContext::for_tests(Duration::from_secs(1)));
-    Composition::from_request_parts(&mut parts, &()).await.unwrap().of::<Widget>().unwrap()
+    parts
+        .extensions
+        .insert(RequestContext::for_tests(Duration::from_secs(1)));
+    Composition::from_request_parts(&mut parts, &())
+        .await
+        .unwrap()
+        .of::<Widget>()
+        .unwrap()
 }
 
 async fn ok(value: u32) -> Result<u32, UpstreamError> {
@@ -48,7 +54,10 @@ async fn show(
         page.required("widget", |_| async { ok(1).await.map_err(Error::from) }),
         page.optional("stock", |_| stock),
     );
-    page.answer(&Widget { widget: widget.unwrap(), stock })
+    page.answer(&Widget {
+        widget: widget.unwrap(),
+        stock,
+    })
 }
 
 async fn body(response: axum::response::Response) -> serde_json::Value {
@@ -98,18 +107,31 @@ async fn a_hanging_part_is_given_up_before_the_deadline() {
 async fn what_is_not_picked_is_neither_fetched_nor_shown() {
     let page = composition("?fields=widget", None).await;
     let section: Section<u32> = page
-        .optional("stock", |_| async { panic!("a part that nobody asked for was fetched") })
+        .optional("stock", |_| async {
+            panic!("a part that nobody asked for was fetched")
+        })
         .await;
     assert!(section.is_omitted());
     let response = show(&composition("?fields=stock", None).await, ok(2)).await;
-    assert_eq!(body(response).await, serde_json::json!({"stock": {"status": "ok", "data": 2}}));
+    assert_eq!(
+        body(response).await,
+        serde_json::json!({"stock": {"status": "ok", "data": 2}})
+    );
 }
 
 #[tokio::test]
 async fn picking_an_unknown_section_is_a_bad_request() {
     use axum::extract::FromRequestParts;
-    let (mut parts, ()) = http::Request::builder().uri("/?fields=nothing").body(()).unwrap().into_parts();
-    parts.extensions.insert(RequestContext::for_tests(Duration::from_secs(1)));
-    let page = Composition::from_request_parts(&mut parts, &()).await.unwrap();
+    let (mut parts, ()) = http::Request::builder()
+        .uri("/?fields=nothing")
+        .body(())
+        .unwrap()
+        .into_parts();
+    parts
+        .extensions
+        .insert(RequestContext::for_tests(Duration::from_secs(1)));
+    let page = Composition::from_request_parts(&mut parts, &())
+        .await
+        .unwrap();
     assert!(matches!(page.of::<Widget>(), Err(Error::Client(_))));
 }

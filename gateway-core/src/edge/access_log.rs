@@ -51,7 +51,11 @@ impl Observation {
     }
 
     pub(super) fn failed(&mut self, problem: &Problem) {
-        self.error = Some((problem.source.as_str(), problem.cause.clone(), problem.upstream));
+        self.error = Some((
+            problem.source.as_str(),
+            problem.cause.clone(),
+            problem.upstream,
+        ));
     }
 
     /// Hands the observation over to the answer's body: it ends when the body does.
@@ -59,7 +63,9 @@ impl Observation {
         let record = Record {
             observation: self,
             status: response.status(),
-            route: findings.route.map(|route| (route.name, route.metrics.clone())),
+            route: findings
+                .route
+                .map(|route| (route.name, route.metrics.clone())),
             principal: findings.principal_kind.unwrap_or("unknown"),
             context: findings.context,
             bytes: 0,
@@ -67,7 +73,10 @@ impl Observation {
         };
         response.map(|body| {
             let complete = body.is_end_stream();
-            Body::new(ObservedBody { body, record: Record { complete, ..record } })
+            Body::new(ObservedBody {
+                body,
+                record: Record { complete, ..record },
+            })
         })
     }
 }
@@ -136,7 +145,14 @@ impl Record {
             let calls = context.calls();
             let texts: Vec<String> = calls
                 .iter()
-                .map(|call| format!("{}={}:{:.1}ms", call.part, call.outcome, call.took.as_secs_f64() * 1e3))
+                .map(|call| {
+                    format!(
+                        "{}={}:{:.1}ms",
+                        call.part,
+                        call.outcome,
+                        call.took.as_secs_f64() * 1e3
+                    )
+                })
                 .collect();
             texts.join(" ")
         });

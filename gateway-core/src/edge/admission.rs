@@ -19,7 +19,11 @@ pub(super) struct Permit(Arc<AtomicUsize>);
 pub(super) fn admit(running: &Arc<AtomicUsize>, limit: usize) -> Result<Permit, Error> {
     let before = running.fetch_add(1, Ordering::Relaxed);
     let permit = Permit(Arc::clone(running));
-    if before < limit { Ok(permit) } else { Err(GatewayError::Overloaded.into()) }
+    if before < limit {
+        Ok(permit)
+    } else {
+        Err(GatewayError::Overloaded.into())
+    }
 }
 
 impl Drop for Permit {
@@ -31,7 +35,12 @@ impl Drop for Permit {
 impl Permit {
     /// Keeps the place until the answer's body has been sent: a slow download is work, too.
     pub(super) fn held_by(self, response: Response) -> Response {
-        response.map(|body| Body::new(Held { body, _permit: self }))
+        response.map(|body| {
+            Body::new(Held {
+                body,
+                _permit: self,
+            })
+        })
     }
 }
 
@@ -69,7 +78,10 @@ mod tests {
         let running = Arc::new(AtomicUsize::new(0));
         let first = admit(&running, 1);
         assert!(first.is_ok());
-        assert!(matches!(admit(&running, 1), Err(Error::Gateway(GatewayError::Overloaded))));
+        assert!(matches!(
+            admit(&running, 1),
+            Err(Error::Gateway(GatewayError::Overloaded))
+        ));
         drop(first);
         assert!(admit(&running, 1).is_ok());
         assert_eq!(running.load(Ordering::Relaxed), 0);

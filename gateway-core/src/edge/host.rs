@@ -14,7 +14,11 @@ pub(super) fn check<B>(request: &Request<B>) -> Result<(), Error> {
     // HTTP/2 names the host in `:authority`.
     let named = first.is_some_and(|host| !host.is_empty())
         || request.version() == Version::HTTP_2 && request.uri().authority().is_some();
-    if named { Ok(()) } else { Err(Error::bad_request("A request names its host.")) }
+    if named {
+        Ok(())
+    } else {
+        Err(Error::bad_request("A request names its host."))
+    }
 }
 
 #[cfg(test)]
@@ -40,7 +44,11 @@ mod tests {
 
     #[test]
     fn http2_names_it_in_the_authority() {
-        let request = Request::builder().version(Version::HTTP_2).uri("http://a.example/").body(()).unwrap();
+        let request = Request::builder()
+            .version(Version::HTTP_2)
+            .uri("http://a.example/")
+            .body(())
+            .unwrap();
         assert!(check(&request).is_ok());
     }
 }

@@ -13,7 +13,9 @@ pub(super) fn render(
     request_id: &RequestId,
     observation: &mut Observation,
 ) -> Response {
-    let Some(problem) = response.extensions_mut().remove::<Problem>() else { return response };
+    let Some(problem) = response.extensions_mut().remove::<Problem>() else {
+        return response;
+    };
     observation.failed(&problem);
     problem.render(base, instance, request_id)
 }

@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
+use http::header::{
+    CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Findings;
@@ -19,12 +21,16 @@ pub(super) fn set(headers: &mut HeaderMap, request_id: &RequestId, findings: &Fi
     // A page of ours brings its own policy; data needs none.
     headers
         .entry(CONTENT_SECURITY_POLICY)
-        .or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
+        .or_insert(HeaderValue::from_static(
+            "default-src 'none'; frame-ancestors 'none'",
+        ));
     if let Some(limits) = &findings.rate_limits {
         limits.apply(headers);
     }
     // How the services behind us are doing is not for everybody.
-    let known = findings.principal_kind.is_some_and(|kind| kind != "anonymous");
+    let known = findings
+        .principal_kind
+        .is_some_and(|kind| kind != "anonymous");
     if let Some(context) = findings.context.as_ref().filter(|_| known) {
         let calls = context.calls();
         if let Some(value) = server_timing(&calls) {
@@ -40,7 +46,15 @@ fn server_timing(calls: &[UpstreamCall]) -> Option<HeaderValue> {
         let separator = if text.is_empty() { "" } else { ", " };
         let took = call.took.as_secs_f64() * 1e3;
         // Writing to a string does not fail.
-        let _ = write!(text, "{separator}{};dur={took:.1};desc=\"{}\"", call.part, call.outcome);
+        let _ = write!(
+            text,
+            "{separator}{};dur={took:.1};desc=\"{}\"",
+            call.part, call.outcome
+        );
     }
-    if text.is_empty() { None } else { HeaderValue::from_str(&text).ok() }
+    if text.is_empty() {
+        None
+    } else {
+        HeaderValue::from_str(&text).ok()
+    }
 }

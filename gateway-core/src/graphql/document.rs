@@ -2,7 +2,8 @@
 //! selection collects (GraphQL, 6.3.2). Whether the document fits the schema is the executor's to say.
 
 use async_graphql::parser::types::{
-    Directive, ExecutableDocument, Field, OperationDefinition, OperationType, Selection, SelectionSet,
+    Directive, ExecutableDocument, Field, OperationDefinition, OperationType, Selection,
+    SelectionSet,
 };
 use async_graphql::{Name, Positioned, ServerError, Value, Variables};
 
@@ -22,18 +23,32 @@ pub(super) struct Collected<'a> {
 }
 
 /// Finds the operation called `operationName`, or the only one.
-pub(super) fn select<'a>(document: &'a ExecutableDocument, asked: &'a Asked) -> Result<Plan<'a>, ServerError> {
+pub(super) fn select<'a>(
+    document: &'a ExecutableDocument,
+    asked: &'a Asked,
+) -> Result<Plan<'a>, ServerError> {
     let mut operations = document.operations.iter();
     let found = match &asked.operation_name {
         Some(wanted) => operations
             .find(|(name, _)| name.is_some_and(|name| name.as_str() == wanted))
-            .ok_or_else(|| ServerError::new(format!("There is no operation named {wanted:?}."), None))?,
+            .ok_or_else(|| {
+                ServerError::new(format!("There is no operation named {wanted:?}."), None)
+            })?,
         None => match (operations.next(), operations.next()) {
             (Some(only), None) => only,
-            _ => return Err(ServerError::new("operationName has to say which operation is meant.", None)),
+            _ => {
+                return Err(ServerError::new(
+                    "operationName has to say which operation is meant.",
+                    None,
+                ));
+            }
         },
     };
-    Ok(Plan { document, operation: &found.1.node, variables: &asked.variables })
+    Ok(Plan {
+        document,
+        operation: &found.1.node,
+        variables: &asked.variables,
+    })
 }
 
 impl<'a> Plan<'a> {
@@ -51,9 +66,16 @@ impl<'a> Plan<'a> {
         if self.operation.ty != OperationType::Mutation {
             return Ok(());
         }
-        match self.collect(&[self.root()]).into_iter().find(|field| field.selections.len() > 1) {
+        match self
+            .collect(&[self.root()])
+            .into_iter()
+            .find(|field| field.selections.len() > 1)
+        {
             Some(twice) => Err(ServerError::new(
-                format!("Select the mutation {:?} once, or give each its own alias.", twice.key.as_str()),
+                format!(
+                    "Select the mutation {:?} once, or give each its own alias.",
+                    twice.key.as_str()
+                ),
                 Some(self.operation.selection_set.pos),
             )),
             None => Ok(()),
@@ -71,8 +93,16 @@ impl<'a> Plan<'a> {
         collected
     }
 
-    fn collect_into(&self, set: &'a SelectionSet, visited: &mut Vec<&'a Name>, collected: &mut Vec<Collected<'a>>) {
-        for Positioned { node: selection, .. } in &set.items {
+    fn collect_into(
+        &self,
+        set: &'a SelectionSet,
+        visited: &mut Vec<&'a Name>,
+        collected: &mut Vec<Collected<'a>>,
+    ) {
+        for Positioned {
+            node: selection, ..
+        } in &set.items
+        {
             if self.is_skipped(selection.directives()) {
                 continue;
             }
@@ -96,11 +126,15 @@ impl<'a> Plan<'a> {
     }
 
     fn is_skipped(&self, directives: &[Positioned<Directive>]) -> bool {
-        directives.iter().any(|Positioned { node: directive, .. }| match directive.name.node.as_str() {
-            "skip" => self.condition(directive) == Some(true),
-            "include" => self.condition(directive) == Some(false),
-            _ => false,
-        })
+        directives.iter().any(
+            |Positioned {
+                 node: directive, ..
+             }| match directive.name.node.as_str() {
+                "skip" => self.condition(directive) == Some(true),
+                "include" => self.condition(directive) == Some(false),
+                _ => false,
+            },
+        )
     }
 
     /// The value of `if`: a literal, a variable, or the variable's default.
@@ -116,7 +150,11 @@ impl<'a> Plan<'a> {
         let given = self.variables.get(name).cloned();
         given.or_else(|| {
             let mut definitions = self.operation.variable_definitions.iter();
-            definitions.find(|definition| definition.node.name.node == *name)?.node.default_value().cloned()
+            definitions
+                .find(|definition| definition.node.name.node == *name)?
+                .node
+                .default_value()
+                .cloned()
         })
     }
 }
@@ -126,6 +164,9 @@ fn add<'a>(field: &'a Field, collected: &mut Vec<Collected<'a>>) {
     let selection = &field.selection_set.node;
     match collected.iter_mut().find(|known| known.key == key) {
         Some(known) => known.selections.push(selection),
-        None => collected.push(Collected { key, selections: vec![selection] }),
+        None => collected.push(Collected {
+            key,
+            selections: vec![selection],
+        }),
     }
 }

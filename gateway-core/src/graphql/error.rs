@@ -16,10 +16,19 @@ pub fn error(error: &Error) -> async_graphql::Error {
     match problem.source {
         ErrorSource::Client => tracing::debug!(code, cause = problem.cause, "a field was refused"),
         ErrorSource::Upstream | ErrorSource::Gateway => {
-            tracing::warn!(code, upstream = problem.upstream, cause = problem.cause, "a field could not be resolved");
+            tracing::warn!(
+                code,
+                upstream = problem.upstream,
+                cause = problem.cause,
+                "a field could not be resolved"
+            );
         }
     }
-    let mut answer = async_graphql::Error::new(problem.detail.unwrap_or_else(|| format!("{}.", problem.title)));
+    let mut answer = async_graphql::Error::new(
+        problem
+            .detail
+            .unwrap_or_else(|| format!("{}.", problem.title)),
+    );
     let extensions = answer.extensions.get_or_insert_default();
     extensions.set("code", code);
     if let Error::Upstream(upstream) = error {
@@ -28,7 +37,13 @@ pub fn error(error: &Error) -> async_graphql::Error {
     if !problem.errors.is_empty() {
         let faults = problem.errors.iter().map(|fault| {
             let members = [("pointer", &fault.pointer), ("detail", &fault.detail)];
-            Value::Object(members.map(|(name, text)| (async_graphql::Name::new(name), Value::from(text.as_str()))).into())
+            Value::Object(
+                members
+                    .map(|(name, text)| {
+                        (async_graphql::Name::new(name), Value::from(text.as_str()))
+                    })
+                    .into(),
+            )
         });
         extensions.set("errors", Value::List(faults.collect()));
     }

@@ -27,7 +27,10 @@ fn arrange_level<'p>(values: Vec<&mut Value>, selections: &[&'p SelectionSet], p
     let collected = plan.collect(selections);
     let rank = |key: &Name| {
         // A scalar that is an object has no selection: all its keys have the same rank, and stay where they are.
-        collected.iter().position(|field| field.key == key).unwrap_or(collected.len())
+        collected
+            .iter()
+            .position(|field| field.key == key)
+            .unwrap_or(collected.len())
     };
     for object in &mut objects {
         if !object.keys().is_sorted_by_key(&rank) {
@@ -35,7 +38,10 @@ fn arrange_level<'p>(values: Vec<&mut Value>, selections: &[&'p SelectionSet], p
         }
     }
     for field in &collected {
-        let children = objects.iter_mut().filter_map(|object| object.get_mut(field.key)).collect();
+        let children = objects
+            .iter_mut()
+            .filter_map(|object| object.get_mut(field.key))
+            .collect();
         arrange_level(children, &field.selections, plan);
     }
 }
@@ -45,6 +51,11 @@ fn objects_in<'v>(value: &'v mut Value, objects: &mut Vec<&'v mut IndexMap<Name,
     match value {
         Value::Object(object) => objects.push(object),
         Value::List(items) => items.iter_mut().for_each(|item| objects_in(item, objects)),
-        Value::Null | Value::Number(_) | Value::String(_) | Value::Boolean(_) | Value::Binary(_) | Value::Enum(_) => {}
+        Value::Null
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Boolean(_)
+        | Value::Binary(_)
+        | Value::Enum(_) => {}
     }
 }

@@ -29,10 +29,20 @@ pub(super) fn negotiate(headers: &HeaderMap) -> Result<MediaType, Error> {
     let mut best: Option<(u16, u8, MediaType)> = None;
     let mut stated = false;
     for value in headers.get_all(ACCEPT) {
-        for range in value.to_str().unwrap_or("").split(',').map(str::trim).filter(|range| !range.is_empty()) {
+        for range in value
+            .to_str()
+            .unwrap_or("")
+            .split(',')
+            .map(str::trim)
+            .filter(|range| !range.is_empty())
+        {
             stated = true;
-            let Some((quality, rank, media_type)) = offer(range) else { continue };
-            if quality > 0 && best.is_none_or(|(known, known_rank, _)| (quality, rank) > (known, known_rank)) {
+            let Some((quality, rank, media_type)) = offer(range) else {
+                continue;
+            };
+            if quality > 0
+                && best.is_none_or(|(known, known_rank, _)| (quality, rank) > (known, known_rank))
+            {
                 best = Some((quality, rank, media_type));
             }
         }
@@ -56,15 +66,29 @@ fn offer(range: &str) -> Option<(u16, u8, MediaType)> {
     };
     let mut quality = 1.0;
     for parameter in parameters {
-        let Some((name, value)) = parameter.split_once('=') else { continue };
+        let Some((name, value)) = parameter.split_once('=') else {
+            continue;
+        };
         match name.trim().to_ascii_lowercase().as_str() {
-            "q" => quality = value.trim().parse::<f32>().ok().filter(|q| (0.0..=1.0).contains(q))?,
+            "q" => {
+                quality = value
+                    .trim()
+                    .parse::<f32>()
+                    .ok()
+                    .filter(|q| (0.0..=1.0).contains(q))?
+            }
             // Answers are UTF-8 and nothing else.
-            "charset" if !value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8") => return None,
+            "charset" if !value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8") => {
+                return None;
+            }
             _ => {}
         }
     }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 1000")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "between 0 and 1000"
+    )]
     let thousandths = (quality * 1_000.0).round() as u16;
     Some((thousandths, rank, media_type))
 }
@@ -103,7 +127,12 @@ mod tests {
         ] {
             assert_eq!(wanted(newer), Some(MediaType::GraphqlResponse), "{newer}");
         }
-        for neither in ["text/html", "application/json;q=0", "application/json;charset=latin1", "application/json;q=x"] {
+        for neither in [
+            "text/html",
+            "application/json;q=0",
+            "application/json;charset=latin1",
+            "application/json;q=x",
+        ] {
             assert_eq!(wanted(neither), None, "{neither}");
         }
     }

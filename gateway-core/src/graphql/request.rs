@@ -55,23 +55,36 @@ fn from_url(parts: &Parts) -> Result<Asked, Error> {
 
 /// A form or plain text would let any site send mutations without a preflight, so there is one type (and one charset).
 fn expect_json(headers: &HeaderMap) -> Result<(), Error> {
-    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let media_type = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or("");
     let mut parts = media_type.split(';').map(str::trim);
-    let json = parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case("application/json"));
-    let utf8 = parts.filter_map(|parameter| parameter.split_once('=')).all(|(name, value)| {
-        !name.trim().eq_ignore_ascii_case("charset") || value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
-    });
+    let json = parts
+        .next()
+        .is_some_and(|essence| essence.eq_ignore_ascii_case("application/json"));
+    let utf8 = parts
+        .filter_map(|parameter| parameter.split_once('='))
+        .all(|(name, value)| {
+            !name.trim().eq_ignore_ascii_case("charset")
+                || value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+        });
     if json && utf8 {
         Ok(())
     } else {
-        Err(ClientError::UnsupportedMediaType { expected: "application/json in UTF-8" }.into())
+        Err(ClientError::UnsupportedMediaType {
+            expected: "application/json in UTF-8",
+        }
+        .into())
     }
 }
 
 fn from_body(bytes: &[u8]) -> Result<Asked, Error> {
     let body: Value = crate::extract::parse(bytes)?;
     let Value::Object(mut members) = body else {
-        return Err(Error::bad_request("The body has to be a JSON object; batches are not supported."));
+        return Err(Error::bad_request(
+            "The body has to be a JSON object; batches are not supported.",
+        ));
     };
     let query = text(&mut members, "query")?;
     let operation_name = text(&mut members, "operationName")?;
@@ -88,7 +101,10 @@ fn text(members: &mut Map<String, Value>, name: &str) -> Result<Option<String>, 
     }
 }
 
-fn object(members: &mut Map<String, Value>, name: &str) -> Result<Option<Map<String, Value>>, Error> {
+fn object(
+    members: &mut Map<String, Value>,
+    name: &str,
+) -> Result<Option<Map<String, Value>>, Error> {
     match members.remove(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::Object(object)) => Ok(Some(object)),
@@ -101,9 +117,15 @@ fn asked(
     operation_name: Option<String>,
     variables: Option<Map<String, Value>>,
 ) -> Result<Asked, Error> {
-    let Some(query) = query else { return Err(Error::bad_request("query: is missing.")) };
+    let Some(query) = query else {
+        return Err(Error::bad_request("query: is missing."));
+    };
     let variables = Variables::from_json(Value::Object(variables.unwrap_or_default()));
     // A form field that was left empty names no operation.
     let operation_name = operation_name.filter(|name| !name.is_empty());
-    Ok(Asked { query, operation_name, variables })
+    Ok(Asked {
+        query,
+        operation_name,
+        variables,
+    })
 }

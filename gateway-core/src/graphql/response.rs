@@ -49,7 +49,14 @@ pub(super) fn executed(
     for error in &mut answer.errors {
         let extensions = error.extensions.get_or_insert_default();
         if extensions.get("code").is_none() {
-            extensions.set("code", if refused { "GRAPHQL_VALIDATION_FAILED" } else { "BAD_USER_INPUT" });
+            extensions.set(
+                "code",
+                if refused {
+                    "GRAPHQL_VALIDATION_FAILED"
+                } else {
+                    "BAD_USER_INPUT"
+                },
+            );
         }
         extensions.set("requestId", context.request_id().as_str());
     }
@@ -58,7 +65,8 @@ pub(super) fn executed(
         data: (!refused).then_some(&answer.data),
         extensions: &answer.extensions,
     };
-    let bytes = serde_json::to_vec(&body).map_err(|error| GatewayError::Bug(format!("graphql answer: {error}")))?;
+    let bytes = serde_json::to_vec(&body)
+        .map_err(|error| GatewayError::Bug(format!("graphql answer: {error}")))?;
     let status = match media_type {
         MediaType::GraphqlResponse if refused => StatusCode::BAD_REQUEST,
         MediaType::GraphqlResponse | MediaType::Json => StatusCode::OK,

@@ -31,15 +31,23 @@ impl Query {
 
     async fn widget(&self, name: Option<String>) -> Widget {
         tokio::task::yield_now().await;
-        Widget { name: name.unwrap_or_default() }
+        Widget {
+            name: name.unwrap_or_default(),
+        }
     }
 
     async fn widgets(&self) -> Vec<Widget> {
-        ["a", "b"].map(|name| Widget { name: name.to_owned() }).into()
+        ["a", "b"]
+            .map(|name| Widget {
+                name: name.to_owned(),
+            })
+            .into()
     }
 
     async fn late(&self) -> Option<Result<i32, async_graphql::Error>> {
-        Some(Err(error(&UpstreamError::new("stock", UpstreamErrorKind::Timeout).into())))
+        Some(Err(error(
+            &UpstreamError::new("stock", UpstreamErrorKind::Timeout).into(),
+        )))
     }
 
     async fn forbidden(&self) -> Option<Result<i32, async_graphql::Error>> {
@@ -68,7 +76,9 @@ impl Widget {
 
     async fn inner(&self) -> Self {
         tokio::task::yield_now().await;
-        Self { name: format!("{}!", self.name) }
+        Self {
+            name: format!("{}!", self.name),
+        }
     }
 }
 
@@ -77,17 +87,30 @@ struct Mutation;
 #[Object]
 impl Mutation {
     async fn change(&self) -> Widget {
-        Widget { name: "changed".to_owned() }
+        Widget {
+            name: "changed".to_owned(),
+        }
     }
 }
 
 async fn send(request: Request<Body>) -> Response {
-    send_with(request, Limits { introspection: true, ..Limits::default() }).await
+    send_with(
+        request,
+        Limits {
+            introspection: true,
+            ..Limits::default()
+        },
+    )
+    .await
 }
 
 async fn send_with(mut request: Request<Body>, limits: Limits) -> Response {
-    let schema = limits.apply(Schema::build(Query, Mutation, EmptySubscription)).finish();
-    request.extensions_mut().insert(RequestContext::for_tests(Duration::from_secs(1)));
+    let schema = limits
+        .apply(Schema::build(Query, Mutation, EmptySubscription))
+        .finish();
+    request
+        .extensions_mut()
+        .insert(RequestContext::for_tests(Duration::from_secs(1)));
     match serve(&schema, request, |_, execution| execution).await {
         Ok(response) => response,
         Err(error) => error.into_response(),
@@ -107,7 +130,16 @@ fn query(text: &str) -> Request<Body> {
 }
 
 async fn text(response: Response) -> String {
-    String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
+    String::from_utf8(
+        response
+            .into_body()
+            .collect()
+            .await
+            .unwrap()
+            .to_bytes()
+            .to_vec(),
+    )
+    .unwrap()
 }
 
 async fn body(response: Response) -> Value {
@@ -136,23 +168,39 @@ async fn fields_come_in_the_order_of_the_query() {
 
 #[tokio::test]
 async fn the_media_type_that_is_wanted_decides_the_status_of_a_refused_document() {
-    for refused in ["{ quick", "{ nothing }", "query A { quick } query B { slow }"] {
+    for refused in [
+        "{ quick",
+        "{ nothing }",
+        "query A { quick } query B { slow }",
+    ] {
         let response = send(query(refused)).await;
         assert_eq!(response.status(), StatusCode::BAD_REQUEST, "{refused}");
-        assert_eq!(response.headers()["content-type"], "application/graphql-response+json; charset=utf-8");
+        assert_eq!(
+            response.headers()["content-type"],
+            "application/graphql-response+json; charset=utf-8"
+        );
         let answer = body(response).await;
         assert!(answer.get("data").is_none(), "{answer}");
-        assert!(answer["errors"][0]["extensions"]["requestId"].is_string(), "{answer}");
+        assert!(
+            answer["errors"][0]["extensions"]["requestId"].is_string(),
+            "{answer}"
+        );
 
         let mut older = query(refused);
-        older.headers_mut().insert("accept", http::HeaderValue::from_static("application/json"));
+        older
+            .headers_mut()
+            .insert("accept", http::HeaderValue::from_static("application/json"));
         let response = send(older).await;
         assert_eq!(response.status(), StatusCode::OK, "{refused}");
-        assert_eq!(response.headers()["content-type"], "application/json; charset=utf-8");
+        assert_eq!(
+            response.headers()["content-type"],
+            "application/json; charset=utf-8"
+        );
         assert!(body(response).await.get("data").is_none());
     }
     let mut html = query("{ quick }");
-    html.headers_mut().insert("accept", http::HeaderValue::from_static("text/html"));
+    html.headers_mut()
+        .insert("accept", http::HeaderValue::from_static("text/html"));
     assert_eq!(send(html).await.status(), StatusCode::NOT_ACCEPTABLE);
 }
 
@@ -161,14 +209,23 @@ async fn a_failed_field_is_null_and_says_why() {
     let response = send(query("{ quick late forbidden }")).await;
     assert_eq!(response.status(), StatusCode::OK);
     let answer = body(response).await;
-    assert_eq!(answer["data"], json!({"quick": 1, "late": null, "forbidden": null}));
+    assert_eq!(
+        answer["data"],
+        json!({"quick": 1, "late": null, "forbidden": null})
+    );
     let codes = answer["errors"].as_array().unwrap().iter().map(|error| {
         assert!(error["extensions"]["requestId"].is_string(), "{error}");
-        (error["path"][0].as_str().unwrap(), error["extensions"]["code"].as_str().unwrap())
+        (
+            error["path"][0].as_str().unwrap(),
+            error["extensions"]["code"].as_str().unwrap(),
+        )
     });
     let mut codes = codes.collect::<Vec<_>>();
     codes.sort_unstable();
-    assert_eq!(codes, [("forbidden", "FORBIDDEN"), ("late", "UPSTREAM_TIMEOUT")]);
+    assert_eq!(
+        codes,
+        [("forbidden", "FORBIDDEN"), ("late", "UPSTREAM_TIMEOUT")]
+    );
 }
 
 #[tokio::test]
@@ -178,12 +235,19 @@ async fn a_get_reads_and_never_writes() {
     assert_eq!(body(response).await, json!({"data": {"quick": 1}}));
     let named = "/graphql?query=query%20A%7Bquick%7Dquery%20B($n:String)%7Bwidget(name:$n)%7Bname%7D%7D\
                  &operationName=B&variables=%7B%22n%22:%22y%22%7D";
-    assert_eq!(body(send(get(named)).await).await, json!({"data": {"widget": {"name": "y"}}}));
+    assert_eq!(
+        body(send(get(named)).await).await,
+        json!({"data": {"widget": {"name": "y"}}})
+    );
 
     let response = send(get("/graphql?query=mutation%7Bchange%7Bname%7D%7D")).await;
     assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
     for malformed in ["/graphql", "/graphql?query=%7Bquick%7D&variables=%5B%5D"] {
-        assert_eq!(send(get(malformed)).await.status(), StatusCode::BAD_REQUEST, "{malformed}");
+        assert_eq!(
+            send(get(malformed)).await.status(),
+            StatusCode::BAD_REQUEST,
+            "{malformed}"
+        );
     }
 }
 
@@ -199,12 +263,26 @@ async fn a_body_that_is_no_graphql_request_is_refused() {
         r#"{"query": "{quick}", "operationName": 1}"#,
         r#"{"query": "{quick}", "extensions": []}"#,
     ] {
-        assert_eq!(status(post(malformed)).await, StatusCode::BAD_REQUEST, "{malformed}");
+        assert_eq!(
+            status(post(malformed)).await,
+            StatusCode::BAD_REQUEST,
+            "{malformed}"
+        );
     }
-    for media_type in ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin1"] {
+    for media_type in [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/json; charset=latin1",
+    ] {
         let mut request = query("{ quick }");
-        request.headers_mut().insert("content-type", http::HeaderValue::from_static(media_type));
-        assert_eq!(status(request).await, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{media_type}");
+        request
+            .headers_mut()
+            .insert("content-type", http::HeaderValue::from_static(media_type));
+        assert_eq!(
+            status(request).await,
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "{media_type}"
+        );
     }
     let with_nulls = r#"{"query": "{quick}", "variables": null, "operationName": null, "extensions": {}, "id": 7}"#;
     assert_eq!(status(post(with_nulls)).await, StatusCode::OK);
@@ -221,15 +299,26 @@ async fn the_operation_is_the_one_that_is_named() {
 
 #[tokio::test]
 async fn a_mutation_is_never_run_twice_for_one_key() {
-    let response = send(query("mutation { change { name } ... on Mutation { change { size } } }")).await;
+    let response = send(query(
+        "mutation { change { name } ... on Mutation { change { size } } }",
+    ))
+    .await;
     assert_eq!(response.status(), StatusCode::BAD_REQUEST);
     let response = send(query("mutation { a: change { name } b: change { size } }")).await;
-    assert_eq!(body(response).await, json!({"data": {"a": {"name": "changed"}, "b": {"size": 7}}}));
+    assert_eq!(
+        body(response).await,
+        json!({"data": {"a": {"name": "changed"}, "b": {"size": 7}}})
+    );
 }
 
 #[tokio::test]
 async fn documents_over_the_limits_and_cyclic_ones_are_refused() {
-    let deep = format!("{{ widget {}size{} }}", "{ inner ".repeat(12), " }".repeat(12)).replace("inner size", "size");
+    let deep = format!(
+        "{{ widget {}size{} }}",
+        "{ inner ".repeat(16),
+        " }".repeat(16)
+    )
+    .replace("inner size", "size");
     assert_eq!(send(query(&deep)).await.status(), StatusCode::BAD_REQUEST);
     let cyclic = "mutation { ...A } fragment A on Mutation { ...B } fragment B on Mutation { ...A change { size } }";
     assert_eq!(send(query(cyclic)).await.status(), StatusCode::BAD_REQUEST);
@@ -240,6 +329,11 @@ async fn the_schema_is_closed_unless_it_is_opened() {
     let asked = "{ __schema { queryType { name } } }";
     let open = body(send(query(asked)).await).await;
     assert_eq!(open["data"]["__schema"]["queryType"]["name"], "Query");
+    // As deep as the query of graphql-js, which tools send.
+    let wrapped = format!("{}name{}", "ofType { ".repeat(9), " }".repeat(9));
+    let tool =
+        format!("{{ __schema {{ types {{ fields {{ args {{ type {{ {wrapped} }} }} }} }} }} }}");
+    assert_eq!(send(query(&tool)).await.status(), StatusCode::OK);
     let closed = text(send_with(query(asked), Limits::default()).await).await;
     assert!(!closed.contains("\"Query\""), "{closed}");
     let suggested = text(send_with(query("{ quic }"), Limits::default()).await).await;
@@ -248,12 +342,18 @@ async fn the_schema_is_closed_unless_it_is_opened() {
 
 #[tokio::test]
 async fn resolvers_share_the_deadline_of_the_request() {
-    assert_eq!(body(send(query("{ timeLeft }")).await).await, json!({"data": {"timeLeft": true}}));
+    assert_eq!(
+        body(send(query("{ timeLeft }")).await).await,
+        json!({"data": {"timeLeft": true}})
+    );
 }
 
 #[tokio::test]
 async fn a_fault_of_the_input_is_pointed_at() {
-    let fault = crate::error::FieldError { pointer: "/size".to_owned(), detail: "too small".to_owned() };
+    let fault = crate::error::FieldError {
+        pointer: "/size".to_owned(),
+        detail: "too small".to_owned(),
+    };
     let error = error(&Error::from(ClientError::Unprocessable(vec![fault])));
     let extensions = serde_json::to_value(error.extensions).unwrap();
     assert_eq!(

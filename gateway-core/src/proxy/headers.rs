@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use http::header::{
-    AUTHORIZATION, CONNECTION, COOKIE, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING,
-    UPGRADE, VIA,
+    AUTHORIZATION, CONNECTION, COOKIE, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
@@ -32,9 +32,10 @@ pub(super) fn prepare_request(headers: &mut HeaderMap, uri: &Uri, context: &Requ
     for name in CREDENTIALS {
         headers.remove(name);
     }
-    let host = headers
-        .remove(HOST)
-        .or_else(|| uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok()));
+    let host = headers.remove(HOST).or_else(|| {
+        uri.authority()
+            .and_then(|authority| HeaderValue::from_str(authority.as_str()).ok())
+    });
     forwarded(headers, context.client_address(), host);
     headers.append(VIA, OUR_VIA);
 }
@@ -68,7 +69,11 @@ fn forwarded(headers: &mut HeaderMap, client: IpAddr, host: Option<HeaderValue>)
         IpAddr::V6(address) => format!("\"[{address}]\""),
     };
     let mut text = format!("for={node};proto=http");
-    if let Some(name) = host.as_ref().and_then(|host| host.to_str().ok()).filter(|name| !name.contains(['"', '\\'])) {
+    if let Some(name) = host
+        .as_ref()
+        .and_then(|host| host.to_str().ok())
+        .filter(|name| !name.contains(['"', '\\']))
+    {
         text.push_str(&format!(";host=\"{name}\""));
     }
     if let Ok(value) = HeaderValue::from_str(&text) {
@@ -77,7 +82,10 @@ fn forwarded(headers: &mut HeaderMap, client: IpAddr, host: Option<HeaderValue>)
     if let Ok(value) = HeaderValue::from_str(&client.to_string()) {
         headers.insert(HeaderName::from_static("x-forwarded-for"), value);
     }
-    headers.insert(HeaderName::from_static("x-forwarded-proto"), HeaderValue::from_static("http"));
+    headers.insert(
+        HeaderName::from_static("x-forwarded-proto"),
+        HeaderValue::from_static("http"),
+    );
     if let Some(host) = host {
         headers.insert(HeaderName::from_static("x-forwarded-host"), host);
     }
@@ -105,14 +113,30 @@ mod tests {
             ("host", "gadgets.example"),
             ("accept", "*/*"),
         ] {
-            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+            headers.insert(
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            );
         }
         let context = RequestContext::for_tests(Duration::from_secs(1));
         prepare_request(&mut headers, &Uri::from_static("/"), &context);
         let mut names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
-        assert_eq!(names, ["accept", "forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"]);
-        assert_eq!(headers["forwarded"], "for=127.0.0.1;proto=http;host=\"gadgets.example\"");
+        assert_eq!(
+            names,
+            [
+                "accept",
+                "forwarded",
+                "via",
+                "x-forwarded-for",
+                "x-forwarded-host",
+                "x-forwarded-proto"
+            ]
+        );
+        assert_eq!(
+            headers["forwarded"],
+            "for=127.0.0.1;proto=http;host=\"gadgets.example\""
+        );
     }
 
     #[test]

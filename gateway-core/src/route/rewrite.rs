@@ -31,7 +31,10 @@ impl Rewrite {
         let mut pieces = Vec::new();
         let mut rest = template;
         while let Some(open) = rest.find('{') {
-            let close = rest[open..].find('}').ok_or_else(|| RewriteFault::OpenBrace(template.to_owned()))? + open;
+            let close = rest[open..]
+                .find('}')
+                .ok_or_else(|| RewriteFault::OpenBrace(template.to_owned()))?
+                + open;
             let name = rest[open + 1..close].trim_start_matches('*');
             if !path.contains(&format!("{{{name}}}")) && !path.contains(&format!("{{*{name}}}")) {
                 return Err(RewriteFault::UnknownPlaceholder(name.to_owned()));
@@ -82,7 +85,13 @@ mod tests {
             Rewrite::parse("/widgets/{other}", "/api/{id}"),
             Err(RewriteFault::UnknownPlaceholder("other".to_owned()))
         );
-        assert!(matches!(Rewrite::parse("/widgets/{id", "/api/{id}"), Err(RewriteFault::OpenBrace(_))));
-        assert!(matches!(Rewrite::parse("widgets", "/api/{id}"), Err(RewriteFault::Relative(_))));
+        assert!(matches!(
+            Rewrite::parse("/widgets/{id", "/api/{id}"),
+            Err(RewriteFault::OpenBrace(_))
+        ));
+        assert!(matches!(
+            Rewrite::parse("widgets", "/api/{id}"),
+            Err(RewriteFault::Relative(_))
+        ));
     }
 }

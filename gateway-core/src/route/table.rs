@@ -80,12 +80,25 @@ impl RouteTable {
         limiter: &RateLimiter,
         metrics: &Metrics,
     ) -> Result<Self, ConfigFaults> {
-        let mut builder = Builder { config, limiter, metrics, routes: Vec::new(), faults: Vec::new() };
+        let mut builder = Builder {
+            config,
+            limiter,
+            metrics,
+            routes: Vec::new(),
+            faults: Vec::new(),
+        };
         for route in declared {
             builder.composed(route);
         }
-        for name in config.policies.keys().filter(|name| !declared.iter().any(|route| route.name == **name)) {
-            builder.fault(format!("policies.{name}"), "there is no composed route of this name in the code");
+        for name in config
+            .policies
+            .keys()
+            .filter(|name| !declared.iter().any(|route| route.name == **name))
+        {
+            builder.fault(
+                format!("policies.{name}"),
+                "there is no composed route of this name in the code",
+            );
         }
         for (index, route) in config.routes.iter().enumerate() {
             builder.passthrough(index, route);
@@ -93,13 +106,26 @@ impl RouteTable {
         builder.finish()
     }
 
-    pub(crate) fn find<'path>(&self, method: &Method, path: &'path str) -> Result<Matched<'_, 'path>, NoMatch> {
+    pub(crate) fn find<'path>(
+        &self,
+        method: &Method,
+        path: &'path str,
+    ) -> Result<Matched<'_, 'path>, NoMatch> {
         let found = self.paths.at(path).map_err(|_| NoMatch::Path)?;
-        let wanted = if method == Method::HEAD { &Method::GET } else { method };
+        let wanted = if method == Method::HEAD {
+            &Method::GET
+        } else {
+            method
+        };
         let entry = found.value;
         match entry.methods.iter().find(|(allowed, _)| allowed == wanted) {
-            Some((_, index)) => Ok(Matched { route: &self.routes[*index], parameters: found.params }),
-            None => Err(NoMatch::Method { allow: entry.allow.clone() }),
+            Some((_, index)) => Ok(Matched {
+                route: &self.routes[*index],
+                parameters: found.params,
+            }),
+            None => Err(NoMatch::Method {
+                allow: entry.allow.clone(),
+            }),
         }
     }
 
@@ -139,7 +165,11 @@ fn describe(needed: &crate::config::Requirement) -> String {
     if !needed.roles.is_empty() {
         parts.push(format!("any role of {}", needed.roles.join(" ")));
     }
-    if parts.is_empty() { "authenticated".to_owned() } else { parts.join(", ") }
+    if parts.is_empty() {
+        "authenticated".to_owned()
+    } else {
+        parts.join(", ")
+    }
 }
 
 struct Builder<'a> {
@@ -152,31 +182,64 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     fn fault(&mut self, path: String, message: impl Into<String>) {
-        self.faults.push(ConfigFault { path, message: message.into() });
+        self.faults.push(ConfigFault {
+            path,
+            message: message.into(),
+        });
     }
 
     fn composed(&mut self, declared: &DeclaredRoute) {
         let Some(policy) = self.config.policies.get(declared.name) else {
             self.fault(
                 format!("policies.{}", declared.name),
-                format!("the route {} {} needs a policy; write `access` for it", declared.method, declared.path),
+                format!(
+                    "the route {} {} needs a policy; write `access` for it",
+                    declared.method, declared.path
+                ),
             );
             return;
         };
-        self.push(declared.name, declared.path, vec![declared.method.clone()], Action::Composed, policy);
+        self.push(
+            declared.name,
+            declared.path,
+            vec![declared.method.clone()],
+            Action::Composed,
+            policy,
+        );
     }
 
     fn passthrough(&mut self, index: usize, route: &crate::config::PassthroughConfig) {
-        let rewrite = match route.rewrite.as_deref().map(|template| Rewrite::parse(template, &route.path)).transpose() {
+        let rewrite = match route
+            .rewrite
+            .as_deref()
+            .map(|template| Rewrite::parse(template, &route.path))
+            .transpose()
+        {
             Ok(rewrite) => rewrite,
             Err(fault) => return self.fault(format!("routes[{index}].rewrite"), fault.to_string()),
         };
-        let action =
-            Action::Proxy(ProxyRule { upstream: intern(&route.upstream), rewrite, cache: route.cache });
-        self.push(&route.name, &route.path, route.methods.clone(), action, &route.policy);
+        let action = Action::Proxy(ProxyRule {
+            upstream: intern(&route.upstream),
+            rewrite,
+            cache: route.cache,
+        });
+        self.push(
+            &route.name,
+            &route.path,
+            route.methods.clone(),
+            action,
+            &route.policy,
+        );
     }
 
-    fn push(&mut self, name: &str, path: &str, methods: Vec<Method>, action: Action, policy: &PolicyConfig) {
+    fn push(
+        &mut self,
+        name: &str,
+        path: &str,
+        methods: Vec<Method>,
+        action: Action,
+        policy: &PolicyConfig,
+    ) {
         let name = intern(name);
         self.routes.push(Route {
             index: self.routes.len(),
@@ -187,7 +250,9 @@ impl Builder<'_> {
             access: policy.access.clone(),
             limits: self.limiter.resolve(&policy.limits),
             deadline: policy.deadline.unwrap_or(self.config.deadline.default),
-            max_body_bytes: policy.max_body_bytes.unwrap_or(self.config.server.max_body_bytes),
+            max_body_bytes: policy
+                .max_body_bytes
+                .unwrap_or(self.config.server.max_body_bytes),
             metrics: self.metrics.route(name),
         });
     }
@@ -214,14 +279,22 @@ impl Builder<'_> {
         let mut paths = matchit::Router::new();
         for (path, methods) in by_path {
             let allow = allow(&methods);
-            let name = methods.first().map_or("", |(_, index)| self.routes[*index].name);
+            let name = methods
+                .first()
+                .map_or("", |(_, index)| self.routes[*index].name);
             if let Err(conflict) = paths.insert(&path, PathEntry { methods, allow }) {
-                faults.push(ConfigFault { path: format!("routes.{name}"), message: format!("{path}: {conflict}") });
+                faults.push(ConfigFault {
+                    path: format!("routes.{name}"),
+                    message: format!("{path}: {conflict}"),
+                });
             }
         }
         self.faults.extend(faults);
         if self.faults.is_empty() {
-            Ok(RouteTable { routes: self.routes, paths })
+            Ok(RouteTable {
+                routes: self.routes,
+                paths,
+            })
         } else {
             Err(ConfigFaults(self.faults))
         }

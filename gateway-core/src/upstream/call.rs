@@ -55,14 +55,26 @@ impl UpstreamClient {
     }
 
     /// `POST path` with `body` as JSON.
-    pub fn post(&self, context: RequestContext, path: impl Into<String>, body: &impl Serialize) -> Call {
+    pub fn post(
+        &self,
+        context: RequestContext,
+        path: impl Into<String>,
+        body: &impl Serialize,
+    ) -> Call {
         self.call(context, Method::POST, path.into()).json(body)
     }
 
     fn call(&self, context: RequestContext, method: Method, path: String) -> Call {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, JSON);
-        Call { pool: self.pool.clone(), context, method, path, headers, body: Ok(Bytes::new()) }
+        Call {
+            pool: self.pool.clone(),
+            context,
+            method,
+            path,
+            headers,
+            body: Ok(Bytes::new()),
+        }
     }
 }
 
@@ -97,7 +109,8 @@ impl Call {
     pub async fn json_response<T: DeserializeOwned>(self) -> Result<(HeaderMap, T), UpstreamError> {
         let pool = self.pool.clone();
         let (context, began, result) = self.exchange().await;
-        let result = result.and_then(|response| decode(&pool, &response).map(|answer| (response.headers, answer)));
+        let result = result
+            .and_then(|response| decode(&pool, &response).map(|answer| (response.headers, answer)));
         pool.finished(&context, began, outcome(&result));
         result
     }
@@ -113,9 +126,22 @@ impl Call {
         result
     }
 
-    async fn exchange(self) -> (RequestContext, Instant, Result<UpstreamResponse, UpstreamError>) {
+    async fn exchange(
+        self,
+    ) -> (
+        RequestContext,
+        Instant,
+        Result<UpstreamResponse, UpstreamError>,
+    ) {
         let began = Instant::now();
-        let Self { pool, context, method, path, headers, body } = self;
+        let Self {
+            pool,
+            context,
+            method,
+            path,
+            headers,
+            body,
+        } = self;
         let result = async {
             let body = body.map_err(|e| pool.error(UpstreamErrorKind::Undecodable).caused_by(e))?;
             let path = uri::PathAndQuery::try_from(path)
@@ -129,9 +155,17 @@ impl Call {
             let (head, body) = response.into_parts();
             let body = read(&pool, body, deadline).await?;
             if head.status.is_success() {
-                Ok(UpstreamResponse { status: head.status, headers: head.headers, body })
+                Ok(UpstreamResponse {
+                    status: head.status,
+                    headers: head.headers,
+                    body,
+                })
             } else {
-                Err(pool.error(UpstreamErrorKind::Status(refusal(head.status, &head.headers, &body))))
+                Err(pool.error(UpstreamErrorKind::Status(refusal(
+                    head.status,
+                    &head.headers,
+                    &body,
+                ))))
             }
         }
         .await;
@@ -155,10 +189,14 @@ async fn read(pool: &Pool, mut body: Incoming, deadline: Deadline) -> Result<Byt
         let frame = match tokio::time::timeout_at(deadline.at(), body.frame()).await {
             Err(_elapsed) => return Err(pool.error(UpstreamErrorKind::Timeout)),
             Ok(None) => break,
-            Ok(Some(Err(error))) => return Err(pool.error(UpstreamErrorKind::Reset).caused_by(error)),
+            Ok(Some(Err(error))) => {
+                return Err(pool.error(UpstreamErrorKind::Reset).caused_by(error));
+            }
             Ok(Some(Ok(frame))) => frame,
         };
-        let Ok(data) = frame.into_data() else { continue };
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
         let so_far = first.as_ref().map_or(0, Bytes::len) + rest.as_ref().map_or(0, BytesMut::len);
         if so_far + data.len() > limit {
             return Err(pool.error(UpstreamErrorKind::TooLarge));
@@ -182,14 +220,22 @@ async fn read(pool: &Pool, mut body: Incoming, deadline: Deadline) -> Result<Byt
     })
 }
 
-fn decode<T: DeserializeOwned>(pool: &Pool, response: &UpstreamResponse) -> Result<T, UpstreamError> {
-    let media_type = response.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+fn decode<T: DeserializeOwned>(
+    pool: &Pool,
+    response: &UpstreamResponse,
+) -> Result<T, UpstreamError> {
+    let media_type = response
+        .headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or("");
     if !is_json(media_type) {
         return Err(pool
             .error(UpstreamErrorKind::Undecodable)
             .caused_by(format!("media type {media_type:?} instead of JSON")));
     }
-    serde_json::from_slice(&response.body).map_err(|e| pool.error(UpstreamErrorKind::Undecodable).caused_by(e))
+    serde_json::from_slice(&response.body)
+        .map_err(|e| pool.error(UpstreamErrorKind::Undecodable).caused_by(e))
 }
 
 /// `application/json` or any `…+json` (RFC 6839), parameters aside.
@@ -214,8 +260,19 @@ fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Refusal {
         .filter(|media_type| is_json(media_type))
         .and_then(|_| serde_json::from_slice::<ServiceProblem>(body).ok())
         .unwrap_or_default();
-    let slug = problem.r#type.as_deref().and_then(|kind| kind.rsplit(['/', ':']).next()).filter(|slug| {
-        !slug.is_empty() && *slug != "blank" && slug.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-    });
-    Refusal { status, slug: slug.map(str::to_owned), detail: problem.detail, errors: problem.errors }
+    let slug = problem
+        .r#type
+        .as_deref()
+        .and_then(|kind| kind.rsplit(['/', ':']).next())
+        .filter(|slug| {
+            !slug.is_empty()
+                && *slug != "blank"
+                && slug.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        });
+    Refusal {
+        status,
+        slug: slug.map(str::to_owned),
+        detail: problem.detail,
+        errors: problem.errors,
+    }
 }

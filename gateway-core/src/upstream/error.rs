@@ -40,7 +40,11 @@ pub enum UpstreamErrorKind {
 
 impl UpstreamError {
     pub(crate) fn new(upstream: &'static str, kind: UpstreamErrorKind) -> Self {
-        Self { upstream, kind, cause: None }
+        Self {
+            upstream,
+            kind,
+            cause: None,
+        }
     }
 
     #[must_use]
@@ -61,7 +65,8 @@ impl UpstreamError {
     /// Whether the service says that there is no such thing.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
-        self.refusal().is_some_and(|refusal| refusal.status == StatusCode::NOT_FOUND)
+        self.refusal()
+            .is_some_and(|refusal| refusal.status == StatusCode::NOT_FOUND)
     }
 
     /// The reason that a section gives for having no data.
@@ -70,7 +75,9 @@ impl UpstreamError {
         match &self.kind {
             UpstreamErrorKind::Unreachable | UpstreamErrorKind::Reset => "unreachable",
             UpstreamErrorKind::Timeout => "timeout",
-            UpstreamErrorKind::Status(refusal) if refusal.status == StatusCode::NOT_FOUND => "not_found",
+            UpstreamErrorKind::Status(refusal) if refusal.status == StatusCode::NOT_FOUND => {
+                "not_found"
+            }
             UpstreamErrorKind::Status(_) => "upstream_error",
             UpstreamErrorKind::Undecodable => "invalid_response",
             UpstreamErrorKind::TooLarge => "response_too_large",

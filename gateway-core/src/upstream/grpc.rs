@@ -41,14 +41,22 @@ impl GrpcUpstream {
     ///
     /// # Errors
     /// The classified failure; a gRPC status becomes the HTTP status that stands for it.
-    pub async fn unary<T, F, Fut>(&self, context: RequestContext, call: F) -> Result<T, UpstreamError>
+    pub async fn unary<T, F, Fut>(
+        &self,
+        context: RequestContext,
+        call: F,
+    ) -> Result<T, UpstreamError>
     where
         F: FnOnce(GrpcChannel, Uri) -> Fut,
         Fut: Future<Output = Result<tonic::Response<T>, Status>>,
     {
         let began = Instant::now();
         let deadline = self.pool.attempt_deadline(&context);
-        let channel = GrpcChannel { pool: self.pool.clone(), context: context.clone(), deadline };
+        let channel = GrpcChannel {
+            pool: self.pool.clone(),
+            context: context.clone(),
+            deadline,
+        };
         let origin = self.pool.uri(http::uri::PathAndQuery::from_static("/"));
         let result = match tokio::time::timeout_at(deadline.at(), call(channel, origin)).await {
             Err(_elapsed) => Err(self.pool.error(UpstreamErrorKind::Timeout)),
@@ -69,7 +77,9 @@ impl GrpcUpstream {
             Code::DeadlineExceeded | Code::Cancelled => UpstreamErrorKind::Timeout,
             Code::NotFound => refused(StatusCode::NOT_FOUND, &status),
             Code::InvalidArgument | Code::OutOfRange => refused(StatusCode::BAD_REQUEST, &status),
-            Code::AlreadyExists | Code::Aborted | Code::FailedPrecondition => refused(StatusCode::CONFLICT, &status),
+            Code::AlreadyExists | Code::Aborted | Code::FailedPrecondition => {
+                refused(StatusCode::CONFLICT, &status)
+            }
             Code::PermissionDenied => refused(StatusCode::FORBIDDEN, &status),
             Code::Unauthenticated => refused(StatusCode::UNAUTHORIZED, &status),
             Code::ResourceExhausted => refused(StatusCode::TOO_MANY_REQUESTS, &status),
@@ -85,7 +95,12 @@ impl GrpcUpstream {
 
 fn refused(status: StatusCode, grpc: &Status) -> UpstreamErrorKind {
     let detail = status.is_client_error().then(|| grpc.message().to_owned());
-    UpstreamErrorKind::Status(Refusal { status, slug: None, detail, errors: Vec::new() })
+    UpstreamErrorKind::Status(Refusal {
+        status,
+        slug: None,
+        detail,
+        errors: Vec::new(),
+    })
 }
 
 fn transport_failure(status: &Status) -> Option<UpstreamErrorKind> {
@@ -114,7 +129,11 @@ impl tower::Service<Request<tonic::body::Body>> for GrpcChannel {
 
     fn call(&mut self, request: Request<tonic::body::Body>) -> Self::Future {
         let this = self.clone();
-        Box::pin(async move { this.pool.send(request.map(Body::new), &this.context, this.deadline).await })
+        Box::pin(async move {
+            this.pool
+                .send(request.map(Body::new), &this.context, this.deadline)
+                .await
+        })
     }
 }
 

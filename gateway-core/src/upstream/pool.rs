@@ -120,7 +120,12 @@ impl Pool {
         }
     }
 
-    fn set_hop_headers(&self, headers: &mut HeaderMap, context: &RequestContext, remaining: Duration) {
+    fn set_hop_headers(
+        &self,
+        headers: &mut HeaderMap,
+        context: &RequestContext,
+        remaining: Duration,
+    ) {
         let millis = u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX);
         match self.shared.protocol {
             UpstreamProtocol::Http1 => {
@@ -132,7 +137,10 @@ impl Pool {
                 }
             }
         }
-        headers.insert(HeaderName::from_static(TRACEPARENT), context.trace().child_header());
+        headers.insert(
+            HeaderName::from_static(TRACEPARENT),
+            context.trace().child_header(),
+        );
         headers.insert(X_REQUEST_ID, context.request_id().to_header());
     }
 

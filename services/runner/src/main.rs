@@ -14,7 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use ftgo_messaging::crash;
 use ftgo_runner::service::Service;
 use ftgo_runner::system::{Ftgo, Options, Ports};
-use ftgo_runner::{control, demo, install_cryptography, logging};
+use ftgo_runner::{control, demo, logging};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -126,7 +126,7 @@ fn main() -> ExitCode {
 
 /// Runs `life` on this thread, which outlives everything that it starts.
 fn block_on(life: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
-    install_cryptography();
+    gateway_core::install_crypto();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -22,7 +22,11 @@ address = "http://127.0.0.1:1"
 access = "public"
 "#;
 
-const SHOW: DeclaredRoute = DeclaredRoute { name: "show", method: Method::GET, path: "/widgets/{id}" };
+const SHOW: DeclaredRoute = DeclaredRoute {
+    name: "show",
+    method: Method::GET,
+    path: "/widgets/{id}",
+};
 
 fn config(more: &str) -> Config {
     config::from_text(&[BASE, more]).unwrap()
@@ -40,10 +44,31 @@ fn faults(config: &Config, declared: &[DeclaredRoute]) -> String {
 #[test]
 fn a_path_matches_by_method_and_head_is_get() {
     let table = build(&config(""), &[SHOW]).unwrap();
-    assert_eq!(table.find(&Method::GET, "/widgets/1").ok().unwrap().route.name, "show");
-    assert_eq!(table.find(&Method::HEAD, "/widgets/1").ok().unwrap().route.name, "show");
-    assert!(matches!(table.find(&Method::GET, "/gadgets"), Err(NoMatch::Path)));
-    let Err(NoMatch::Method { allow }) = table.find(&Method::PUT, "/widgets/1") else { panic!("matched") };
+    assert_eq!(
+        table
+            .find(&Method::GET, "/widgets/1")
+            .ok()
+            .unwrap()
+            .route
+            .name,
+        "show"
+    );
+    assert_eq!(
+        table
+            .find(&Method::HEAD, "/widgets/1")
+            .ok()
+            .unwrap()
+            .route
+            .name,
+        "show"
+    );
+    assert!(matches!(
+        table.find(&Method::GET, "/gadgets"),
+        Err(NoMatch::Path)
+    ));
+    let Err(NoMatch::Method { allow }) = table.find(&Method::PUT, "/widgets/1") else {
+        panic!("matched")
+    };
     assert_eq!(allow, "GET, HEAD");
 }
 
@@ -60,8 +85,24 @@ access = "public"
 "#,
     );
     let table = build(&with_put, &[SHOW]).unwrap();
-    assert_eq!(table.find(&Method::PUT, "/widgets/1").ok().unwrap().route.name, "replace");
-    assert_eq!(table.find(&Method::GET, "/widgets/1").ok().unwrap().route.name, "show");
+    assert_eq!(
+        table
+            .find(&Method::PUT, "/widgets/1")
+            .ok()
+            .unwrap()
+            .route
+            .name,
+        "replace"
+    );
+    assert_eq!(
+        table
+            .find(&Method::GET, "/widgets/1")
+            .ok()
+            .unwrap()
+            .route
+            .name,
+        "show"
+    );
 }
 
 #[test]
@@ -92,6 +133,10 @@ access = "public"
 
 #[test]
 fn a_composed_route_without_a_policy_is_a_fault() {
-    let hidden = DeclaredRoute { name: "hidden", method: Method::GET, path: "/hidden" };
+    let hidden = DeclaredRoute {
+        name: "hidden",
+        method: Method::GET,
+        path: "/hidden",
+    };
     assert!(faults(&config(""), &[SHOW, hidden]).contains("policies.hidden"));
 }

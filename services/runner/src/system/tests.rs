@@ -9,11 +9,11 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::{Ftgo, Options, SystemError};
+use crate::control;
 use crate::service::Service;
-use crate::{control, install_cryptography};
 
 async fn started(options: impl FnOnce(Options) -> Options) -> (TempDir, Ftgo) {
-    install_cryptography();
+    gateway_core::install_crypto();
     let folder = tempfile::tempdir().unwrap();
     let ftgo = Ftgo::start(options(Options::new(folder.path())))
         .await
