@@ -144,8 +144,9 @@ pub struct UpstreamConfig {
     pub address: Uri,
     pub protocol: UpstreamProtocol,
     pub connect_timeout: Duration,
-    /// The most that one attempt may take, response body of composed calls included.
-    pub timeout: Duration,
+    /// The most that one attempt at a safe call may take, the body of a composed call's answer included. Without it, and
+    /// for commands always, only the request's deadline counts.
+    pub timeout: Option<Duration>,
     /// Idle connections kept per worker.
     pub max_idle: usize,
     pub idle_timeout: Duration,

@@ -178,13 +178,21 @@ impl Worker {
             tracker.spawn(task);
         }
         tracker.close();
-        if tokio::time::timeout(self.shared.config.server.grace, tracker.wait())
+        let commands = self.edge.commands();
+        let ended = async {
+            tracker.wait().await;
+            // What clients asked for outlives their connections.
+            commands.close();
+            commands.wait().await;
+        };
+        if tokio::time::timeout(self.shared.config.server.grace, ended)
             .await
             .is_err()
         {
             tracing::warn!(
                 connections = tracker.len(),
-                "connections cut: the grace period is over"
+                commands = commands.len(),
+                "cut: the grace period is over"
             );
         }
     }

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod crash;
+mod departure;
 mod main_path;
 mod ownership;
 mod partial_failure;

@@ -11,11 +11,13 @@ use anyhow::{Context, Result, bail, ensure};
 use ftgo_runner::service::Service;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
-use crate::system::{PATIENCE, eventually};
+use crate::bff::{self, Bff};
+use crate::system::{PATIENCE, System, eventually};
 
 /// The path of a binary of this workspace, built beside the tests.
 pub fn binary(name: &str) -> Result<PathBuf> {
@@ -164,4 +166,53 @@ fn send(child: &Child, signal: Signal) -> Result<()> {
     let pid = Pid::from_raw(i32::try_from(id)?).context("no such id")?;
     kill_process(pid, signal)?;
     Ok(())
+}
+
+/// A BFF in a process of its own, in front of a system's services.
+pub struct BffProcess {
+    pub process: Process,
+    /// `http://` and the address that clients use.
+    pub base: String,
+    /// `http://` and the address that operators use.
+    pub admin: String,
+    _overlay: TempDir,
+}
+
+impl BffProcess {
+    /// Starts the binary with the shipped configuration and waits until it is ready.
+    pub async fn start(bff: Bff, system: &System) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let overlay = folder.path().join("overlay.toml");
+        std::fs::write(&overlay, bff::overlay(bff, &system.services.addresses())?)?;
+        let name = bff.binary();
+        let shipped = shipped_file(name.trim_start_matches("bff-"));
+        let demo = shipped_file("demo");
+        let overlay = overlay.to_str().context("an odd path")?;
+        let arguments = ["--config", &shipped, "--config", &demo, "--config", overlay];
+        let process = Process::start(name, &arguments)?;
+        let listening = process
+            .logs("the BFF listens", |line| line["message"] == "listening")
+            .await?;
+        let url = |member: &str| -> Result<String> {
+            let address = listening[member].as_str().context("no address")?;
+            Ok(format!("http://{address}"))
+        };
+        let running = Self {
+            base: url("address")?,
+            admin: url("admin")?,
+            process,
+            _overlay: folder,
+        };
+        let ready = format!("{}/ready", running.admin);
+        eventually("the BFF is ready", async || {
+            Ok((system.http.get_raw(&ready).await?.status() == 200).then_some(()))
+        })
+        .await?;
+        Ok(running)
+    }
+}
+
+/// The path of `config/{name}.toml`.
+pub fn shipped_file(name: &str) -> String {
+    format!("{}/../config/{name}.toml", env!("CARGO_MANIFEST_DIR"))
 }

@@ -298,11 +298,13 @@ fn upstreams(
         .map(|(name, raw)| {
             let at = child("upstreams", &name);
             check.name(&name, &at);
-            let timeout = check.positive(raw.timeout, &child(&at, "timeout"));
+            let timeout = raw
+                .timeout
+                .map(|timeout| check.positive(timeout, &child(&at, "timeout")));
             let connect_timeout =
                 check.positive(raw.connect_timeout, &child(&at, "connect_timeout"));
             check.that(
-                connect_timeout <= timeout,
+                timeout.is_none_or(|timeout| connect_timeout <= timeout),
                 &child(&at, "connect_timeout"),
                 || "longer than the timeout of the whole attempt".to_owned(),
             );

@@ -12,13 +12,21 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::error::{Error, GatewayError};
 
-/// One of the places for running requests; given back when it is dropped.
-pub(super) struct Permit(Arc<AtomicUsize>);
+/// One of the places for running requests; given back when its last holder has dropped it.
+#[derive(Clone, Debug)]
+pub(crate) struct Permit {
+    _place: Arc<Place>,
+}
+
+#[derive(Debug)]
+struct Place(Arc<AtomicUsize>);
 
 /// Takes a place, or says at once that there is none.
 pub(super) fn admit(running: &Arc<AtomicUsize>, limit: usize) -> Result<Permit, Error> {
     let before = running.fetch_add(1, Ordering::Relaxed);
-    let permit = Permit(Arc::clone(running));
+    let permit = Permit {
+        _place: Arc::new(Place(Arc::clone(running))),
+    };
     if before < limit {
         Ok(permit)
     } else {
@@ -26,7 +34,7 @@ pub(super) fn admit(running: &Arc<AtomicUsize>, limit: usize) -> Result<Permit, 
     }
 }
 
-impl Drop for Permit {
+impl Drop for Place {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

@@ -103,7 +103,7 @@ fn a_whole_file_becomes_domain_types() {
     );
     let gadgets = &config.upstreams["gadgets"];
     assert_eq!(gadgets.protocol, UpstreamProtocol::Grpc);
-    assert_eq!(gadgets.timeout, Duration::from_millis(750));
+    assert_eq!(gadgets.timeout, Some(Duration::from_millis(750)));
     assert_eq!(gadgets.connect_timeout, Duration::from_millis(500));
     let limit = &config.rate_limits["caller"];
     assert_eq!(limit.key, RateLimitKey::Principal);
