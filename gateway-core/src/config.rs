@@ -15,6 +15,8 @@ use std::time::Duration;
 use http::{Method, Uri};
 use jsonwebtoken::Algorithm;
 
+use crate::graphql::Limits;
+
 pub use fault::{ConfigFault, ConfigFaults};
 pub use load::{from_files, from_text};
 
@@ -33,6 +35,8 @@ pub struct Config {
     pub upstreams: BTreeMap<String, UpstreamConfig>,
     pub rate_limits: BTreeMap<String, RateLimitConfig>,
     pub cache: CacheConfig,
+    /// What GraphQL documents may cost and ask; for the BFFs that have a schema.
+    pub graphql: Limits,
     /// Passthrough routes, in the order of the file.
     pub routes: Vec<PassthroughConfig>,
     /// The policy of each composed route, by the route's name in code.

@@ -2,6 +2,7 @@
 //! module for each kind of behaviour; what they share is the support library in `../src`.
 
 mod bad_input;
+mod contracts;
 mod crash;
 mod departure;
 mod main_path;

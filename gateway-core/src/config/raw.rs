@@ -15,6 +15,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 
 use super::fault::ConfigFaults;
+use crate::graphql::Limits;
 pub(super) use text::{Rate, Share, Size, Text};
 pub(super) use tree::{Tree, child, element};
 
@@ -47,6 +48,7 @@ pub(super) struct RawConfig {
     pub(super) upstreams: BTreeMap<String, RawUpstream>,
     pub(super) rate_limits: BTreeMap<String, RawRateLimit>,
     pub(super) cache: RawCache,
+    pub(super) graphql: RawGraphql,
     pub(super) routes: Vec<RawRoute>,
     pub(super) policies: BTreeMap<String, RawPolicy>,
     pub(super) development: RawDevelopment,
@@ -255,6 +257,27 @@ impl Default for RawCache {
         Self {
             max_bytes: Text(Size(64 << 20)),
             max_entry: Text(Size(1 << 20)),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawGraphql {
+    pub(super) max_depth: usize,
+    pub(super) max_complexity: usize,
+    pub(super) max_directives: usize,
+    pub(super) introspection: bool,
+}
+
+impl Default for RawGraphql {
+    fn default() -> Self {
+        let limits = Limits::default();
+        Self {
+            max_depth: limits.depth,
+            max_complexity: limits.complexity,
+            max_directives: limits.directives,
+            introspection: limits.introspection,
         }
     }
 }

@@ -17,13 +17,14 @@ use tracing_subscriber::EnvFilter;
 
 use super::fault::ConfigFaults;
 use super::raw::{
-    RawApiKeys, RawCache, RawConfig, RawDeadline, RawIssuer, RawProtocol, RawRateLimit,
+    RawApiKeys, RawCache, RawConfig, RawDeadline, RawGraphql, RawIssuer, RawProtocol, RawRateLimit,
     RawRateLimitKey, RawServer, RawUpstream, child, element,
 };
 use super::{
     AdminConfig, ApiKeyConfig, ApiKeysConfig, CacheConfig, Config, DeadlineConfig, IssuerConfig,
     LogConfig, RateLimitConfig, RateLimitKey, ServerConfig, UpstreamConfig, UpstreamProtocol,
 };
+use crate::graphql::Limits;
 use check::Check;
 
 /// More is a mistake, and would not fit the limiter's clock either.
@@ -59,6 +60,7 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
     let upstreams = upstreams(raw.upstreams, &mut check);
     let rate_limits = rate_limits(raw.rate_limits, &mut check);
     let cache = cache(&raw.cache, &mut check);
+    let graphql = graphql(&raw.graphql, &mut check);
     let names = routes::Names {
         upstreams: upstreams.keys().map(String::as_str).collect(),
         rate_limits: rate_limits.keys().map(String::as_str).collect(),
@@ -79,6 +81,7 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
         upstreams,
         rate_limits,
         cache,
+        graphql,
         routes,
         policies,
         warnings,
@@ -392,6 +395,15 @@ fn rate_limits(
         );
     }
     limits
+}
+
+fn graphql(raw: &RawGraphql, check: &mut Check<'_>) -> Limits {
+    Limits {
+        depth: check.at_least_one(raw.max_depth, "graphql.max_depth"),
+        complexity: check.at_least_one(raw.max_complexity, "graphql.max_complexity"),
+        directives: raw.max_directives,
+        introspection: raw.introspection,
+    }
 }
 
 fn cache(raw: &RawCache, check: &mut Check<'_>) -> CacheConfig {
