@@ -4,6 +4,8 @@
 use std::error::Error as _;
 
 use axum::body::Body;
+use axum::extract::path::ErrorKind;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use bytes::Bytes;
 use http::HeaderMap;
@@ -14,7 +16,7 @@ use serde::de::DeserializeOwned;
 
 use crate::context::RequestContext;
 use crate::edge::BodyLimit;
-use crate::error::{ClientError, Error, FieldError};
+use crate::error::{ClientError, Error, FieldError, GatewayError};
 use crate::upstream::is_json;
 
 /// A JSON body. 415 for another media type, 413 when too large, 400 with the position when it is not JSON, 422 with
@@ -25,6 +27,10 @@ pub struct JsonBody<T>(pub T);
 /// Query parameters. 400 when they do not fit `T`.
 #[derive(Clone, Copy, Debug)]
 pub struct QueryParams<T>(pub T);
+
+/// The variable segments of the path, decoded. 400 when they do not fit `T`.
+#[derive(Clone, Copy, Debug)]
+pub struct PathParam<T>(pub T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     type Rejection = Error;
@@ -152,6 +158,37 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for QueryParams<T>
             Ok(axum::extract::Query(value)) => Ok(Self(value)),
             Err(rejection) => Err(Error::bad_request(rejection.body_text())),
         }
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for PathParam<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        match axum::extract::Path::<T>::from_request_parts(parts, state).await {
+            Ok(axum::extract::Path(value)) => Ok(Self(value)),
+            Err(rejection) if rejection.status().is_server_error() => {
+                Err(GatewayError::Bug(format!("path: {}", rejection.body_text())).into())
+            }
+            Err(rejection) => Err(Error::bad_request(misfit(&rejection))),
+        }
+    }
+}
+
+/// Which segment it is; axum's own words would name Rust's types.
+fn misfit(rejection: &PathRejection) -> String {
+    let kind = match rejection {
+        PathRejection::FailedToDeserializePathParams(failure) => Some(failure.kind()),
+        _ => None,
+    };
+    match kind {
+        Some(ErrorKind::InvalidUtf8InPathParam { key }) => {
+            format!("The path's `{key}` is not UTF-8.")
+        }
+        Some(ErrorKind::ParseErrorAtKey { key, .. } | ErrorKind::DeserializeError { key, .. }) => {
+            format!("The path's `{key}` is not valid.")
+        }
+        _ => "A segment of the path is not valid.".to_owned(),
     }
 }
 

@@ -66,6 +66,26 @@ impl Problem {
         Self::new(status, slug, title, ErrorSource::Client)
     }
 
+    /// An error of which nothing is known but its status.
+    pub(crate) fn of_status(status: StatusCode) -> Self {
+        let (source, title) = if status.is_client_error() {
+            (ErrorSource::Client, "The request cannot be served")
+        } else {
+            (ErrorSource::Gateway, "Something is wrong in the gateway")
+        };
+        let slug = status.canonical_reason().map_or_else(
+            || "error".to_owned(),
+            |reason| {
+                reason
+                    .to_ascii_lowercase()
+                    .replace(|c: char| !c.is_ascii_alphanumeric(), "-")
+            },
+        );
+        let mut problem = Self::new(status, &slug, title, source);
+        problem.cause = format!("a handler answered {status} without a problem");
+        problem
+    }
+
     #[must_use]
     fn detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());

@@ -1,0 +1,34 @@
+//! What clients and services see on the wire when a request is odd: statuses, who is at fault, and what does not cross.
+//! The rules themselves, case by case, are tested beside their code.
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod world;
+
+use world::World;
+
+#[tokio::test]
+async fn a_path_that_does_not_fit_is_a_problem() {
+    let world = World::start().await;
+    assert_eq!(world.get("/widgets/7").await.body, "7");
+    for path in ["/widgets/%ff", "/widgets/seven", "/widgets/-1"] {
+        let problem = world.get(path).await.problem(400);
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(
+            detail.contains("path") && !detail.contains("u32"),
+            "{detail}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_error_that_is_no_problem_becomes_one() {
+    let world = World::start().await;
+    let reply = world.get("/teapot").await;
+    reply.problem(418);
+    assert!(!reply.body.contains("secret"), "{reply:?}");
+    let graphql = world.get("/graphql").await;
+    assert_eq!(
+        (graphql.status, graphql.body.as_str()),
+        (400, "{\"errors\":[]}")
+    );
+}
