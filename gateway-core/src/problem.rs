@@ -164,16 +164,21 @@ fn from_client(error: &ClientError) -> Problem {
             "unauthenticated",
             "Credentials needed",
         )
-        .header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")),
+        // RFC 6750, 3: a challenge has at least one parameter.
+        .header(
+            WWW_AUTHENTICATE,
+            HeaderValue::from_static(r#"Bearer realm="gateway""#),
+        ),
         // RFC 6750, 3.1: the client learns that the token is not valid, never why.
         ClientError::InvalidToken(_) => {
             Problem::client(StatusCode::UNAUTHORIZED, "invalid-token", "Invalid token").header(
                 WWW_AUTHENTICATE,
-                HeaderValue::from_static(r#"Bearer error="invalid_token""#),
+                HeaderValue::from_static(r#"Bearer realm="gateway", error="invalid_token""#),
             )
         }
         ClientError::InsufficientScope { scope } => {
-            let challenge = format!(r#"Bearer error="insufficient_scope", scope="{scope}""#);
+            let challenge =
+                format!(r#"Bearer realm="gateway", error="insufficient_scope", scope="{scope}""#);
             Problem::client(
                 StatusCode::FORBIDDEN,
                 "insufficient-scope",
@@ -182,7 +187,7 @@ fn from_client(error: &ClientError) -> Problem {
             .header(
                 WWW_AUTHENTICATE,
                 HeaderValue::from_str(&challenge).unwrap_or(HeaderValue::from_static(
-                    r#"Bearer error="insufficient_scope""#,
+                    r#"Bearer realm="gateway", error="insufficient_scope""#,
                 )),
             )
         }

@@ -32,3 +32,23 @@ async fn an_error_that_is_no_problem_becomes_one() {
         (400, "{\"errors\":[]}")
     );
 }
+
+#[tokio::test]
+async fn challenges_name_a_realm() {
+    let world = World::start().await;
+    for (field, challenge) in [
+        ("Accept: */*", r#"Bearer realm="gateway""#),
+        (
+            "Authorization: Bearer garbage",
+            r#"Bearer realm="gateway", error="invalid_token""#,
+        ),
+    ] {
+        let reply = world
+            .raw(&format!(
+                "GET /widgets/1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{field}\r\n\r\n"
+            ))
+            .await;
+        reply.problem(401);
+        assert_eq!(reply.header("www-authenticate"), Some(challenge));
+    }
+}
