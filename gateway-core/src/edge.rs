@@ -155,7 +155,9 @@ impl Edge {
             &self.shared.in_flight,
             self.shared.config.server.max_requests,
         )?;
-        let budget = deadline::budget(request.headers(), route.deadline)?;
+        // A bad wish is told when it is clear that the caller may wish anything.
+        let asked = deadline::budget(request.headers(), route.deadline);
+        let budget = *asked.as_ref().unwrap_or(&route.deadline);
         let deadline = Deadline::from_instant(arrival.at + budget);
 
         let principal = self
@@ -179,7 +181,8 @@ impl Edge {
                 .into());
             }
         }
-        let mut request = body_limit::apply(request, route.max_body_bytes)?;
+        asked?;
+        let mut request = body_limit::apply(request, route.max_body_bytes);
 
         let context = RequestContext::new(
             ContextParts {

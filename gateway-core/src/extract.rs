@@ -66,10 +66,11 @@ fn expect_json(headers: &HeaderMap) -> Result<(), Error> {
 /// 413 when it is too large, 408 when it does not arrive within the deadline, 400 when it breaks off.
 pub async fn read_body(parts: &Parts, body: Body) -> Result<Bytes, Error> {
     let context = parts.extensions.get::<RequestContext>();
-    let limit = parts
-        .extensions
-        .get::<BodyLimit>()
-        .map_or(0, |limit| limit.bytes());
+    let limit = parts.extensions.get::<BodyLimit>();
+    if let Some(limit) = limit {
+        limit.check_announced(&parts.headers)?;
+    }
+    let limit = limit.map_or(0, |limit| limit.bytes());
     let collected = match context {
         Some(context) => tokio::time::timeout_at(context.deadline().at(), body.collect())
             .await

@@ -6,6 +6,8 @@ mod world;
 
 use world::World;
 
+const JSON: &str = "Content-Type: application/json";
+
 #[tokio::test]
 async fn a_path_that_does_not_fit_is_a_problem() {
     let world = World::start().await;
@@ -51,4 +53,36 @@ async fn challenges_name_a_realm() {
         reply.problem(401);
         assert_eq!(reply.header("www-authenticate"), Some(challenge));
     }
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_told_in_the_order_of_the_api() {
+    let world = World::start().await;
+    let large = "x".repeat(2000);
+    // Media type before size, size before syntax; whose it is before all of them.
+    world
+        .send("POST /widgets/1", &["Content-Type: text/plain"], &large)
+        .await
+        .problem(415);
+    world
+        .send("POST /widgets/1", &[JSON], &large)
+        .await
+        .problem(413);
+    world
+        .send("POST /widgets/2", &[JSON], &large)
+        .await
+        .problem(404);
+    world
+        .send("POST /widgets/1", &[JSON], "{")
+        .await
+        .problem(400);
+
+    let soon = "Request-Timeout: soon";
+    world
+        .raw(&world.head("GET /widgets/1", &[soon]))
+        .await
+        .problem(400);
+    let anonymous =
+        format!("GET /widgets/1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{soon}\r\n\r\n");
+    world.raw(&anonymous).await.problem(401);
 }
