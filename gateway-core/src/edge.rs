@@ -133,7 +133,7 @@ impl Edge {
         findings: &mut Findings<'a>,
     ) -> Result<Response, Error> {
         // Nothing may be believed of a request whose target is ambiguous.
-        host::check(&request)?;
+        host::settle(&mut request)?;
         path::check(request.uri(), self.shared.config.server.max_uri_bytes)?;
         // Only we say who is calling and where a request came from.
         identity_headers::strip(request.headers_mut());

@@ -89,7 +89,7 @@ fn outgoing(
     };
     let target = uri::PathAndQuery::try_from(target)
         .map_err(|e| GatewayError::Bug(format!("rewrite: {e}")))?;
-    headers::prepare_request(&mut parts.headers, &parts.uri, context);
+    headers::prepare_request(&mut parts.headers, context);
     parts.uri = pool.uri(target);
     parts.extensions = http::Extensions::new();
     Ok(Request::from_parts(parts, body))

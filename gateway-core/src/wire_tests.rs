@@ -86,3 +86,26 @@ async fn what_is_wrong_is_told_in_the_order_of_the_api() {
         format!("GET /widgets/1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{soon}\r\n\r\n");
     world.raw(&anonymous).await.problem(401);
 }
+
+#[tokio::test]
+async fn the_target_says_which_host_is_meant() {
+    let world = World::start().await;
+    let head = world.head("GET http://good.example:8080/parts/a", &[]);
+    assert_eq!(world.raw(&head).await.status, 200);
+    assert_eq!(world.last_seen()["x-forwarded-host"], "good.example:8080");
+    let head = world.head("GET /parts/a", &[]);
+    assert_eq!(world.raw(&head).await.status, 200);
+    assert_eq!(world.last_seen()["x-forwarded-host"], "gateway.example");
+    for host in [
+        "a b/c@d",
+        "user@host",
+        "a,b",
+        "host:port",
+        "[::1",
+        "a/b",
+        "",
+    ] {
+        let request = format!("GET /parts/a HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        world.raw(&request).await.problem(400);
+    }
+}
