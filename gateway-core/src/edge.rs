@@ -187,7 +187,7 @@ impl Edge {
         let context = RequestContext::new(
             ContextParts {
                 request_id: arrival.request_id.clone(),
-                trace: arrival.trace,
+                trace: arrival.trace.clone(),
                 principal,
                 client_address: address,
                 started: arrival.at,

@@ -109,3 +109,57 @@ async fn the_target_says_which_host_is_meant() {
         world.raw(&request).await.problem(400);
     }
 }
+
+#[tokio::test]
+async fn only_the_gateway_says_where_a_request_comes_from() {
+    let world = World::start().await;
+    let claims = [
+        "Forwarded: for=203.0.113.7",
+        "X-Forwarded-For: 203.0.113.7",
+        "X-Forwarded-Ssl: on",
+        "X-Forwarded-User: admin",
+        "X_Forwarded_Email: admin@acme.example",
+        "True-Client-IP: 203.0.113.7",
+        "X-Client-IP: 203.0.113.7",
+        "X-Real-IP: 203.0.113.7",
+        "CF-Connecting-IP: 203.0.113.7",
+        "X-Original-URL: /admin",
+        "X-Rewrite-URL: /admin",
+        "X-Original-Host: admin",
+        "X-HTTP-Method-Override: DELETE",
+        "X-Internal-Token: admin",
+    ];
+    assert_eq!(
+        world.raw(&world.head("GET /parts/a", &claims)).await.status,
+        200
+    );
+    let seen = format!("{:?}", world.last_seen());
+    for claim in ["203.0.113.7", "admin", "DELETE", "ssl"] {
+        assert!(!seen.contains(claim), "{claim}: {seen}");
+    }
+}
+
+#[tokio::test]
+async fn a_tracestate_goes_on_with_its_traceparent_alone() {
+    let world = World::start().await;
+    let parent = "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let states = ["tracestate: a=1,b=2", "tracestate: c=3"];
+    for path in ["/parts/a", "/composed/a"] {
+        let head = world.head(&format!("GET {path}"), &[parent, states[0], states[1]]);
+        assert_eq!(world.raw(&head).await.status, 200, "{path}");
+        let seen = world.last_seen();
+        assert_eq!(seen["tracestate"], "a=1,b=2,c=3", "{path}");
+        let trace = seen["traceparent"].to_str().unwrap();
+        assert!(trace.contains("4bf92f3577b34da6a3ce929d0e0e4736"), "{path}");
+        for fields in [
+            &[states[0]][..],
+            &["traceparent: nonsense", states[0]],
+            &[parent, parent, states[0]],
+            &[parent, "tracestate: nonsense"],
+        ] {
+            let head = world.head(&format!("GET {path}"), fields);
+            assert_eq!(world.raw(&head).await.status, 200, "{path}");
+            assert!(!world.last_seen().contains_key("tracestate"), "{fields:?}");
+        }
+    }
+}
