@@ -52,8 +52,10 @@ pub(crate) struct UpstreamMetrics {
 }
 
 /// How an upstream call can end, as a label.
-const OUTCOMES: [&str; 7] = [
+const OUTCOMES: [&str; 9] = [
     "ok",
+    "client",
+    "refused",
     "unreachable",
     "timeout",
     "not_found",

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::context::RequestId;
 use crate::error::{ClientError, Error, ErrorSource, FieldError, GatewayError};
-use crate::upstream::UpstreamErrorKind;
+use crate::upstream::{UpstreamError, UpstreamErrorKind};
 
 /// The media type of every error answer.
 pub const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -31,6 +31,8 @@ pub struct Problem {
     pub upstream: Option<&'static str>,
     headers: Vec<(http::HeaderName, HeaderValue)>,
 }
+
+const UNAVAILABLE: &str = "A service behind the gateway is not available";
 
 /// RFC 9457 members, in the order in which they are written.
 #[derive(Serialize)]
@@ -93,7 +95,7 @@ impl Problem {
     }
 
     #[must_use]
-    fn header(mut self, name: http::HeaderName, value: HeaderValue) -> Self {
+    pub(crate) fn header(mut self, name: http::HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
     }
@@ -257,7 +259,7 @@ fn from_upstream(kind: &UpstreamErrorKind) -> Problem {
         UpstreamErrorKind::Unreachable | UpstreamErrorKind::Reset => (
             StatusCode::SERVICE_UNAVAILABLE,
             "upstream-unavailable",
-            "A service behind the gateway is not available",
+            UNAVAILABLE,
         ),
         UpstreamErrorKind::Timeout => (
             StatusCode::GATEWAY_TIMEOUT,
@@ -315,6 +317,24 @@ fn from_gateway(error: &GatewayError) -> Problem {
             "internal",
             "Something is wrong in the gateway",
         ),
+    }
+}
+
+impl Problem {
+    /// A service that is there and asks for some patience: its word is passed on.
+    pub(crate) fn patience(error: UpstreamError, retry_after: HeaderValue) -> Self {
+        let upstream = error.upstream;
+        let cause = chain(&Error::from(error));
+        let mut problem = Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "upstream-unavailable",
+            UNAVAILABLE,
+            ErrorSource::Upstream,
+        )
+        .header(RETRY_AFTER, retry_after);
+        problem.cause = cause;
+        problem.upstream = Some(upstream);
+        problem
     }
 }
 

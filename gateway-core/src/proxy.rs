@@ -1,7 +1,9 @@
 //! Passthrough: a request goes to one upstream and its answer comes back, both as streams, never buffered.
 //! What may cross is `proxy/headers.rs`; which route goes where is data (`route.rs`).
 
+mod failure;
 mod headers;
+mod upload;
 
 use std::sync::Arc;
 
@@ -15,9 +17,11 @@ use crate::auth::Principal;
 use crate::cache::ResponseCache;
 use crate::config::RouteCache;
 use crate::context::RequestContext;
+use crate::edge::BodyLimit;
 use crate::error::{Error, GatewayError};
 use crate::route::ProxyRule;
 use crate::upstream::{Pool, UpstreamError, Upstreams};
+use upload::Upload;
 
 /// One worker's proxy.
 pub(crate) struct Proxy {
@@ -43,17 +47,29 @@ impl Proxy {
             .upstreams
             .pool(rule.upstream)
             .ok_or_else(|| GatewayError::Bug(format!("no upstream {}", rule.upstream)))?;
-        let request = outgoing(rule, parameters, request, context, pool)?;
+        let limit = request.extensions().get::<BodyLimit>().copied();
+        if let Some(limit) = limit {
+            limit.check_announced(request.headers())?;
+        }
+        let (request, upload) = outgoing(rule, parameters, request, context, pool)?;
         let identity = identity(rule.cache, context.principal());
-        self.cache
+        let response = self
+            .cache
             .serve(
                 rule.cache,
                 pool.name(),
                 request,
                 identity.as_deref(),
-                |request| exchange(pool, request, context),
+                |request| async move {
+                    match exchange(pool, request, context, &upload).await {
+                        Ok(response) => Ok(response),
+                        Err(error) => Err(failure::at_fault(error, &upload, limit)),
+                    }
+                },
             )
-            .await
+            .await?;
+        // Behind the cache, which has rules of its own for answers that are errors.
+        Ok(failure::in_our_form(pool, response, context).await)
     }
 }
 
@@ -77,7 +93,7 @@ fn outgoing(
     request: Request<Body>,
     context: &RequestContext,
     pool: &Pool,
-) -> Result<Request<Body>, Error> {
+) -> Result<(Request<Body>, Upload), Error> {
     let (mut parts, body) = request.into_parts();
     let path = match &rule.rewrite {
         Some(rewrite) => rewrite.apply(parameters),
@@ -92,7 +108,8 @@ fn outgoing(
     headers::prepare_request(&mut parts.headers, context);
     parts.uri = pool.uri(target);
     parts.extensions = http::Extensions::new();
-    Ok(Request::from_parts(parts, body))
+    let (body, upload) = Upload::watch(body);
+    Ok((Request::from_parts(parts, body), upload))
 }
 
 /// The call itself: the deadline ends with the response head, the body streams.
@@ -100,15 +117,12 @@ async fn exchange(
     pool: &Pool,
     request: Request<Body>,
     context: &RequestContext,
-) -> Result<Response, Error> {
+    upload: &Upload,
+) -> Result<Response, UpstreamError> {
     let began = Instant::now();
     let deadline = pool.attempt_deadline(context);
     let result = pool.send(request, context, deadline).await;
-    pool.finished(
-        context,
-        began,
-        result.as_ref().map_or_else(UpstreamError::reason, |_| "ok"),
-    );
+    pool.finished(context, began, failure::outcome(&result, upload));
     let mut response = result?.map(Body::new);
     headers::prepare_response(response.headers_mut());
     Ok(response)

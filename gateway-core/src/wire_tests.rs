@@ -4,7 +4,11 @@
 
 mod world;
 
-use world::World;
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+
+use world::{World, reply};
 
 const JSON: &str = "Content-Type: application/json";
 
@@ -33,6 +37,88 @@ async fn an_error_that_is_no_problem_becomes_one() {
         (graphql.status, graphql.body.as_str()),
         (400, "{\"errors\":[]}")
     );
+}
+
+#[tokio::test]
+async fn an_upload_over_the_limit_is_too_large_announced_or_not() {
+    let world = World::start().await;
+    let body = "x".repeat(2000);
+    let announced = world.send("POST /parts/echo", &[], &body).await;
+    announced.problem(413);
+    assert_eq!(world.calls(), 0, "the service was asked");
+    let head = world.head("POST /parts/echo", &["Transfer-Encoding: chunked"]);
+    let chunked = format!("{head}7d0\r\n{body}\r\n0\r\n\r\n");
+    let chunked = world.raw(&chunked).await;
+    chunked.problem(413);
+    assert_eq!(chunked.outcome(), "\"client\"");
+    let fits = world.send("POST /parts/echo", &[], "fits").await;
+    assert_eq!((fits.status, fits.body.as_str()), (200, "fits"));
+}
+
+#[tokio::test]
+async fn an_upload_that_breaks_off_is_the_clients_fault() {
+    let world = World::start().await;
+    let mut socket = world.connect().await;
+    let head = world.head("POST /parts/echo", &["Content-Length: 10"]);
+    socket.write_all((head + "abc").as_bytes()).await.unwrap();
+    socket.shutdown().await.unwrap();
+    let reply = reply(socket).await;
+    reply.problem(400);
+    assert_eq!(reply.outcome(), "\"client\"");
+}
+
+#[tokio::test]
+async fn an_upload_that_does_not_get_on_is_the_clients_timeout() {
+    let world = World::start().await;
+    let mut socket = world.connect().await;
+    let head = world.head("POST /parts/echo", &["Content-Length: 10"]);
+    socket.write_all((head + "abc").as_bytes()).await.unwrap();
+    let reply = reply(socket).await;
+    reply.problem(408);
+    assert_eq!(reply.outcome(), "\"client\"");
+    // A service that has got everything and says nothing is late by itself.
+    let late = world.send("POST /parts/hang", &[], "abc").await;
+    late.problem(504);
+    assert_eq!(late.outcome(), "\"timeout\"");
+}
+
+#[tokio::test]
+async fn what_a_failing_service_says_stays_here() {
+    let world = World::start().await;
+    let reply = world.get("/parts/trace").await;
+    reply.problem(502);
+    assert_eq!(reply.outcome(), "\"upstream_error\"");
+    assert!(!format!("{reply:?}").contains("ecret"), "{reply:?}");
+    assert_eq!(reply.header("server"), None);
+
+    let busy = world.get("/parts/busy").await;
+    busy.problem(503);
+    assert_eq!(busy.header("retry-after"), Some("7"));
+    // A service does not know the client's credentials: it is us whom it does not believe.
+    world.get("/parts/unauthenticated").await.problem(502);
+
+    let chatty = world.get("/parts/chatty").await;
+    assert_eq!(chatty.status, 200);
+    assert!(!format!("{chatty:?}").contains("secret"), "{chatty:?}");
+}
+
+#[tokio::test]
+async fn a_services_refusal_is_passed_on_in_our_form() {
+    let world = World::start().await;
+    let reply = world.get("/parts/conflict").await;
+    let problem = reply.problem(409);
+    assert_eq!(problem["type"], "/problems/too-late");
+    assert_eq!(problem["detail"], "The part has left.");
+    assert_eq!(problem["instance"], "/parts/conflict");
+    assert!(!reply.body.contains("secret"), "{reply:?}");
+
+    let gone = world.get("/parts/gone").await;
+    gone.problem(410);
+    assert!(!gone.body.contains("secret"), "{gone:?}");
+    let limited = world.get("/parts/limited").await;
+    limited.problem(429);
+    assert_eq!(limited.header("retry-after"), Some("3"));
+    assert_eq!(world.get("/parts/not-modified").await.status, 304);
 }
 
 #[tokio::test]
@@ -162,4 +248,21 @@ async fn a_tracestate_goes_on_with_its_traceparent_alone() {
             assert!(!world.last_seen().contains_key("tracestate"), "{fields:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_proxied_body_is_never_held_back() {
+    let world = World::start().await;
+    let mut socket = world.connect().await;
+    let head = world.head("POST /parts/echo", &["Content-Length: 6"]);
+    socket.write_all((head + "abc").as_bytes()).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(5), async {
+        while world.calls() == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+    socket.write_all(b"def").await.unwrap();
+    assert_eq!(reply(socket).await.body, "abcdef");
 }

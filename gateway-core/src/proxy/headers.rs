@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use http::header::{
-    AUTHORIZATION, CONNECTION, COOKIE, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE, VIA,
+    AUTHORIZATION, CONNECTION, COOKIE, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SERVER, TE,
+    TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -25,6 +25,13 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 /// A service gets the caller's identity from us, never the credentials that the client showed.
 const CREDENTIALS: [HeaderName; 3] = [AUTHORIZATION, COOKIE, HeaderName::from_static("x-api-key")];
 
+/// What a service says about how it is built and how it is doing is not for clients.
+const INTERNAL: [HeaderName; 3] = [
+    SERVER,
+    HeaderName::from_static("x-powered-by"),
+    HeaderName::from_static("server-timing"),
+];
+
 const OUR_VIA: HeaderValue = HeaderValue::from_static("1.1 gateway");
 
 pub(super) fn prepare_request(headers: &mut HeaderMap, context: &RequestContext) {
@@ -40,6 +47,9 @@ pub(super) fn prepare_request(headers: &mut HeaderMap, context: &RequestContext)
 
 pub(super) fn prepare_response(headers: &mut HeaderMap) {
     remove_hop_by_hop(headers);
+    for name in INTERNAL {
+        headers.remove(name);
+    }
     headers.append(VIA, OUR_VIA);
 }
 
