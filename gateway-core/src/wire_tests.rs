@@ -251,6 +251,27 @@ async fn a_tracestate_goes_on_with_its_traceparent_alone() {
 }
 
 #[tokio::test]
+async fn a_grpc_answer_that_is_no_good_is_not_the_services_refusal() {
+    let world = World::start().await;
+    assert_eq!(world.get("/label/good").await.body, "good");
+    for (case, outcome) in [
+        ("large", "\"response_too_large\""),
+        ("broken", "\"invalid_response\""),
+        ("empty", "\"invalid_response\""),
+    ] {
+        let reply = world.get(&format!("/label/{case}")).await;
+        reply.problem(502);
+        assert_eq!(reply.outcome(), outcome, "{case}");
+    }
+    // What the service itself says with the same codes is its own word.
+    for (case, status) in [("internal", "500"), ("range", "400")] {
+        let reply = world.get(&format!("/label/{case}")).await;
+        assert_eq!(reply.problem(422)["errors"][0]["pointer"], status, "{case}");
+        assert_eq!(reply.outcome(), "\"upstream_error\"", "{case}");
+    }
+}
+
+#[tokio::test]
 async fn a_proxied_body_is_never_held_back() {
     let world = World::start().await;
     let mut socket = world.connect().await;
