@@ -321,20 +321,23 @@ fn from_gateway(error: &GatewayError) -> Problem {
 }
 
 impl Problem {
-    /// A service that is there and asks for some patience: its word is passed on.
-    pub(crate) fn patience(error: UpstreamError, retry_after: HeaderValue) -> Self {
-        let upstream = error.upstream;
-        let cause = chain(&Error::from(error));
-        let mut problem = Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "upstream-unavailable",
-            UNAVAILABLE,
-            ErrorSource::Upstream,
-        )
-        .header(RETRY_AFTER, retry_after);
-        problem.cause = cause;
-        problem.upstream = Some(upstream);
-        problem
+    /// For a service that failed, and may have said when to come back. A 503 that says so asks for patience: that is
+    /// passed on.
+    pub(crate) fn of_failed(error: UpstreamError, retry_after: Option<HeaderValue>) -> Self {
+        let busy = error
+            .refusal()
+            .is_some_and(|refusal| refusal.status == StatusCode::SERVICE_UNAVAILABLE);
+        let problem = Self::from(&Error::from(error));
+        match retry_after.filter(|_| busy) {
+            None => problem,
+            Some(wait) => Self {
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                slug: "upstream-unavailable".to_owned(),
+                title: UNAVAILABLE,
+                ..problem
+            }
+            .header(RETRY_AFTER, wait),
+        }
     }
 }
 

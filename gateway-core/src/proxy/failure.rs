@@ -27,7 +27,7 @@ pub(super) fn outcome<B>(
 ) -> &'static str {
     match result {
         Ok(response) => match response.status() {
-            status if is_the_services_fault(status) => "upstream_error",
+            status if UpstreamError::is_failure(status) => "upstream_error",
             StatusCode::NOT_FOUND => "not_found",
             status if status.is_client_error() => "refused",
             _ => "ok",
@@ -65,13 +65,6 @@ fn client_fault(
     }
 }
 
-/// 5xx, and what a service says about *our* credentials: it has never seen the client's.
-fn is_the_services_fault(status: StatusCode) -> bool {
-    status.is_server_error()
-        || status == StatusCode::UNAUTHORIZED
-        || status == StatusCode::PROXY_AUTHENTICATION_REQUIRED
-}
-
 /// A service's answer as it may leave: an error as a problem of ours, anything else as it is.
 pub(super) async fn in_our_form(
     pool: &Pool,
@@ -84,13 +77,9 @@ pub(super) async fn in_our_form(
     }
     let (parts, body) = response.into_parts();
     let header = |name| parts.headers.get(name).cloned();
-    if is_the_services_fault(status) {
+    if UpstreamError::is_failure(status) {
         let error = pool.error(UpstreamErrorKind::Status(bare(status)));
-        let patience = header(RETRY_AFTER).filter(|_| status == StatusCode::SERVICE_UNAVAILABLE);
-        return match patience {
-            Some(wait) => carry(Problem::patience(error, wait)),
-            None => carry(Problem::from(&Error::from(error))),
-        };
+        return carry(Problem::of_failed(error, header(RETRY_AFTER)));
     }
     let media_type = header(CONTENT_TYPE);
     let refusal = if is_problem(media_type.as_ref()) {
