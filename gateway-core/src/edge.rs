@@ -16,12 +16,12 @@ use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use axum::{BoxError, Router};
+use bytes::Bytes;
 use futures_util::FutureExt;
 use http::Request;
-use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 use tower::{Service, ServiceExt};
 use tower_http::compression::CompressionLayer;
@@ -88,7 +88,11 @@ impl Edge {
     }
 
     /// Answers one request. It never fails: what goes wrong is an answer, too.
-    pub(crate) async fn serve(&self, request: Request<Incoming>, peer: SocketAddr) -> Response {
+    pub(crate) async fn serve<B>(&self, request: Request<B>, peer: SocketAddr) -> Response
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
         let arrival = Arrival {
             request_id: RequestId::from_headers(request.headers()),
             trace: TraceContext::from_headers(request.headers()),

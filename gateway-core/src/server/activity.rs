@@ -1,0 +1,126 @@
+//! What one connection is busy with, so that its timers know whom they are waiting for. Who sets the timers is
+//! `client_io.rs` (HTTP/1) and `connection.rs` (HTTP/2).
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// Requests being answered, and since when there are none.
+#[derive(Debug)]
+pub(super) struct Activity {
+    opened: Instant,
+    running: AtomicUsize,
+    served: AtomicUsize,
+    /// Milliseconds after `opened`.
+    idle_since: AtomicU64,
+}
+
+impl Activity {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            opened: Instant::now(),
+            running: AtomicUsize::new(0),
+            served: AtomicUsize::new(0),
+            idle_since: AtomicU64::new(0),
+        })
+    }
+
+    pub(super) fn begin(self: &Arc<Self>) -> Running {
+        self.running.fetch_add(1, Ordering::Relaxed);
+        self.served.fetch_add(1, Ordering::Relaxed);
+        Running(Arc::clone(self))
+    }
+
+    /// Since when nothing is being answered; `None` while something is.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        if self.running.load(Ordering::Relaxed) > 0 {
+            return None;
+        }
+        let since = Duration::from_millis(self.idle_since.load(Ordering::Relaxed));
+        Some(self.opened + since)
+    }
+
+    /// Whether a request has ever come this far.
+    pub(super) fn served_any(&self) -> bool {
+        self.served.load(Ordering::Relaxed) > 0
+    }
+}
+
+/// A request being answered; it ends when its answer's body does.
+#[derive(Debug)]
+pub(super) struct Running(Arc<Activity>);
+
+impl Running {
+    pub(super) fn until_sent(self, body: Body) -> TrackedBody {
+        TrackedBody {
+            body,
+            _running: self,
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let since = self.0.opened.elapsed().as_millis();
+        self.0
+            .idle_since
+            .store(u64::try_from(since).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// An answer's body, that says when it is done with.
+pub(super) struct TrackedBody {
+    body: Body,
+    _running: Running,
+}
+
+impl HttpBody for TrackedBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A timer whose deadline moves with every request. Moving it later costs nothing until the old deadline comes.
+#[derive(Debug, Default)]
+pub(super) struct Timer(Option<Pin<Box<Sleep>>>);
+
+impl Timer {
+    /// Whether `deadline` has passed; if not, the task is woken when it does.
+    pub(super) fn passed(&mut self, deadline: Instant, cx: &mut Context<'_>) -> bool {
+        let sleep = self
+            .0
+            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if sleep.deadline() > deadline {
+            sleep.as_mut().reset(deadline);
+        }
+        while sleep.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= deadline {
+                return true;
+            }
+            sleep.as_mut().reset(deadline);
+        }
+        false
+    }
+}
