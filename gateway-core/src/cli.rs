@@ -78,7 +78,7 @@ fn run(app: App, config: Config) -> Result<(), StartError> {
         .enable_all()
         .build()
         .map_err(StartError::Thread)?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Thread)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Thread)?;
         let gateway = Gateway::start(app, config)?;
@@ -92,5 +92,8 @@ fn run(app: App, config: Config) -> Result<(), StartError> {
             _ = interrupt.recv() => tracing::warn!("interrupted again: ending at once"),
         }
         Ok(())
-    })
+    });
+    // Dropping the runtime would wait for the thread that joins the server's, also when nobody wants to wait any more.
+    runtime.shutdown_background();
+    ended
 }

@@ -26,6 +26,7 @@ use tokio::time::{Instant, timeout_at};
 use tower::{Service, ServiceExt};
 use tower_http::compression::CompressionLayer;
 
+pub(crate) use admission::Admission;
 pub(crate) use body_limit::BodyLimit;
 pub(crate) use rate_limit::{LimitId, RateLimitHeaders, RateLimiter, RouteKey};
 
@@ -155,10 +156,7 @@ impl Edge {
         findings.route = Some(route);
 
         // Before any work is done for it: a gateway at its limit says so at once.
-        let permit = admission::admit(
-            &self.shared.in_flight,
-            self.shared.config.server.max_requests,
-        )?;
+        let permit = self.shared.admission.admit().await?;
         let budget = deadline::budget(request.headers(), route.deadline)?;
         let deadline = Deadline::from_instant(arrival.at + budget);
 

@@ -2,7 +2,6 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
@@ -12,7 +11,7 @@ use crate::admin;
 use crate::auth::{Authenticator, KeySets};
 use crate::cache::ResponseCache;
 use crate::config::{Config, ConfigFault, ConfigFaults};
-use crate::edge::{Edge, RateLimiter};
+use crate::edge::{Admission, Edge, RateLimiter};
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
 use crate::route::{RouteSummary, RouteTable, Routes};
@@ -38,8 +37,7 @@ pub(crate) struct Shared {
     pub(crate) keys: Arc<KeySets>,
     pub(crate) metrics: Metrics,
     pub(crate) lifecycle: Lifecycle,
-    /// Requests being worked on, for admission.
-    pub(crate) in_flight: Arc<AtomicUsize>,
+    pub(crate) admission: Admission,
 }
 
 /// A gateway that could not be started.
@@ -106,7 +104,11 @@ impl Gateway {
             limiter,
             metrics,
             lifecycle: Lifecycle::new(),
-            in_flight: Arc::new(AtomicUsize::new(0)),
+            admission: Admission::new(
+                config.server.max_requests,
+                config.server.max_wait,
+                config.server.body_timeout,
+            ),
             config,
         });
         let cache = Arc::new(ResponseCache::new(&shared.config.cache));

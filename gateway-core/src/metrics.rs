@@ -16,6 +16,7 @@ const RESPONSE_BYTES: &str = "gateway_response_bytes_total";
 const UPSTREAM_CALLS: &str = "gateway_upstream_calls_total";
 const UPSTREAM_SECONDS: &str = "gateway_upstream_duration_seconds";
 const CONNECTIONS: &str = "gateway_connections";
+const REFUSED: &str = "gateway_connections_refused_total";
 const IN_FLIGHT: &str = "gateway_requests_in_flight";
 
 /// Bucket bounds of durations, in seconds: from a cache hit to the longest deadline.
@@ -32,6 +33,8 @@ pub(crate) struct Metrics {
     handle: PrometheusHandle,
     /// Open connections of clients.
     pub(crate) connections: Gauge,
+    /// Connections above the limit.
+    pub(crate) refused: Counter,
     /// Requests that are being worked on, their bodies included.
     pub(crate) in_flight: Gauge,
 }
@@ -106,11 +109,18 @@ impl Metrics {
             "Requests being worked on.".into(),
         );
         let connections = recorder.register_gauge(&Key::from_static_name(CONNECTIONS), &METADATA);
+        recorder.describe_counter(
+            REFUSED.into(),
+            Some(Unit::Count),
+            "Connections refused because there were too many.".into(),
+        );
+        let refused = recorder.register_counter(&Key::from_static_name(REFUSED), &METADATA);
         let in_flight = recorder.register_gauge(&Key::from_static_name(IN_FLIGHT), &METADATA);
         Ok(Self {
             recorder: Arc::new(recorder),
             handle,
             connections,
+            refused,
             in_flight,
         })
     }

@@ -5,6 +5,7 @@ mod activity;
 mod client_io;
 mod connection;
 mod framing;
+mod overflow;
 mod refusal;
 mod request_body;
 
@@ -22,6 +23,7 @@ use crate::edge::Edge;
 use crate::gateway::Shared;
 use crate::shutdown::Lifecycle;
 use connection::Connections;
+use overflow::Overflow;
 use refusal::Refusals;
 
 /// The pause after an `accept` that failed for lack of file descriptors: others have to close first.
@@ -83,6 +85,7 @@ impl Server {
         let acceptor = Acceptor {
             workers: handles,
             max_connections: shared.config.server.max_connections,
+            overflow: Overflow::new(&shared.metrics, shared.config.server.tls.is_some()),
             lifecycle: shared.lifecycle.clone(),
         };
         let acceptor = std::thread::Builder::new()
@@ -104,6 +107,7 @@ impl Server {
 struct Acceptor {
     workers: Vec<WorkerHandle>,
     max_connections: usize,
+    overflow: Overflow,
     lifecycle: Lifecycle,
 }
 
@@ -135,7 +139,7 @@ impl Acceptor {
         let load = |worker: &WorkerHandle| worker.connections.load(Ordering::Relaxed);
         let total: usize = self.workers.iter().map(load).sum();
         if total >= self.max_connections {
-            tracing::warn!(%peer, total, "connection refused: the limit of connections is reached");
+            self.overflow.refuse(socket, peer, total);
             return;
         }
         let Some(worker) = self.workers.iter().min_by_key(|worker| load(worker)) else {
