@@ -17,6 +17,7 @@ const UPSTREAM_CALLS: &str = "gateway_upstream_calls_total";
 const UPSTREAM_SECONDS: &str = "gateway_upstream_duration_seconds";
 const CONNECTIONS: &str = "gateway_connections";
 const REFUSED: &str = "gateway_connections_refused_total";
+const CERTIFICATE_FAULTS: &str = "gateway_certificate_reload_failures_total";
 const IN_FLIGHT: &str = "gateway_requests_in_flight";
 
 /// Bucket bounds of durations, in seconds: from a cache hit to the longest deadline.
@@ -35,6 +36,8 @@ pub(crate) struct Metrics {
     pub(crate) connections: Gauge,
     /// Connections above the limit.
     pub(crate) refused: Counter,
+    /// Certificates that could not be read again.
+    pub(crate) certificate_faults: Counter,
     /// Requests that are being worked on, their bodies included.
     pub(crate) in_flight: Gauge,
 }
@@ -114,6 +117,13 @@ impl Metrics {
             Some(Unit::Count),
             "Connections refused because there were too many.".into(),
         );
+        recorder.describe_counter(
+            CERTIFICATE_FAULTS.into(),
+            Some(Unit::Count),
+            "Certificate files that changed and could not be used.".into(),
+        );
+        let certificate_faults =
+            recorder.register_counter(&Key::from_static_name(CERTIFICATE_FAULTS), &METADATA);
         let refused = recorder.register_counter(&Key::from_static_name(REFUSED), &METADATA);
         let in_flight = recorder.register_gauge(&Key::from_static_name(IN_FLIGHT), &METADATA);
         Ok(Self {
@@ -121,6 +131,7 @@ impl Metrics {
             handle,
             connections,
             refused,
+            certificate_faults,
             in_flight,
         })
     }

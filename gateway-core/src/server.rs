@@ -8,6 +8,7 @@ mod framing;
 mod overflow;
 mod refusal;
 mod request_body;
+mod tls;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::shutdown::Lifecycle;
 use connection::Connections;
 use overflow::Overflow;
 use refusal::Refusals;
+pub(crate) use tls::{Tls, TlsFault};
 
 /// The pause after an `accept` that failed for lack of file descriptors: others have to close first.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
@@ -189,8 +191,13 @@ impl Worker {
                 tracing::debug!(%peer, %error, "TCP_NODELAY was refused");
             }
             let connections = Arc::clone(&connections);
+            // The certificate of this moment: connections that are open keep theirs.
+            let tls = self.shared.tls.as_ref().map(Tls::acceptor);
             tracker.spawn(async move {
-                connections.serve(socket, peer, None).await;
+                match tls {
+                    None => connections.serve(socket, peer, None).await,
+                    Some(acceptor) => connections.serve_tls(acceptor, socket, peer).await,
+                }
                 drop(open);
             });
         }

@@ -16,7 +16,9 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_rustls::TlsAcceptor;
 
 use super::activity::{Activity, TrackedBody};
 use super::client_io::{ClientIo, Ended, Patience};
@@ -72,6 +74,7 @@ pub(super) struct Connections {
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
     patience: Patience,
+    handshake: Duration,
     max_target: usize,
 }
 
@@ -109,8 +112,42 @@ impl Connections {
                 idle: config.idle_timeout,
                 body: config.body_timeout,
             },
+            handshake: config
+                .tls
+                .as_ref()
+                .map_or(config.header_timeout, |tls| tls.handshake_timeout),
             max_target: config.max_uri_bytes,
         }
+    }
+
+    /// Serves `socket` to its end, under TLS; ALPN tells the protocol, if the client offers any.
+    pub(super) async fn serve_tls(
+        &self,
+        acceptor: TlsAcceptor,
+        socket: TcpStream,
+        peer: SocketAddr,
+    ) {
+        let shaken = tokio::select! {
+            shaken = timeout(self.handshake, acceptor.accept(socket)) => shaken,
+            () = self.lifecycle.close_connections.cancelled() => return,
+        };
+        let stream = match shaken {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                tracing::debug!(%peer, %error, "a TLS handshake failed");
+                return;
+            }
+            Err(_elapsed) => {
+                tracing::debug!(%peer, "closed: the TLS handshake took too long");
+                return;
+            }
+        };
+        let protocol = match stream.get_ref().1.alpn_protocol() {
+            Some(b"h2") => Some(Protocol::Http2),
+            Some(_) => Some(Protocol::Http1),
+            None => None,
+        };
+        self.serve(stream, peer, protocol).await;
     }
 
     /// Serves `stream` to its end. Without a `protocol` the client's first bytes tell it.
@@ -143,8 +180,9 @@ impl Connections {
             }
         };
         match protocol {
-            Protocol::Http1 => self.http1(stream, early.freeze(), peer, activity).await,
-            Protocol::Http2 => self.http2(stream, early.freeze(), peer, activity).await,
+            // Boxed: a connection takes no memory for the protocol that it does not speak.
+            Protocol::Http1 => Box::pin(self.http1(stream, early.freeze(), peer, activity)).await,
+            Protocol::Http2 => Box::pin(self.http2(stream, early.freeze(), peer, activity)).await,
         }
     }
 

@@ -4,8 +4,10 @@
 
 mod conformance;
 mod endings;
+mod http2;
 mod limits;
 mod timeouts;
+mod tls;
 
 use std::convert::Infallible;
 use std::io::Write;
