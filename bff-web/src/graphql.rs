@@ -58,11 +58,7 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    pub(crate) fn new(clients: Clients) -> Self {
-        let limits = Limits {
-            introspection: true,
-            ..Limits::default()
-        };
+    pub(crate) fn new(clients: Clients, limits: Limits) -> Self {
         let builder = Schema::build(Query, Mutation, EmptySubscription).data(clients.clone());
         Self {
             schema: limits.apply(builder).finish(),

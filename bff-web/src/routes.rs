@@ -1,6 +1,7 @@
 //! Every composed route for browsers, one line each. Who may use it, and how often, is in `config/web.toml` under the
 //! route's name.
 
+use gateway_core::config::Config;
 use gateway_core::route::Routes;
 use gateway_core::upstream::{UnknownUpstream, Upstreams};
 
@@ -8,7 +9,7 @@ use crate::clients::Clients;
 use crate::graphql::Api;
 use crate::{graphiql, graphql};
 
-pub(crate) fn routes(upstreams: &Upstreams) -> Result<Routes, UnknownUpstream> {
+pub(crate) fn routes(upstreams: &Upstreams, config: &Config) -> Result<Routes, UnknownUpstream> {
     Ok(Routes::<Api>::new()
         .post("graphql", "/graphql", graphql::serve)
         .get("graphql", "/graphql", graphql::serve)
@@ -18,5 +19,5 @@ pub(crate) fn routes(upstreams: &Upstreams) -> Result<Routes, UnknownUpstream> {
             "/graphiql/{version}/{file}",
             graphiql::asset,
         )
-        .with_state(Api::new(Clients::new(upstreams)?)))
+        .with_state(Api::new(Clients::new(upstreams)?, config.graphql)))
 }

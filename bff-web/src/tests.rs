@@ -3,6 +3,8 @@
 
 mod fake;
 
+use std::time::Duration;
+
 use async_graphql::SDLExportOptions;
 use serde_json::{Value, json};
 
@@ -193,6 +195,22 @@ async fn a_service_that_fails_costs_its_fields_only() {
         "{answer}"
     );
     assert!(!answer.to_string().contains("stack trace"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_takes_its_calls_with_it() {
+    let world = World::start(as_usual).await;
+    let query = "/graphql?query=%7Brestaurant(id:%22hang%22)%7Bname%7D%7D";
+    let gone = world
+        .get(query)
+        .timeout(Duration::from_millis(200))
+        .send()
+        .await;
+    assert!(gone.unwrap_err().is_timeout());
+    // The call itself would have a minute.
+    tokio::time::timeout(Duration::from_secs(20), world.given_up.notified())
+        .await
+        .unwrap();
 }
 
 const PLACE: &str = "mutation($input: PlaceOrderInput!) {

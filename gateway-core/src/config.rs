@@ -16,6 +16,8 @@ use std::time::Duration;
 use http::{Method, Uri};
 use jsonwebtoken::Algorithm;
 
+use crate::graphql::Limits;
+
 pub use fault::{ConfigFault, ConfigFaults};
 pub use load::{from_files, from_text};
 
@@ -34,6 +36,8 @@ pub struct Config {
     pub upstreams: BTreeMap<String, UpstreamConfig>,
     pub rate_limits: BTreeMap<String, RateLimitConfig>,
     pub cache: CacheConfig,
+    /// What GraphQL documents may cost and ask; for the BFFs that have a schema.
+    pub graphql: Limits,
     /// Passthrough routes, in the order of the file.
     pub routes: Vec<PassthroughConfig>,
     /// The policy of each composed route, by the route's name in code.
@@ -167,8 +171,9 @@ pub struct UpstreamConfig {
     pub address: Uri,
     pub protocol: UpstreamProtocol,
     pub connect_timeout: Duration,
-    /// The most that one attempt may take, response body of composed calls included.
-    pub timeout: Duration,
+    /// The most that one attempt at a safe call may take, the body of a composed call's answer included. Without it, and
+    /// for commands always, only the request's deadline counts.
+    pub timeout: Option<Duration>,
     /// Idle connections kept per worker.
     pub max_idle: usize,
     pub idle_timeout: Duration,

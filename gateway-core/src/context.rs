@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::auth::Principal;
 use crate::config::DeadlineConfig;
 use crate::deadline::Deadline;
+use crate::edge::Permit;
 use crate::error::{Error, GatewayError};
 use crate::trace::TraceContext;
 
@@ -77,6 +78,8 @@ struct Shared {
     started: Instant,
     optional_reserve: Duration,
     calls: Mutex<Vec<UpstreamCall>>,
+    /// The request's place among those worked on: kept by whoever still works for it, also when its client has gone.
+    _permit: Option<Permit>,
 }
 
 /// The context of one request; cloning it costs one counter.
@@ -95,6 +98,7 @@ pub(crate) struct ContextParts {
     pub(crate) client_address: IpAddr,
     pub(crate) started: Instant,
     pub(crate) budget: Duration,
+    pub(crate) permit: Option<Permit>,
 }
 
 impl RequestContext {
@@ -114,6 +118,7 @@ impl RequestContext {
                 started: parts.started,
                 optional_reserve: reserve,
                 calls: Mutex::new(Vec::new()),
+                _permit: parts.permit,
             }),
         }
     }
@@ -130,6 +135,7 @@ impl RequestContext {
                 client_address: IpAddr::from([127, 0, 0, 1]),
                 started: Instant::now(),
                 budget,
+                permit: None,
             },
             &DeadlineConfig {
                 default: budget,

@@ -5,6 +5,7 @@ mod access_log;
 mod admission;
 mod body_limit;
 mod deadline;
+mod head;
 mod host;
 mod identity_headers;
 mod path;
@@ -21,12 +22,13 @@ use axum::response::{IntoResponse, Response};
 use axum::{BoxError, Router};
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::Request;
+use http::{Method, Request};
 use tokio::time::{Instant, timeout_at};
+use tokio_util::task::TaskTracker;
 use tower::{Service, ServiceExt};
 use tower_http::compression::CompressionLayer;
 
-pub(crate) use admission::Admission;
+pub(crate) use admission::{Admission, Permit};
 pub(crate) use body_limit::BodyLimit;
 pub(crate) use rate_limit::{LimitId, RateLimitHeaders, RateLimiter, RouteKey};
 
@@ -36,7 +38,7 @@ use crate::deadline::Deadline;
 use crate::error::{ClientError, Error, GatewayError};
 use crate::gateway::Shared;
 use crate::proxy::Proxy;
-use crate::route::{Action, NoMatch, Route};
+use crate::route::{Action, NoMatch};
 use crate::trace::TraceContext;
 use access_log::Observation;
 
@@ -60,15 +62,6 @@ struct Arrival {
     at: Instant,
 }
 
-/// What the steps have found out so far, for the answer's headers and the log; also when a later step refuses.
-#[derive(Default)]
-struct Findings<'a> {
-    route: Option<&'a Route>,
-    principal_kind: Option<&'static str>,
-    rate_limits: Option<RateLimitHeaders>,
-    context: Option<RequestContext>,
-}
-
 impl Edge {
     pub(crate) fn new(
         shared: Arc<Shared>,
@@ -88,6 +81,11 @@ impl Edge {
         }
     }
 
+    /// What still has to be done when the last connection has gone.
+    pub(crate) fn commands(&self) -> &TaskTracker {
+        self.proxy.upstreams().commands()
+    }
+
     /// Answers one request. It never fails: what goes wrong is an answer, too.
     pub(crate) async fn serve<B>(&self, request: Request<B>, peer: SocketAddr) -> Response
     where
@@ -100,15 +98,13 @@ impl Edge {
             peer,
             at: Instant::now(),
         };
-        let mut observation = Observation::begin(&self.shared.metrics, &request, &arrival);
-        let instance = request.uri().path().to_owned();
-        let mut findings = Findings::default();
+        let is_head = request.method() == Method::HEAD;
+        let mut observation = Observation::begin(&self.shared, &request, arrival);
 
         // A bug in a handler costs its own request a 500, never the connection's other requests.
-        let answered =
-            AssertUnwindSafe(self.answer(request.map(Body::new), &arrival, &mut findings))
-                .catch_unwind()
-                .await;
+        let answered = AssertUnwindSafe(self.answer(request.map(Body::new), &mut observation))
+            .catch_unwind()
+            .await;
         let response = match answered {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => error.into_response(),
@@ -118,24 +114,20 @@ impl Edge {
         };
 
         // The way out, innermost first.
-        let response = problems::render(
-            response,
-            &self.shared.config.problem_base,
-            &instance,
-            &arrival.request_id,
-            &mut observation,
-        );
-        let mut response = response;
-        response_headers::set(response.headers_mut(), &arrival.request_id, &findings);
-        observation.finish(response, findings)
+        let base = &self.shared.config.problem_base;
+        let mut response = problems::render(response, base, &mut observation);
+        response_headers::set(response.headers_mut(), &observation);
+        if is_head {
+            response = head::without_body(response);
+        }
+        observation.finish(response)
     }
 
     /// The way in. The order of the checks is part of the API: path, method, credentials, permission, limits, size.
-    async fn answer<'a>(
-        &'a self,
+    async fn answer(
+        &self,
         mut request: Request<Body>,
-        arrival: &Arrival,
-        findings: &mut Findings<'a>,
+        observation: &mut Observation,
     ) -> Result<Response, Error> {
         // Nothing may be believed of a request whose target is ambiguous.
         host::check(&request)?;
@@ -153,28 +145,30 @@ impl Edge {
                 NoMatch::Method { allow } => ClientError::MethodNotAllowed { allow },
             })?;
         let route = matched.route;
-        findings.route = Some(route);
+        observation.route = Some(Arc::clone(route));
 
         // Before any work is done for it: a gateway at its limit says so at once.
         let permit = self.shared.admission.admit().await?;
         let budget = deadline::budget(request.headers(), route.deadline)?;
-        let deadline = Deadline::from_instant(arrival.at + budget);
+        let arrival = observation.arrival();
+        let (peer, started) = (arrival.peer, arrival.at);
+        let deadline = Deadline::from_instant(started + budget);
 
         let principal = self
             .authenticator
             .authenticate(request.headers(), deadline)
             .await?;
-        findings.principal_kind = Some(principal.kind());
+        observation.principal = Some(principal.kind());
         authorize(&route.access, &principal)?;
-        let address = arrival.peer.ip();
+        let address = peer.ip();
         match self
             .shared
             .limiter
             .check(&route.limits, RouteKey(route.index), &principal, address)
         {
-            Ok(headers) => findings.rate_limits = Some(headers),
+            Ok(headers) => observation.rate_limits = Some(headers),
             Err(denied) => {
-                findings.rate_limits = Some(denied.headers);
+                observation.rate_limits = Some(denied.headers);
                 return Err(ClientError::RateLimited {
                     retry_after: denied.retry_after,
                 }
@@ -185,16 +179,17 @@ impl Edge {
 
         let context = RequestContext::new(
             ContextParts {
-                request_id: arrival.request_id.clone(),
-                trace: arrival.trace,
+                request_id: observation.arrival().request_id.clone(),
+                trace: observation.arrival().trace,
                 principal,
                 client_address: address,
-                started: arrival.at,
+                started,
                 budget,
+                permit: Some(permit.clone()),
             },
             &self.shared.config.deadline,
         );
-        findings.context = Some(context.clone());
+        observation.context = Some(context.clone());
         request.extensions_mut().insert(context.clone());
 
         let action = async {
@@ -204,7 +199,7 @@ impl Edge {
                         .forward(rule, &matched.parameters, request, &context)
                         .await
                 }
-                Action::Composed => self.compose(request).await,
+                Action::Composed => self.compose(head::as_get(request)).await,
             }
         };
         // Handlers keep to the deadline by themselves; this holds for one that does not.

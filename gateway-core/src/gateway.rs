@@ -27,7 +27,7 @@ pub struct App {
     /// The process's name in logs.
     pub name: &'static str,
     /// The composed routes. Called once for each worker: what the routes hold is that worker's own.
-    pub routes: fn(&Upstreams) -> Result<Routes, UnknownUpstream>,
+    pub routes: fn(&Upstreams, &Config) -> Result<Routes, UnknownUpstream>,
 }
 
 /// What all workers of a process share.
@@ -95,7 +95,7 @@ impl Gateway {
         let metrics = Metrics::new()?;
         let limiter = Arc::new(RateLimiter::new(&config.rate_limits));
         let (declared, mut faults) =
-            match (app.routes)(&Upstreams::new(&config.upstreams, &metrics)) {
+            match (app.routes)(&Upstreams::new(&config.upstreams, &metrics), &config) {
                 Ok(routes) => (routes.into_parts().1, Vec::new()),
                 Err(unknown) => (Vec::new(), vec![unknown_upstream(&unknown)]),
             };
@@ -134,7 +134,7 @@ impl Gateway {
         let mut edges = Vec::new();
         for _ in 0..shared.config.server.workers.max(1) {
             let upstreams = Upstreams::new(&shared.config.upstreams, &shared.metrics);
-            let routes = (app.routes)(&upstreams)
+            let routes = (app.routes)(&upstreams, &shared.config)
                 .map_err(|unknown| ConfigFaults(vec![unknown_upstream(&unknown)]))?;
             let authenticator =
                 Authenticator::new(Arc::clone(&shared.keys), shared.config.api_keys.as_ref());

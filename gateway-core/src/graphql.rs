@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `media_type` | what the client accepts, before anything is read (406) |
 //! | `request` | GET or POST to query, variables and operation name (400, 415) |
-//! | `document` | the operation that is meant; GET reads only (405) |
+//! | `document` | the operation that is meant; only POST writes (405) |
 //! | the executor | validation, limits, resolvers |
 //! | `field_order` | the fields in the order of the query |
 //! | `response` | codes and request id on every error; status |
@@ -111,7 +111,8 @@ pub async fn serve<E: Executor>(
         Ok(plan) => plan,
         Err(error) => return response::refused(error, "BAD_REQUEST", media_type, &context),
     };
-    if parts.method == Method::GET && !plan.is_query() {
+    // HEAD comes here, too: whatever is not a POST only reads.
+    if parts.method != Method::POST && !plan.is_query() {
         return Err(ClientError::MethodNotAllowed {
             allow: http::HeaderValue::from_static("POST"),
         }

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{
     BuildError, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
@@ -40,6 +39,8 @@ pub(crate) struct Metrics {
     pub(crate) certificate_faults: Counter,
     /// Requests that are being worked on, their bodies included.
     pub(crate) in_flight: Gauge,
+    /// Requests that no route was found for.
+    pub(crate) unmatched: Arc<RouteMetrics>,
 }
 
 /// Handles for one route: requests by class of status, duration, bytes.
@@ -58,8 +59,10 @@ pub(crate) struct UpstreamMetrics {
 }
 
 /// How an upstream call can end, as a label.
-const OUTCOMES: [&str; 7] = [
+const OUTCOMES: [&str; 9] = [
     "ok",
+    "cancelled",
+    "client",
     "unreachable",
     "timeout",
     "not_found",
@@ -126,6 +129,7 @@ impl Metrics {
             recorder.register_counter(&Key::from_static_name(CERTIFICATE_FAULTS), &METADATA);
         let refused = recorder.register_counter(&Key::from_static_name(REFUSED), &METADATA);
         let in_flight = recorder.register_gauge(&Key::from_static_name(IN_FLIGHT), &METADATA);
+        let unmatched = Arc::new(RouteMetrics::register(&recorder, "unmatched"));
         Ok(Self {
             recorder: Arc::new(recorder),
             handle,
@@ -133,6 +137,7 @@ impl Metrics {
             refused,
             certificate_faults,
             in_flight,
+            unmatched,
         })
     }
 
@@ -158,23 +163,7 @@ impl Metrics {
     }
 
     pub(crate) fn route(&self, route: &'static str) -> RouteMetrics {
-        let class = |class: &'static str| {
-            self.counter(
-                REQUESTS,
-                vec![Label::new("route", route), Label::new("class", class)],
-            )
-        };
-        RouteMetrics {
-            by_class: [
-                class("1xx"),
-                class("2xx"),
-                class("3xx"),
-                class("4xx"),
-                class("5xx"),
-            ],
-            duration: self.histogram(REQUEST_SECONDS, vec![Label::new("route", route)]),
-            bytes: self.counter(RESPONSE_BYTES, vec![Label::new("route", route)]),
-        }
+        RouteMetrics::register(&self.recorder, route)
     }
 
     pub(crate) fn upstream(&self, upstream: &'static str) -> UpstreamMetrics {
@@ -199,8 +188,28 @@ impl Metrics {
 }
 
 impl RouteMetrics {
-    pub(crate) fn observe(&self, status: StatusCode, took: Duration, bytes: u64) {
-        let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
+    fn register(recorder: &PrometheusRecorder, route: &'static str) -> Self {
+        let route = Label::new("route", route);
+        let class = |class: &'static str| {
+            let labels = vec![route.clone(), Label::new("class", class)];
+            recorder.register_counter(&Key::from_parts(REQUESTS, labels), &METADATA)
+        };
+        let own = |name: &'static str| Key::from_parts(name, vec![route.clone()]);
+        Self {
+            by_class: [
+                class("1xx"),
+                class("2xx"),
+                class("3xx"),
+                class("4xx"),
+                class("5xx"),
+            ],
+            duration: recorder.register_histogram(&own(REQUEST_SECONDS), &METADATA),
+            bytes: recorder.register_counter(&own(RESPONSE_BYTES), &METADATA),
+        }
+    }
+
+    pub(crate) fn observe(&self, status: u16, took: Duration, bytes: u64) {
+        let class = usize::from(status / 100).clamp(1, 5) - 1;
         self.by_class[class].increment(1);
         self.duration.record(took.as_secs_f64());
         self.bytes.increment(bytes);

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::response::Response;
 use http::{Request, uri};
+use hyper::body::Incoming;
 use matchit::Params;
-use tokio::time::Instant;
 
 use crate::auth::Principal;
 use crate::cache::ResponseCache;
@@ -17,7 +17,7 @@ use crate::config::RouteCache;
 use crate::context::RequestContext;
 use crate::error::{Error, GatewayError};
 use crate::route::ProxyRule;
-use crate::upstream::{Pool, UpstreamError, Upstreams};
+use crate::upstream::{CallKind, Pool, UpstreamError, Upstreams};
 
 /// One worker's proxy.
 pub(crate) struct Proxy {
@@ -28,6 +28,11 @@ pub(crate) struct Proxy {
 impl Proxy {
     pub(crate) fn new(upstreams: Upstreams, cache: Arc<ResponseCache>) -> Self {
         Self { upstreams, cache }
+    }
+
+    /// The worker's connections: what is under way on them at the end has to be waited for.
+    pub(crate) fn upstreams(&self) -> &Upstreams {
+        &self.upstreams
     }
 
     /// Forwards `request` as `rule` says, through the response cache when the route has one.
@@ -101,15 +106,26 @@ async fn exchange(
     request: Request<Body>,
     context: &RequestContext,
 ) -> Result<Response, Error> {
-    let began = Instant::now();
-    let deadline = pool.attempt_deadline(context);
-    let result = pool.send(request, context, deadline).await;
-    pool.finished(
-        context,
-        began,
-        result.as_ref().map_or_else(UpstreamError::reason, |_| "ok"),
-    );
-    let mut response = result?.map(Body::new);
+    let kind = CallKind::of(request.method());
+    let call = send(pool.clone(), request, context.clone(), kind);
+    let mut response = match kind {
+        CallKind::Safe => call.await,
+        CallKind::Command => pool.to_its_end(call).await,
+    }?
+    .map(Body::new);
     headers::prepare_response(response.headers_mut());
     Ok(response)
+}
+
+async fn send(
+    pool: Pool,
+    request: Request<Body>,
+    context: RequestContext,
+    kind: CallKind,
+) -> Result<http::Response<Incoming>, UpstreamError> {
+    let attempt = pool.begin(&context);
+    let deadline = pool.attempt_deadline(&context, kind);
+    let result = pool.send(request, &context, deadline).await;
+    attempt.finished(result.as_ref().map_or_else(UpstreamError::reason, |_| "ok"));
+    result
 }

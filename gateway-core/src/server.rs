@@ -170,6 +170,7 @@ impl Worker {
     async fn run(self, mut sockets: mpsc::UnboundedReceiver<Handover>) {
         let config = &self.shared.config.server;
         let grace = config.grace;
+        let commands = self.edge.commands().clone();
         let connections = Arc::new(Connections::new(
             config,
             self.edge,
@@ -202,10 +203,17 @@ impl Worker {
             });
         }
         tracker.close();
-        if tokio::time::timeout(grace, tracker.wait()).await.is_err() {
+        let ended = async {
+            tracker.wait().await;
+            // What clients asked for outlives their connections.
+            commands.close();
+            commands.wait().await;
+        };
+        if tokio::time::timeout(grace, ended).await.is_err() {
             tracing::warn!(
                 connections = tracker.len(),
-                "connections cut: the grace period is over"
+                commands = commands.len(),
+                "cut: the grace period is over"
             );
         }
     }

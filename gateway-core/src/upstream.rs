@@ -13,7 +13,9 @@ pub(crate) use call::is_json;
 pub use call::{Call, UpstreamClient, UpstreamResponse};
 pub use error::{UpstreamError, UpstreamErrorKind};
 pub use grpc::{GrpcChannel, GrpcUpstream};
-pub(crate) use pool::Pool;
+pub(crate) use pool::{CallKind, Pool};
+
+use tokio_util::task::TaskTracker;
 
 use crate::config::{UpstreamConfig, UpstreamProtocol};
 use crate::metrics::Metrics;
@@ -22,6 +24,7 @@ use crate::metrics::Metrics;
 #[derive(Clone)]
 pub struct Upstreams {
     pools: Arc<BTreeMap<&'static str, Pool>>,
+    commands: TaskTracker,
 }
 
 /// A BFF asked for an upstream that the configuration does not have, or has with another protocol.
@@ -36,16 +39,23 @@ pub struct UnknownUpstream {
 
 impl Upstreams {
     pub(crate) fn new(config: &BTreeMap<String, UpstreamConfig>, metrics: &Metrics) -> Self {
+        let commands = TaskTracker::new();
         let pools = config
             .iter()
             .map(|(name, upstream)| {
                 let name = crate::intern::intern(name);
-                (name, Pool::new(name, upstream, metrics))
+                (name, Pool::new(name, upstream, metrics, commands.clone()))
             })
             .collect();
         Self {
             pools: Arc::new(pools),
+            commands,
         }
+    }
+
+    /// Commands under way: what was sent to change something runs to its end, also when its client has gone.
+    pub(crate) fn commands(&self) -> &TaskTracker {
+        &self.commands
     }
 
     pub(crate) fn pool(&self, name: &str) -> Option<&Pool> {

@@ -2,9 +2,8 @@
 
 use anyhow::{Context, Result};
 use ftgo_tests::System;
-use ftgo_tests::bff::{self, Bff};
-use ftgo_tests::process::Process;
-use ftgo_tests::system::eventually;
+use ftgo_tests::bff::Bff;
+use ftgo_tests::process::BffProcess;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
@@ -200,43 +199,11 @@ async fn cases(door: &Door<'_>) -> Result<Vec<Case>> {
 async fn every_fault_has_its_status_a_problem_and_one_line() -> Result<()> {
     let system = System::start().await?;
     // The binary, since the log is part of the claim.
-    let folder = tempfile::tempdir()?;
-    let overlay = folder.path().join("overlay.toml");
-    std::fs::write(
-        &overlay,
-        bff::overlay(Bff::Mobile, &system.services.addresses())?,
-    )?;
-    let config = |name: &str| format!("{}/../config/{name}.toml", env!("CARGO_MANIFEST_DIR"));
-    let overlay = overlay.to_str().context("an odd path")?;
-    let process = Process::start(
-        "bff-mobile",
-        &[
-            "--config",
-            &config("mobile"),
-            "--config",
-            &config("demo"),
-            "--config",
-            overlay,
-        ],
-    )?;
-    let listening = process
-        .logs("the BFF listens", |line| line["message"] == "listening")
-        .await?;
-    let address = |member: &str| {
-        listening[member]
-            .as_str()
-            .map(str::to_owned)
-            .context("no address")
-    };
-    let ready = format!("http://{}/ready", address("admin")?);
-    eventually("the BFF is ready", async || {
-        Ok((system.http.get_raw(&ready).await?.status() == 200).then_some(()))
-    })
-    .await?;
-
+    let bff = BffProcess::start(Bff::Mobile, &system).await?;
+    let process = &bff.process;
     let door = Door {
         system: &system,
-        base: format!("http://{}", address("address")?),
+        base: bff.base.clone(),
         token: system.token("consumer-1").await?,
     };
     for Case {

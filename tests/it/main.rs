@@ -2,11 +2,14 @@
 //! module for each kind of behaviour; what they share is the support library in `../src`.
 
 mod bad_input;
+mod contracts;
 mod crash;
+mod departure;
 mod main_path;
 mod ownership;
 mod partial_failure;
 mod process;
 mod public;
+mod restart;
 mod tidy;
 mod web;

@@ -5,22 +5,18 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use ftgo_runner::service::Service;
 use ftgo_tests::System;
-use ftgo_tests::bff::{self, Bff};
-use ftgo_tests::process::{Process, binary};
+use ftgo_tests::bff::Bff;
+use ftgo_tests::process::{BffProcess, binary, shipped_file};
 use ftgo_tests::system::eventually;
 use rustix::process::Signal;
 use serde_json::json;
-
-fn config(name: &str) -> String {
-    format!("{}/../config/{name}.toml", env!("CARGO_MANIFEST_DIR"))
-}
 
 #[tokio::test]
 async fn shipped_configurations_are_good() -> Result<()> {
     for bff in Bff::ALL {
         let name = bff.binary().trim_start_matches("bff-");
         let output = tokio::process::Command::new(binary(bff.binary())?)
-            .args(["--config", &config(name), "--check-config"])
+            .args(["--config", &shipped_file(name), "--check-config"])
             .output()
             .await?;
         assert!(
@@ -43,7 +39,7 @@ async fn a_bad_configuration_is_reported_whole_and_ends_with_64() -> Result<()> 
     let output = tokio::process::Command::new(binary("bff-mobile")?)
         .args([
             "--config",
-            &config("mobile"),
+            &shipped_file("mobile"),
             "--config",
             bad.to_str().context("an odd path")?,
             "--check-config",
@@ -63,39 +59,7 @@ async fn sigterm_lets_a_running_request_finish() -> Result<()> {
     let system = System::start().await?;
     let token = system.token("consumer-1").await?;
     let id = system.approved_order(&token).await?;
-    let folder = tempfile::tempdir()?;
-    let overlay = folder.path().join("overlay.toml");
-    std::fs::write(
-        &overlay,
-        bff::overlay(Bff::Mobile, &system.services.addresses())?,
-    )?;
-    let overlay = overlay.to_str().context("an odd path")?;
-    let mut process = Process::start(
-        "bff-mobile",
-        &[
-            "--config",
-            &config("mobile"),
-            "--config",
-            &config("demo"),
-            "--config",
-            overlay,
-        ],
-    )?;
-    let listening = process
-        .logs("the BFF listens", |line| line["message"] == "listening")
-        .await?;
-    let base = format!(
-        "http://{}",
-        listening["address"].as_str().context("no address")?
-    );
-    let ready = format!(
-        "http://{}/ready",
-        listening["admin"].as_str().context("no admin")?
-    );
-    eventually("the BFF is ready", async || {
-        Ok((system.http.get_raw(&ready).await?.status() == 200).then_some(()))
-    })
-    .await?;
+    let mut bff = BffProcess::start(Bff::Mobile, &system).await?;
 
     system
         .fault(
@@ -103,30 +67,26 @@ async fn sigterm_lets_a_running_request_finish() -> Result<()> {
             &json!([{"path": "/", "kind": "latency", "milliseconds": 700}]),
         )
         .await?;
-    let url = format!("{base}/orders/{id}");
+    let url = format!("{}/orders/{id}", bff.base);
+    let metrics = format!("{}/metrics", bff.admin);
     let running = system.http.get(&url, &token);
     let ending = async {
         eventually("the request is under way", async || {
-            let text = system
-                .http
-                .get_raw(&ready.replace("/ready", "/metrics"))
-                .await?
-                .text()
-                .await?;
+            let text = system.http.get_raw(&metrics).await?.text().await?;
             Ok(text
                 .lines()
                 .any(|line| line == "gateway_requests_in_flight 1")
                 .then_some(()))
         })
         .await?;
-        process.signal(Signal::TERM)
+        bff.process.signal(Signal::TERM)
     };
     let (answer, signalled) = tokio::join!(running, ending);
     signalled?;
     let answer = answer?;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.body["ticket"]["status"], "ok", "{answer:?}");
-    let status = process.ends_within(Duration::from_secs(8)).await?;
+    let status = bff.process.ends_within(Duration::from_secs(8)).await?;
     assert!(status.success(), "{status}");
     assert!(system.http.get_raw(&url).await.is_err(), "it still listens");
     Ok(())

@@ -1,7 +1,8 @@
 //! Real processes: the built binaries, their output line by line, and signals sent to them by their id.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,11 +12,13 @@ use anyhow::{Context, Result, bail, ensure};
 use ftgo_runner::service::Service;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
-use crate::system::{PATIENCE, eventually};
+use crate::bff::{self, Bff};
+use crate::system::{PATIENCE, System, eventually};
 
 /// The path of a binary of this workspace, built beside the tests.
 pub fn binary(name: &str) -> Result<PathBuf> {
@@ -42,7 +45,25 @@ pub struct Process {
 impl Process {
     /// Starts `name` and keeps what it prints to standard output.
     pub fn start(name: &str, arguments: &[&str]) -> Result<Self> {
-        let (child, mut output) = spawn(name, arguments)?;
+        let mut command = Command::new(binary(name)?);
+        command.args(arguments).stdin(Stdio::null());
+        Self::spawn(command)
+    }
+
+    /// Starts `name` with a listening socket passed on, as systemd does: it is descriptor 3, `LISTEN_FDS` says so.
+    pub fn start_on(name: &str, arguments: &[&str], listener: &TcpListener) -> Result<Self> {
+        let mut command = Command::new("sh");
+        command
+            .arg("-c")
+            .arg(r#"LISTEN_FDS=1 LISTEN_PID=$$ exec "$0" "$@" 3<&0 0</dev/null"#)
+            .arg(binary(name)?)
+            .args(arguments)
+            .stdin(OwnedFd::from(listener.try_clone()?));
+        Self::spawn(command)
+    }
+
+    fn spawn(command: Command) -> Result<Self> {
+        let (child, mut output) = spawn(command)?;
         let lines = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&lines);
         tokio::spawn(async move {
@@ -95,7 +116,9 @@ impl Services {
         let data = data.to_str().context("an odd path")?;
         let mut arguments = vec!["services", "--data", data, "--ports", "ephemeral", "--seed"];
         arguments.extend_from_slice(more);
-        let (child, mut output) = spawn("ftgo", &arguments)?;
+        let mut command = Command::new(binary("ftgo")?);
+        command.args(&arguments).stdin(Stdio::null());
+        let (child, mut output) = spawn(command)?;
         let ready = timeout(PATIENCE, async {
             while let Some(line) = output.next_line().await? {
                 if let Ok(value) = serde_json::from_str::<Value>(&line)
@@ -146,15 +169,13 @@ fn addresses(services: &serde_json::Map<String, Value>) -> Result<BTreeMap<Servi
         .collect()
 }
 
-fn spawn(name: &str, arguments: &[&str]) -> Result<(Child, Lines<BufReader<ChildStdout>>)> {
-    let mut child = Command::new(binary(name)?)
-        .args(arguments)
-        .stdin(Stdio::null())
+fn spawn(mut command: Command) -> Result<(Child, Lines<BufReader<ChildStdout>>)> {
+    let mut child = command
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
         .kill_on_drop(true)
         .spawn()
-        .with_context(|| format!("cannot start {name}"))?;
+        .with_context(|| format!("cannot start {command:?}"))?;
     let output = child.stdout.take().context("no standard output")?;
     Ok((child, BufReader::new(output).lines()))
 }
@@ -164,4 +185,53 @@ fn send(child: &Child, signal: Signal) -> Result<()> {
     let pid = Pid::from_raw(i32::try_from(id)?).context("no such id")?;
     kill_process(pid, signal)?;
     Ok(())
+}
+
+/// A BFF in a process of its own, in front of a system's services.
+pub struct BffProcess {
+    pub process: Process,
+    /// `http://` and the address that clients use.
+    pub base: String,
+    /// `http://` and the address that operators use.
+    pub admin: String,
+    _overlay: TempDir,
+}
+
+impl BffProcess {
+    /// Starts the binary with the shipped configuration and waits until it is ready.
+    pub async fn start(bff: Bff, system: &System) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let overlay = folder.path().join("overlay.toml");
+        std::fs::write(&overlay, bff::overlay(bff, &system.services.addresses())?)?;
+        let name = bff.binary();
+        let shipped = shipped_file(name.trim_start_matches("bff-"));
+        let demo = shipped_file("demo");
+        let overlay = overlay.to_str().context("an odd path")?;
+        let arguments = ["--config", &shipped, "--config", &demo, "--config", overlay];
+        let process = Process::start(name, &arguments)?;
+        let listening = process
+            .logs("the BFF listens", |line| line["message"] == "listening")
+            .await?;
+        let url = |member: &str| -> Result<String> {
+            let address = listening[member].as_str().context("no address")?;
+            Ok(format!("http://{address}"))
+        };
+        let running = Self {
+            base: url("address")?,
+            admin: url("admin")?,
+            process,
+            _overlay: folder,
+        };
+        let ready = format!("{}/ready", running.admin);
+        eventually("the BFF is ready", async || {
+            Ok((system.http.get_raw(&ready).await?.status() == 200).then_some(()))
+        })
+        .await?;
+        Ok(running)
+    }
+}
+
+/// The path of `config/{name}.toml`.
+pub fn shipped_file(name: &str) -> String {
+    format!("{}/../config/{name}.toml", env!("CARGO_MANIFEST_DIR"))
 }

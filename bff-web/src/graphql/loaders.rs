@@ -2,11 +2,12 @@
 //! What may be seen of what was loaded is decided where it is resolved.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_graphql::dataloader::{DataLoader, HashMapCache, Loader};
 use gateway_core::RequestContext;
 use gateway_core::error::UpstreamError;
+use tokio::task::JoinSet;
 
 use super::Failure;
 use crate::clients::Clients;
@@ -66,10 +67,14 @@ impl<C: ByIds> Batches<C> {
             context: context.for_optional(C::PART),
             client: client.clone(),
         };
-        Self(
-            DataLoader::with_cache(batch, tokio::spawn, HashMapCache::default())
-                .max_batch_size(MAX_BATCH),
-        )
+        // Batches are tasks of their own, and end with the request: nobody waits for them any more.
+        let tasks = Mutex::new(JoinSet::new());
+        let spawn = move |batch| {
+            let mut tasks = tasks.lock().unwrap_or_else(PoisonError::into_inner);
+            tasks.spawn(batch);
+        };
+        let loader = DataLoader::with_cache(batch, spawn, HashMapCache::default());
+        Self(loader.max_batch_size(MAX_BATCH))
     }
 
     /// The thing with this id, or `None`. Waits for others of the same level, and is loaded with them.

@@ -15,6 +15,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 
 /// A request that a service has got.
 #[derive(Clone, Debug)]
@@ -35,6 +36,8 @@ pub(super) struct World {
     key: NewApiKey,
     narrow_key: NewApiKey,
     seen: Arc<Mutex<Vec<Seen>>>,
+    /// Told when a call for the id `hang`, which is never answered, is given up.
+    pub(super) given_up: Arc<Notify>,
 }
 
 /// With which credentials.
@@ -55,8 +58,10 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let record = Arc::clone(&seen);
-        let service =
-            axum::Router::new().fallback(move |request: Request| answer(request, answers, record));
+        let given_up = Arc::new(Notify::new());
+        let notify = Arc::clone(&given_up);
+        let service = axum::Router::new()
+            .fallback(move |request: Request| answer(request, answers, record, notify));
         tokio::spawn(async { axum::serve(listener, service).await });
 
         let [key, narrow_key] =
@@ -71,6 +76,7 @@ impl World {
             key,
             narrow_key,
             seen,
+            given_up,
         }
     }
 
@@ -113,6 +119,7 @@ impl World {
 fn overlay(services: SocketAddr, key_hash: &str, narrow_key_hash: &str) -> String {
     let mut text = format!(
         "[server]\naddress = \"127.0.0.1:0\"\nworkers = 1\nlame_duck = \"0ms\"\n\
+         [policies.graphql]\ndeadline = \"60s\"\n\
          [admin]\naddress = \"127.0.0.1:0\"\n\
          [api_keys]\nprefix = \"ftgo\"\n\
          [[api_keys.keys]]\nid = \"k1\"\nowner = \"consumer-1\"\nhash = \"sha256:{key_hash}\"\n\
@@ -129,7 +136,7 @@ fn overlay(services: SocketAddr, key_hash: &str, narrow_key_hash: &str) -> Strin
     ] {
         let _ = write!(
             text,
-            "[upstreams.{service}]\naddress = \"http://{services}\"\n"
+            "[upstreams.{service}]\naddress = \"http://{services}\"\ntimeout = \"60s\"\n"
         );
     }
     text
@@ -139,6 +146,7 @@ async fn answer(
     request: Request,
     answers: fn(&str) -> Option<Answer>,
     record: Arc<Mutex<Vec<Seen>>>,
+    given_up: Arc<Notify>,
 ) -> Response {
     let (parts, body) = request.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
@@ -149,6 +157,10 @@ async fn answer(
         headers: parts.headers,
         body,
     });
+    if call.ends_with("ids=hang") {
+        let _guard = GivenUp(given_up);
+        return std::future::pending().await;
+    }
     let (status, body) = answers(&call).unwrap_or_else(|| usual(&call));
     let mut response = (StatusCode::from_u16(status).unwrap(), body.to_string()).into_response();
     let media_type = if status < 400 {
@@ -160,6 +172,15 @@ async fn answer(
         .headers_mut()
         .insert("content-type", HeaderValue::from_static(media_type));
     response
+}
+
+/// Says so when it goes.
+struct GivenUp(Arc<Notify>);
+
+impl Drop for GivenUp {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
 }
 
 /// Every id that is asked for exists, but `none`; orders are consumer-1's, but `foreign`.
@@ -186,7 +207,7 @@ fn usual(call: &str) -> Answer {
         }),
         "GET /restaurants" => found(restaurant),
         "GET /consumers/consumer-1" => {
-            json!({"id": "consumer-1", "name": {"first": "Ada", "last": "Okafor"}})
+            json!({"id": "consumer-1", "name": {"first": "Consumer", "last": "One"}})
         }
         "GET /orders" => listed(parameter("cursor"), parameter("pageSize")),
         "GET /restaurants/available" => {

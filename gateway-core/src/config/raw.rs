@@ -16,6 +16,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 
 use super::fault::ConfigFaults;
+use crate::graphql::Limits;
 pub(super) use text::{Rate, Share, Size, Text};
 pub(super) use tree::{Tree, child, element};
 
@@ -48,6 +49,7 @@ pub(super) struct RawConfig {
     pub(super) upstreams: BTreeMap<String, RawUpstream>,
     pub(super) rate_limits: BTreeMap<String, RawRateLimit>,
     pub(super) cache: RawCache,
+    pub(super) graphql: RawGraphql,
     pub(super) routes: Vec<RawRoute>,
     pub(super) policies: BTreeMap<String, RawPolicy>,
     pub(super) development: RawDevelopment,
@@ -233,7 +235,7 @@ pub(super) struct RawUpstream {
     pub(super) address: Option<Text<Uri>>,
     pub(super) protocol: RawProtocol,
     pub(super) connect_timeout: Text<Duration>,
-    pub(super) timeout: Text<Duration>,
+    pub(super) timeout: Option<Text<Duration>>,
     pub(super) max_idle: usize,
     pub(super) idle_timeout: Text<Duration>,
     pub(super) max_response: Text<Size>,
@@ -245,7 +247,7 @@ impl Default for RawUpstream {
             address: None,
             protocol: RawProtocol::Http1,
             connect_timeout: Text(Duration::from_millis(500)),
-            timeout: Text(Duration::from_secs(2)),
+            timeout: None,
             max_idle: 64,
             idle_timeout: Text(Duration::from_secs(30)),
             max_response: Text(Size(1 << 20)),
@@ -281,6 +283,27 @@ impl Default for RawCache {
         Self {
             max_bytes: Text(Size(64 << 20)),
             max_entry: Text(Size(1 << 20)),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawGraphql {
+    pub(super) max_depth: usize,
+    pub(super) max_complexity: usize,
+    pub(super) max_directives: usize,
+    pub(super) introspection: bool,
+}
+
+impl Default for RawGraphql {
+    fn default() -> Self {
+        let limits = Limits::default();
+        Self {
+            max_depth: limits.depth,
+            max_complexity: limits.complexity,
+            max_directives: limits.directives,
+            introspection: limits.introspection,
         }
     }
 }

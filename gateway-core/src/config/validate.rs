@@ -17,14 +17,16 @@ use tracing_subscriber::EnvFilter;
 
 use super::fault::ConfigFaults;
 use super::raw::{
-    RawApiKeys, RawCache, RawClientAuth, RawConfig, RawDeadline, RawIssuer, RawProtocol,
-    RawRateLimit, RawRateLimitKey, RawServer, RawTls, RawUpstream, Text, child, element,
+    RawApiKeys, RawCache, RawClientAuth, RawConfig, RawDeadline, RawGraphql, RawIssuer,
+    RawProtocol, RawRateLimit, RawRateLimitKey, RawServer, RawTls, RawUpstream, Text, child,
+    element,
 };
 use super::{
     AdminConfig, ApiKeyConfig, ApiKeysConfig, CacheConfig, Config, DeadlineConfig, IssuerConfig,
     LogConfig, RateLimitConfig, RateLimitKey, ServerConfig, TlsConfig, UpstreamConfig,
     UpstreamProtocol,
 };
+use crate::graphql::Limits;
 use check::Check;
 
 /// More is a mistake, and would not fit the limiter's clock either.
@@ -60,6 +62,7 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
     let upstreams = upstreams(raw.upstreams, &mut check);
     let rate_limits = rate_limits(raw.rate_limits, &mut check);
     let cache = cache(&raw.cache, &mut check);
+    let graphql = graphql(&raw.graphql, &mut check);
     let names = routes::Names {
         upstreams: upstreams.keys().map(String::as_str).collect(),
         rate_limits: rate_limits.keys().map(String::as_str).collect(),
@@ -80,6 +83,7 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
         upstreams,
         rate_limits,
         cache,
+        graphql,
         routes,
         policies,
         warnings,
@@ -328,11 +332,13 @@ fn upstreams(
         .map(|(name, raw)| {
             let at = child("upstreams", &name);
             check.name(&name, &at);
-            let timeout = check.positive(raw.timeout, &child(&at, "timeout"));
+            let timeout = raw
+                .timeout
+                .map(|timeout| check.positive(timeout, &child(&at, "timeout")));
             let connect_timeout =
                 check.positive(raw.connect_timeout, &child(&at, "connect_timeout"));
             check.that(
-                connect_timeout <= timeout,
+                timeout.is_none_or(|timeout| connect_timeout <= timeout),
                 &child(&at, "connect_timeout"),
                 || "longer than the timeout of the whole attempt".to_owned(),
             );
@@ -420,6 +426,15 @@ fn rate_limits(
         );
     }
     limits
+}
+
+fn graphql(raw: &RawGraphql, check: &mut Check<'_>) -> Limits {
+    Limits {
+        depth: check.at_least_one(raw.max_depth, "graphql.max_depth"),
+        complexity: check.at_least_one(raw.max_complexity, "graphql.max_complexity"),
+        directives: raw.max_directives,
+        introspection: raw.introspection,
+    }
 }
 
 fn cache(raw: &RawCache, check: &mut Check<'_>) -> CacheConfig {

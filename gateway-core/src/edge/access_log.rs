@@ -2,6 +2,7 @@
 //! client has gone. Query values, tokens and bodies never come here.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::Body;
@@ -9,91 +10,141 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use tokio::time::Instant;
 
-use super::{Arrival, Findings};
-use crate::context::{RequestContext, RequestId};
-use crate::metrics::{Metrics, RouteMetrics};
-use crate::problem::Problem;
+use super::{Arrival, RateLimitHeaders};
+use crate::context::RequestContext;
+use crate::error::ErrorSource;
+use crate::gateway::Shared;
+use crate::problem::{Problem, chain};
+use crate::route::Route;
 
-/// Collects what the line will say.
+/// What the log says of a request whose client went away before there was an answer. It is nobody's status on the wire.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// What is known of a request so far. It speaks when it is dropped: after the answer's body, or with the request's future
+/// when the client has gone.
 pub(super) struct Observation {
+    shared: Arc<Shared>,
+    arrival: Arrival,
     method: Method,
     path: String,
-    request_id: RequestId,
-    trace_id: String,
-    started: Instant,
-    error: Option<(&'static str, String, Option<&'static str>)>,
-    _in_flight: InFlight,
-}
-
-/// Counts a request for as long as it lives.
-struct InFlight(metrics::Gauge);
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.decrement(1.0);
-    }
-}
-
-impl Observation {
-    pub(super) fn begin<B>(metrics: &Metrics, request: &Request<B>, arrival: &Arrival) -> Self {
-        metrics.in_flight.increment(1.0);
-        Self {
-            method: request.method().clone(),
-            path: request.uri().path().to_owned(),
-            request_id: arrival.request_id.clone(),
-            trace_id: arrival.trace.trace_id(),
-            started: arrival.at,
-            error: None,
-            _in_flight: InFlight(metrics.in_flight.clone()),
-        }
-    }
-
-    pub(super) fn failed(&mut self, problem: &Problem) {
-        self.error = Some((
-            problem.source.as_str(),
-            problem.cause.clone(),
-            problem.upstream,
-        ));
-    }
-
-    /// Hands the observation over to the answer's body: it ends when the body does.
-    pub(super) fn finish(self, response: Response, findings: Findings<'_>) -> Response {
-        let record = Record {
-            observation: self,
-            status: response.status(),
-            route: findings
-                .route
-                .map(|route| (route.name, route.metrics.clone())),
-            principal: findings.principal_kind.unwrap_or("unknown"),
-            context: findings.context,
-            bytes: 0,
-            complete: false,
-        };
-        response.map(|body| {
-            let complete = body.is_end_stream();
-            Body::new(ObservedBody {
-                body,
-                record: Record { complete, ..record },
-            })
-        })
-    }
-}
-
-struct Record {
-    observation: Observation,
-    status: StatusCode,
-    route: Option<(&'static str, RouteMetrics)>,
-    principal: &'static str,
-    context: Option<RequestContext>,
+    pub(super) route: Option<Arc<Route>>,
+    pub(super) principal: Option<&'static str>,
+    pub(super) rate_limits: Option<RateLimitHeaders>,
+    pub(super) context: Option<RequestContext>,
+    status: Option<StatusCode>,
+    fault: Option<Fault>,
     bytes: u64,
     complete: bool,
 }
 
+/// Who is at fault, and what for the log.
+struct Fault {
+    source: ErrorSource,
+    cause: String,
+    upstream: Option<&'static str>,
+}
+
+impl Observation {
+    pub(super) fn begin<B>(shared: &Arc<Shared>, request: &Request<B>, arrival: Arrival) -> Self {
+        shared.metrics.in_flight.increment(1.0);
+        Self {
+            shared: Arc::clone(shared),
+            arrival,
+            method: request.method().clone(),
+            path: request.uri().path().to_owned(),
+            route: None,
+            principal: None,
+            rate_limits: None,
+            context: None,
+            status: None,
+            fault: None,
+            bytes: 0,
+            complete: false,
+        }
+    }
+
+    pub(super) fn arrival(&self) -> &Arrival {
+        &self.arrival
+    }
+
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    pub(super) fn failed(&mut self, problem: &Problem) {
+        self.fault = Some(Fault {
+            source: problem.source,
+            cause: problem.cause.clone(),
+            upstream: problem.upstream,
+        });
+    }
+
+    /// Hands the observation over to the answer's body: it ends when the body does.
+    pub(super) fn finish(mut self, response: Response) -> Response {
+        self.status = Some(response.status());
+        response.map(|body| {
+            self.complete = body.is_end_stream();
+            Body::new(ObservedBody {
+                body,
+                observation: self,
+            })
+        })
+    }
+
+    fn emit(&self) {
+        let took = self.arrival.at.elapsed();
+        let status = self
+            .status
+            .map_or(CLIENT_CLOSED_REQUEST, |status| status.as_u16());
+        let metrics = match &self.route {
+            Some(route) => &route.metrics,
+            None => &*self.shared.metrics.unmatched,
+        };
+        metrics.observe(status, took, self.bytes);
+        let fault = self.fault.as_ref();
+        let upstream_calls = self.context.as_ref().map(|context| {
+            let texts: Vec<String> = context
+                .calls()
+                .iter()
+                .map(|call| {
+                    let took = call.took.as_secs_f64() * 1e3;
+                    format!("{}={}:{took:.1}ms", call.part, call.outcome)
+                })
+                .collect();
+            texts.join(" ")
+        });
+        tracing::info!(
+            target: "access",
+            method = %self.method,
+            path = %self.path,
+            route = self.route.as_ref().map(|route| route.name),
+            status,
+            duration_ms = took.as_secs_f64() * 1e3,
+            bytes = self.bytes,
+            complete = self.complete,
+            principal = self.principal.unwrap_or("unknown"),
+            request_id = self.arrival.request_id.as_str(),
+            trace_id = %self.arrival.trace.trace_id(),
+            error_source = fault.map(|fault| fault.source.as_str()),
+            error = fault.map(|fault| fault.cause.as_str()),
+            upstream = fault.and_then(|fault| fault.upstream),
+            upstream_calls = upstream_calls.as_deref().filter(|calls| !calls.is_empty()),
+            "request"
+        );
+    }
+}
+
+impl Drop for Observation {
+    fn drop(&mut self) {
+        self.shared.metrics.in_flight.decrement(1.0);
+        self.emit();
+    }
+}
+
 struct ObservedBody {
     body: Body,
-    record: Record,
+    observation: Observation,
 }
 
 impl HttpBody for ObservedBody {
@@ -107,11 +158,20 @@ impl HttpBody for ObservedBody {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
-                self.record.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
-                self.record.complete = self.body.is_end_stream();
+                self.observation.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+                self.observation.complete = self.body.is_end_stream();
             }
-            Poll::Ready(None) => self.record.complete = true,
-            Poll::Ready(Some(Err(_))) | Poll::Pending => {}
+            // Only an upstream's body can break: ours are in memory.
+            Poll::Ready(Some(Err(error))) => {
+                let cause = chain(error);
+                self.observation.fault = Some(Fault {
+                    source: ErrorSource::Upstream,
+                    cause,
+                    upstream: None,
+                });
+            }
+            Poll::Ready(None) => self.observation.complete = true,
+            Poll::Pending => {}
         }
         polled
     }
@@ -122,57 +182,5 @@ impl HttpBody for ObservedBody {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-impl Drop for ObservedBody {
-    fn drop(&mut self) {
-        self.record.emit();
-    }
-}
-
-impl Record {
-    fn emit(&self) {
-        let took = self.observation.started.elapsed();
-        if let Some((_, metrics)) = &self.route {
-            metrics.observe(self.status, took, self.bytes);
-        }
-        let (source, cause, upstream) = match &self.observation.error {
-            Some((source, cause, upstream)) => (Some(*source), Some(cause.as_str()), *upstream),
-            None => (None, None, None),
-        };
-        let upstream_calls = self.context.as_ref().map(|context| {
-            let calls = context.calls();
-            let texts: Vec<String> = calls
-                .iter()
-                .map(|call| {
-                    format!(
-                        "{}={}:{:.1}ms",
-                        call.part,
-                        call.outcome,
-                        call.took.as_secs_f64() * 1e3
-                    )
-                })
-                .collect();
-            texts.join(" ")
-        });
-        tracing::info!(
-            target: "access",
-            method = %self.observation.method,
-            path = %self.observation.path,
-            route = self.route.as_ref().map(|(name, _)| *name),
-            status = self.status.as_u16(),
-            duration_ms = took.as_secs_f64() * 1e3,
-            bytes = self.bytes,
-            complete = self.complete,
-            principal = self.principal,
-            request_id = self.observation.request_id.as_str(),
-            trace_id = %self.observation.trace_id,
-            error_source = source,
-            error = cause,
-            upstream = upstream,
-            upstream_calls = upstream_calls.as_deref().filter(|calls| !calls.is_empty()),
-            "request"
-        );
     }
 }

@@ -24,10 +24,10 @@ pub(crate) struct Admission {
     stall: Duration,
 }
 
-/// One of the places; given back when it is dropped.
-#[derive(Debug)]
-pub(super) struct Permit {
-    place: OwnedSemaphorePermit,
+/// One of the places; given back when its last holder has dropped it.
+#[derive(Clone, Debug)]
+pub(crate) struct Permit {
+    place: Arc<OwnedSemaphorePermit>,
     stall: Duration,
 }
 
@@ -50,7 +50,7 @@ impl Admission {
             Err(_full) => self.wait().await.ok_or(GatewayError::Overloaded)?,
         };
         Ok(Permit {
-            place,
+            place: Arc::new(place),
             stall: self.stall,
         })
     }
@@ -95,7 +95,7 @@ struct Held {
     /// How long the source may be silent; event streams may be for ever.
     stall: Option<Duration>,
     waiting: Option<Pin<Box<Sleep>>>,
-    _place: OwnedSemaphorePermit,
+    _place: Arc<OwnedSemaphorePermit>,
 }
 
 impl HttpBody for Held {

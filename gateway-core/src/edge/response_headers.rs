@@ -7,14 +7,14 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::Findings;
-use crate::context::{RequestId, UpstreamCall};
+use super::access_log::Observation;
+use crate::context::UpstreamCall;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
-pub(super) fn set(headers: &mut HeaderMap, request_id: &RequestId, findings: &Findings<'_>) {
-    headers.insert(X_REQUEST_ID, request_id.to_header());
+pub(super) fn set(headers: &mut HeaderMap, observation: &Observation) {
+    headers.insert(X_REQUEST_ID, observation.arrival().request_id.to_header());
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
@@ -24,14 +24,14 @@ pub(super) fn set(headers: &mut HeaderMap, request_id: &RequestId, findings: &Fi
         .or_insert(HeaderValue::from_static(
             "default-src 'none'; frame-ancestors 'none'",
         ));
-    if let Some(limits) = &findings.rate_limits {
+    if let Some(limits) = &observation.rate_limits {
         limits.apply(headers);
     }
     // How the services behind us are doing is not for everybody.
-    let known = findings
-        .principal_kind
+    let known = observation
+        .principal
         .is_some_and(|kind| kind != "anonymous");
-    if let Some(context) = findings.context.as_ref().filter(|_| known) {
+    if let Some(context) = observation.context.as_ref().filter(|_| known) {
         let calls = context.calls();
         if let Some(value) = server_timing(&calls) {
             headers.insert(SERVER_TIMING, value);

@@ -75,7 +75,7 @@ fn offer(range: &str) -> Option<(u16, u8, MediaType)> {
                     .trim()
                     .parse::<f32>()
                     .ok()
-                    .filter(|q| (0.0..=1.0).contains(q))?
+                    .filter(|q| (0.0..=1.0).contains(q))?;
             }
             // Answers are UTF-8 and nothing else.
             "charset" if !value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8") => {

@@ -34,7 +34,7 @@ struct UrlParameters {
 /// 400 when they are malformed or there is no query, 413 and 415 for the body. None of these is a GraphQL request yet,
 /// so the answer is a problem document.
 pub(super) async fn read(parts: &Parts, body: Body) -> Result<Asked, Error> {
-    if parts.method == Method::GET || parts.method == Method::HEAD {
+    if parts.method != Method::POST {
         return from_url(parts);
     }
     expect_json(&parts.headers)?;

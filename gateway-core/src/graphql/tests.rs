@@ -240,8 +240,16 @@ async fn a_get_reads_and_never_writes() {
         json!({"data": {"widget": {"name": "y"}}})
     );
 
-    let response = send(get("/graphql?query=mutation%7Bchange%7Bname%7D%7D")).await;
-    assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
+    for method in ["GET", "HEAD"] {
+        let mut write = get("/graphql?query=mutation%7Bchange%7Bname%7D%7D");
+        *write.method_mut() = method.parse().unwrap();
+        let response = send(write).await;
+        assert_eq!(
+            response.status(),
+            StatusCode::METHOD_NOT_ALLOWED,
+            "{method}"
+        );
+    }
     for malformed in ["/graphql", "/graphql?query=%7Bquick%7D&variables=%5B%5D"] {
         assert_eq!(
             send(get(malformed)).await.status(),

@@ -1,6 +1,7 @@
 //! Building the table, with every conflict reported, and matching a request once. Policies are applied by `edge.rs`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, Method};
@@ -53,7 +54,7 @@ pub struct RouteSummary {
 }
 
 pub(crate) struct RouteTable {
-    routes: Vec<Route>,
+    routes: Vec<Arc<Route>>,
     paths: matchit::Router<PathEntry>,
 }
 
@@ -64,7 +65,7 @@ struct PathEntry {
 
 /// A route and the values of its placeholders.
 pub(crate) struct Matched<'table, 'path> {
-    pub(crate) route: &'table Route,
+    pub(crate) route: &'table Arc<Route>,
     pub(crate) parameters: matchit::Params<'table, 'path>,
 }
 
@@ -130,7 +131,7 @@ impl RouteTable {
     }
 
     pub(crate) fn summaries(&self) -> Vec<RouteSummary> {
-        self.routes.iter().map(Route::summary).collect()
+        self.routes.iter().map(|route| route.summary()).collect()
     }
 }
 
@@ -292,7 +293,7 @@ impl Builder<'_> {
         self.faults.extend(faults);
         if self.faults.is_empty() {
             Ok(RouteTable {
-                routes: self.routes,
+                routes: self.routes.into_iter().map(Arc::new).collect(),
                 paths,
             })
         } else {

@@ -1,9 +1,10 @@
 //! What one connection is busy with, so that its timers know whom they are waiting for. Who sets the timers is
 //! `client_io.rs` (HTTP/1) and `connection.rs` (HTTP/2).
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ pub(super) struct Activity {
     served: AtomicUsize,
     /// Milliseconds after `opened`.
     idle_since: AtomicU64,
+    /// Answers that have given a piece and not been asked for the next, by number: the client has no room for it.
+    unasked: Mutex<BTreeMap<usize, Instant>>,
 }
 
 impl Activity {
@@ -29,13 +32,27 @@ impl Activity {
             running: AtomicUsize::new(0),
             served: AtomicUsize::new(0),
             idle_since: AtomicU64::new(0),
+            unasked: Mutex::new(BTreeMap::new()),
         })
     }
 
     pub(super) fn begin(self: &Arc<Self>) -> Running {
         self.running.fetch_add(1, Ordering::Relaxed);
-        self.served.fetch_add(1, Ordering::Relaxed);
-        Running(Arc::clone(self))
+        let number = self.served.fetch_add(1, Ordering::Relaxed);
+        Running {
+            activity: Arc::clone(self),
+            number,
+            unasked: false,
+        }
+    }
+
+    /// Since when the client has had no room for the answer that has waited longest.
+    pub(super) fn unasked_since(&self) -> Option<Instant> {
+        self.unasked().values().min().copied()
+    }
+
+    fn unasked(&self) -> MutexGuard<'_, BTreeMap<usize, Instant>> {
+        self.unasked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Since when nothing is being answered; `None` while something is.
@@ -55,31 +72,51 @@ impl Activity {
 
 /// A request being answered; it ends when its answer's body does.
 #[derive(Debug)]
-pub(super) struct Running(Arc<Activity>);
+pub(super) struct Running {
+    activity: Arc<Activity>,
+    number: usize,
+    unasked: bool,
+}
 
 impl Running {
-    pub(super) fn until_sent(self, body: Body) -> TrackedBody {
+    /// Ends with the body. `multiplexed`: that the client does not take it is not seen at the socket, and noted here.
+    pub(super) fn until_sent(self, body: Body, multiplexed: bool) -> TrackedBody {
         TrackedBody {
             body,
-            _running: self,
+            running: self,
+            multiplexed,
         }
+    }
+
+    fn asked(&mut self) {
+        if std::mem::take(&mut self.unasked) {
+            self.activity.unasked().remove(&self.number);
+        }
+    }
+
+    fn gave(&mut self) {
+        self.unasked = true;
+        self.activity.unasked().insert(self.number, Instant::now());
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let since = self.0.opened.elapsed().as_millis();
-        self.0
+        self.asked();
+        let activity = &self.activity;
+        let since = activity.opened.elapsed().as_millis();
+        activity
             .idle_since
             .store(u64::try_from(since).unwrap_or(u64::MAX), Ordering::Relaxed);
-        self.0.running.fetch_sub(1, Ordering::Relaxed);
+        activity.running.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// An answer's body, that says when it is done with.
 pub(super) struct TrackedBody {
     body: Body,
-    _running: Running,
+    running: Running,
+    multiplexed: bool,
 }
 
 impl HttpBody for TrackedBody {
@@ -90,7 +127,16 @@ impl HttpBody for TrackedBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let this = &mut *self;
+        if !this.multiplexed {
+            return Pin::new(&mut this.body).poll_frame(cx);
+        }
+        this.running.asked();
+        let polled = Pin::new(&mut this.body).poll_frame(cx);
+        if matches!(polled, Poll::Ready(Some(Ok(_)))) && !this.body.is_end_stream() {
+            this.running.gave();
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -4,7 +4,6 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -197,7 +196,8 @@ impl Connections {
             self.patience,
             Arc::clone(&activity),
         );
-        let service = service_fn(self.service(peer, &activity));
+        let answering = self.answering(peer, &activity);
+        let service = service_fn(move |request| Arc::clone(&answering).answer(request));
         let mut connection = self
             .http1
             .serve_connection(TokioIo::new(io), service)
@@ -209,7 +209,7 @@ impl Connections {
                 match timeout(last_call, &mut connection).await {
                     Ok(ended) => ended,
                     Err(_elapsed) => {
-                        Pin::new(&mut connection).graceful_shutdown();
+                        std::pin::Pin::new(&mut connection).graceful_shutdown();
                         (&mut connection).await
                     }
                 }
@@ -261,36 +261,44 @@ impl Connections {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let io = ClientIo::opaque(stream, early, self.patience, Arc::clone(&activity));
-        let service = service_fn(self.service(peer, &activity));
+        let answering = self.answering(peer, &activity);
+        let service = service_fn(move |request| Arc::clone(&answering).answer(request));
         let connection = self.http2.serve_connection(TokioIo::new(io), service);
         tokio::pin!(connection);
-        let look = sleep(self.patience.idle);
+        // Often enough for every deadline that is looked for.
+        let interval = self.patience.idle.min(self.patience.body);
+        let look = sleep(interval);
         tokio::pin!(look);
-        let mut told_to_go = false;
+        let mut go_until = None;
         let ended = loop {
             tokio::select! {
                 ended = connection.as_mut() => break ended,
-                () = self.lifecycle.close_connections.cancelled(), if !told_to_go => {
+                () = self.lifecycle.close_connections.cancelled(), if go_until.is_none() => {
                     connection.as_mut().graceful_shutdown();
-                    told_to_go = true;
-                    look.as_mut().reset(Instant::now() + GOODBYE);
+                    go_until = Some(Instant::now() + GOODBYE);
                 }
                 () = look.as_mut() => {
                     let now = Instant::now();
-                    let patience = if told_to_go { GOODBYE } else { self.patience.idle };
-                    match activity.idle_since().map(|since| since + patience) {
-                        Some(deadline) if deadline > now => look.as_mut().reset(deadline),
-                        None => look.as_mut().reset(now + patience),
-                        Some(_) if told_to_go => {
-                            tracing::debug!(%peer, "closed: the client did not go");
-                            return;
-                        }
-                        Some(_) => {
-                            connection.as_mut().graceful_shutdown();
-                            told_to_go = true;
-                            look.as_mut().reset(now + GOODBYE);
-                        }
+                    let passed = |since: Option<Instant>, patience| since.map(|since| since + patience).filter(|deadline| *deadline <= now);
+                    if passed(activity.unasked_since(), self.patience.body).is_some() {
+                        tracing::debug!(%peer, "closed: the client does not take an answer");
+                        return;
                     }
+                    let idle = activity.idle_since();
+                    if idle.is_some() && go_until.is_some_and(|until| until <= now) {
+                        tracing::debug!(%peer, "closed: the client did not go");
+                        return;
+                    }
+                    if go_until.is_none() && passed(idle, self.patience.idle).is_some() {
+                        connection.as_mut().graceful_shutdown();
+                        go_until = Some(now + GOODBYE);
+                    }
+                    let next = [
+                        idle.map(|since| since + self.patience.idle).filter(|_| go_until.is_none()),
+                        activity.unasked_since().map(|since| since + self.patience.body),
+                        go_until.filter(|until| *until > now),
+                    ];
+                    look.as_mut().reset(next.into_iter().flatten().fold(now + interval, Instant::min));
                 }
             }
         };
@@ -299,37 +307,44 @@ impl Connections {
         }
     }
 
-    /// What hyper calls for each request.
-    fn service(
-        &self,
-        peer: SocketAddr,
-        activity: &Arc<Activity>,
-    ) -> impl Fn(Request<Incoming>) -> ServiceFuture + use<> {
-        let edge = Arc::clone(&self.edge);
-        let lifecycle = self.lifecycle.clone();
-        let activity = Arc::clone(activity);
-        let patience = self.patience.body;
-        move |request| {
-            let running = activity.begin();
-            let edge = Arc::clone(&edge);
-            let lifecycle = lifecycle.clone();
-            Box::pin(async move {
-                let http1 = request.version() < Version::HTTP_2;
-                let request = request.map(|body| BodyInProgress::new(body, patience));
-                let mut response = edge.serve(request, peer).await;
-                if http1 && lifecycle.close_connections.is_cancelled() {
-                    response
-                        .headers_mut()
-                        .insert(CONNECTION, HeaderValue::from_static("close"));
-                }
-                Ok(response.map(|body| running.until_sent(body)))
-            })
-        }
+    /// What a request on this connection is answered with.
+    fn answering(&self, peer: SocketAddr, activity: &Arc<Activity>) -> Arc<Answering> {
+        Arc::new(Answering {
+            edge: Arc::clone(&self.edge),
+            lifecycle: self.lifecycle.clone(),
+            activity: Arc::clone(activity),
+            patience: self.patience.body,
+            peer,
+        })
     }
 }
 
-type ServiceFuture =
-    Pin<Box<dyn Future<Output = Result<Response<TrackedBody>, Infallible>> + Send>>;
+/// What answers one connection's requests.
+struct Answering {
+    edge: Arc<Edge>,
+    lifecycle: Lifecycle,
+    activity: Arc<Activity>,
+    patience: Duration,
+    peer: SocketAddr,
+}
+
+impl Answering {
+    async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> Result<Response<TrackedBody>, Infallible> {
+        let running = self.activity.begin();
+        let http1 = request.version() < Version::HTTP_2;
+        let request = request.map(|body| BodyInProgress::new(body, self.patience));
+        let mut response = self.edge.serve(request, self.peer).await;
+        if http1 && self.lifecycle.close_connections.is_cancelled() {
+            response
+                .headers_mut()
+                .insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Ok(response.map(|body| running.until_sent(body, !http1)))
+    }
+}
 
 /// Reads until it is clear which protocol is spoken; `None` when the client has gone.
 async fn told<S: AsyncRead + Unpin>(

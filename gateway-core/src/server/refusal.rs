@@ -21,14 +21,14 @@ const UNMATCHED: &str = "unmatched";
 #[derive(Clone)]
 pub(super) struct Refusals {
     problem_base: Arc<str>,
-    metrics: RouteMetrics,
+    metrics: Arc<RouteMetrics>,
 }
 
 impl Refusals {
     pub(super) fn new(problem_base: &Arc<str>, metrics: &Metrics) -> Self {
         Self {
             problem_base: Arc::clone(problem_base),
-            metrics: metrics.route(UNMATCHED),
+            metrics: Arc::clone(&metrics.unmatched),
         }
     }
 
@@ -60,7 +60,7 @@ impl Refusals {
         }
         text.push_str("\r\n");
         self.metrics
-            .observe(head.status, Duration::ZERO, body.len() as u64);
+            .observe(head.status.as_u16(), Duration::ZERO, body.len() as u64);
         tracing::info!(
             target: "access",
             route = UNMATCHED,

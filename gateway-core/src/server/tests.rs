@@ -6,6 +6,7 @@ mod conformance;
 mod endings;
 mod http2;
 mod limits;
+mod slow;
 mod timeouts;
 mod tls;
 
@@ -22,6 +23,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
+use crate::config::Config;
 use crate::gateway::{App, Gateway, RunningGateway};
 use crate::route::Routes;
 use crate::upstream::{UnknownUpstream, Upstreams};
@@ -30,7 +32,7 @@ use crate::upstream::{UnknownUpstream, Upstreams};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 #[expect(clippy::unnecessary_wraps, reason = "what an App has")]
-fn routes(_upstreams: &Upstreams) -> Result<Routes, UnknownUpstream> {
+fn routes(_upstreams: &Upstreams, _config: &Config) -> Result<Routes, UnknownUpstream> {
     Ok(Routes::new()
         .get("ok", "/ok", async || "ok")
         .get("secret", "/secret", async || "secret")

@@ -9,10 +9,9 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::time::Instant;
 
 use super::error::{UpstreamError, UpstreamErrorKind};
-use super::pool::Pool;
+use super::pool::{CallKind, Pool};
 use crate::context::RequestContext;
 use crate::deadline::Deadline;
 use crate::error::{FieldError, Refusal};
@@ -94,25 +93,21 @@ impl Call {
     ///
     /// # Errors
     /// Any other status, a wrong media type, a body that does not fit `T` or is too large, no connection, no time.
-    pub async fn json_answer<T: DeserializeOwned>(self) -> Result<T, UpstreamError> {
-        let pool = self.pool.clone();
-        let (context, began, result) = self.exchange().await;
-        let result = result.and_then(|response| decode(&pool, &response));
-        pool.finished(&context, began, outcome(&result));
-        result
+    pub async fn json_answer<T: DeserializeOwned + Send + 'static>(
+        self,
+    ) -> Result<T, UpstreamError> {
+        self.run(|pool, response| decode(pool, &response)).await
     }
 
     /// Sends the call and decodes a 2xx answer; its headers say more than its body, for example that it is a replay.
     ///
     /// # Errors
     /// As [`json_answer`](Self::json_answer).
-    pub async fn json_response<T: DeserializeOwned>(self) -> Result<(HeaderMap, T), UpstreamError> {
-        let pool = self.pool.clone();
-        let (context, began, result) = self.exchange().await;
-        let result = result
-            .and_then(|response| decode(&pool, &response).map(|answer| (response.headers, answer)));
-        pool.finished(&context, began, outcome(&result));
-        result
+    pub async fn json_response<T: DeserializeOwned + Send + 'static>(
+        self,
+    ) -> Result<(HeaderMap, T), UpstreamError> {
+        self.run(|pool, response| decode(pool, &response).map(|answer| (response.headers, answer)))
+            .await
     }
 
     /// Sends the call and gives a 2xx answer as it is.
@@ -120,20 +115,32 @@ impl Call {
     /// # Errors
     /// Any other status, an answer that is too large, no connection, no time.
     pub async fn send(self) -> Result<UpstreamResponse, UpstreamError> {
+        self.run(|_pool, response| Ok(response)).await
+    }
+
+    /// A read ends with the future that waits for it; a command runs on.
+    async fn run<T: Send + 'static>(self, read: Reader<T>) -> Result<T, UpstreamError> {
+        match CallKind::of(&self.method) {
+            CallKind::Safe => self.attempt(read).await,
+            CallKind::Command => {
+                let pool = self.pool.clone();
+                pool.to_its_end(self.attempt(read)).await
+            }
+        }
+    }
+
+    async fn attempt<T>(self, read: Reader<T>) -> Result<T, UpstreamError> {
         let pool = self.pool.clone();
-        let (context, began, result) = self.exchange().await;
-        pool.finished(&context, began, outcome(&result));
+        let attempt = pool.begin(&self.context);
+        let result = self
+            .exchange()
+            .await
+            .and_then(|response| read(&pool, response));
+        attempt.finished(result.as_ref().map_or_else(UpstreamError::reason, |_| "ok"));
         result
     }
 
-    async fn exchange(
-        self,
-    ) -> (
-        RequestContext,
-        Instant,
-        Result<UpstreamResponse, UpstreamError>,
-    ) {
-        let began = Instant::now();
+    async fn exchange(self) -> Result<UpstreamResponse, UpstreamError> {
         let Self {
             pool,
             context,
@@ -142,46 +149,39 @@ impl Call {
             headers,
             body,
         } = self;
-        let result = async {
-            let body = body.map_err(|e| pool.error(UpstreamErrorKind::Undecodable).caused_by(e))?;
-            let path = uri::PathAndQuery::try_from(path)
-                .map_err(|e| pool.error(UpstreamErrorKind::Undecodable).caused_by(e))?;
-            let mut request = Request::new(Body::from(body));
-            *request.method_mut() = method;
-            *request.uri_mut() = pool.uri(path);
-            *request.headers_mut() = headers;
-            let deadline = pool.attempt_deadline(&context);
-            let response = pool.send(request, &context, deadline).await?;
-            let (head, body) = response.into_parts();
-            let body = read(&pool, body, deadline).await?;
-            if head.status.is_success() {
-                Ok(UpstreamResponse {
-                    status: head.status,
-                    headers: head.headers,
-                    body,
-                })
-            } else {
-                Err(pool.error(UpstreamErrorKind::Status(refusal(
-                    head.status,
-                    &head.headers,
-                    &body,
-                ))))
-            }
+        let body = body.map_err(|e| pool.error(UpstreamErrorKind::Undecodable).caused_by(e))?;
+        let path = uri::PathAndQuery::try_from(path)
+            .map_err(|e| pool.error(UpstreamErrorKind::Undecodable).caused_by(e))?;
+        let deadline = pool.attempt_deadline(&context, CallKind::of(&method));
+        let mut request = Request::new(Body::from(body));
+        *request.method_mut() = method;
+        *request.uri_mut() = pool.uri(path);
+        *request.headers_mut() = headers;
+        let response = pool.send(request, &context, deadline).await?;
+        let (head, body) = response.into_parts();
+        let body = read_whole(&pool, body, deadline).await?;
+        if head.status.is_success() {
+            Ok(UpstreamResponse {
+                status: head.status,
+                headers: head.headers,
+                body,
+            })
+        } else {
+            let refusal = refusal(head.status, &head.headers, &body);
+            Err(pool.error(UpstreamErrorKind::Status(refusal)))
         }
-        .await;
-        (context, began, result)
     }
 }
 
-fn outcome<T>(result: &Result<T, UpstreamError>) -> &'static str {
-    match result {
-        Ok(_) => "ok",
-        Err(error) => error.reason(),
-    }
-}
+/// What a call makes of a 2xx answer.
+type Reader<T> = fn(&Pool, UpstreamResponse) -> Result<T, UpstreamError>;
 
 /// Reads an answer's body to its end, within its size and time.
-async fn read(pool: &Pool, mut body: Incoming, deadline: Deadline) -> Result<Bytes, UpstreamError> {
+async fn read_whole(
+    pool: &Pool,
+    mut body: Incoming,
+    deadline: Deadline,
+) -> Result<Bytes, UpstreamError> {
     let limit = pool.max_response_bytes();
     let mut first: Option<Bytes> = None;
     let mut rest: Option<BytesMut> = None;

@@ -9,11 +9,10 @@ use std::task::{Context, Poll};
 use axum::body::Body;
 use http::{Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
-use tokio::time::Instant;
 use tonic::{Code, Status};
 
 use super::error::{UpstreamError, UpstreamErrorKind};
-use super::pool::Pool;
+use super::pool::{CallKind, Pool};
 use crate::context::RequestContext;
 use crate::deadline::Deadline;
 use crate::error::Refusal;
@@ -37,7 +36,7 @@ impl GrpcUpstream {
         Self { pool }
     }
 
-    /// Makes one unary call: `call` gets a channel and the service's origin, and gives the generated client's answer.
+    /// Makes one unary call that only reads: `call` gets a channel and the service's origin, and gives the generated client's answer.
     ///
     /// # Errors
     /// The classified failure; a gRPC status becomes the HTTP status that stands for it.
@@ -50,8 +49,8 @@ impl GrpcUpstream {
         F: FnOnce(GrpcChannel, Uri) -> Fut,
         Fut: Future<Output = Result<tonic::Response<T>, Status>>,
     {
-        let began = Instant::now();
-        let deadline = self.pool.attempt_deadline(&context);
+        let attempt = self.pool.begin(&context);
+        let deadline = self.pool.attempt_deadline(&context, CallKind::Safe);
         let channel = GrpcChannel {
             pool: self.pool.clone(),
             context: context.clone(),
@@ -63,8 +62,7 @@ impl GrpcUpstream {
             Ok(Err(status)) => Err(self.classify(status)),
             Ok(Ok(answer)) => Ok(answer.into_inner()),
         };
-        let outcome = result.as_ref().map_or_else(UpstreamError::reason, |_| "ok");
-        self.pool.finished(&context, began, outcome);
+        attempt.finished(result.as_ref().map_or_else(UpstreamError::reason, |_| "ok"));
         result
     }
 

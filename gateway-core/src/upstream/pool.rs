@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, Version, uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version, uri};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
 use super::error::{UpstreamError, UpstreamErrorKind};
 use crate::config::{UpstreamConfig, UpstreamProtocol};
@@ -23,6 +24,10 @@ use crate::trace::TRACEPARENT;
 pub(crate) const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("request-timeout");
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
+const HTTP2_PING: Duration = Duration::from_secs(5);
+const HTTP2_PING_ANSWER: Duration = Duration::from_secs(2);
+
 #[derive(Clone)]
 pub(crate) struct Pool {
     shared: Arc<Shared>,
@@ -32,23 +37,34 @@ struct Shared {
     name: &'static str,
     address: uri::Parts,
     protocol: UpstreamProtocol,
-    timeout: Duration,
+    timeout: Option<Duration>,
     max_response_bytes: usize,
     client: Client<HttpConnector, Body>,
     metrics: UpstreamMetrics,
+    commands: TaskTracker,
 }
 
 impl Pool {
-    pub(super) fn new(name: &'static str, config: &UpstreamConfig, metrics: &Metrics) -> Self {
+    pub(super) fn new(
+        name: &'static str,
+        config: &UpstreamConfig,
+        metrics: &Metrics,
+        commands: TaskTracker,
+    ) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(config.connect_timeout));
+        connector.set_keepalive(Some(TCP_KEEPALIVE));
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .timer(TokioTimer::new())
             .pool_idle_timeout(config.idle_timeout)
             .pool_max_idle_per_host(config.max_idle)
             .http2_only(config.protocol == UpstreamProtocol::Grpc)
+            // One connection carries all calls: when its peer has vanished without a word, somebody has to notice.
+            .http2_keep_alive_interval(HTTP2_PING)
+            .http2_keep_alive_timeout(HTTP2_PING_ANSWER)
+            .http2_keep_alive_while_idle(true)
             .build(connector);
         Self {
             shared: Arc::new(Shared {
@@ -59,6 +75,7 @@ impl Pool {
                 max_response_bytes: config.max_response_bytes,
                 client,
                 metrics: metrics.upstream(name),
+                commands,
             }),
         }
     }
@@ -75,9 +92,34 @@ impl Pool {
         self.shared.max_response_bytes
     }
 
-    /// The deadline of one attempt within the request's.
-    pub(crate) fn attempt_deadline(&self, context: &RequestContext) -> Deadline {
-        context.deadline().shortened_to(self.shared.timeout)
+    /// The deadline of one attempt within the request's. A command has all the time there is: giving one up early
+    /// leaves open what it did.
+    pub(crate) fn attempt_deadline(&self, context: &RequestContext, kind: CallKind) -> Deadline {
+        match (kind, self.shared.timeout) {
+            (CallKind::Safe, Some(timeout)) => context.deadline().shortened_to(timeout),
+            (CallKind::Safe, None) | (CallKind::Command, _) => context.deadline(),
+        }
+    }
+
+    /// Runs a command in a task of its own: its client may go away, what it asked for is done all the same.
+    pub(crate) async fn to_its_end<T: Send + 'static>(
+        &self,
+        command: impl Future<Output = Result<T, UpstreamError>> + Send + 'static,
+    ) -> Result<T, UpstreamError> {
+        match self.shared.commands.spawn(command).await {
+            Ok(result) => result,
+            Err(gone) => Err(self.error(UpstreamErrorKind::Reset).caused_by(gone)),
+        }
+    }
+
+    /// Starts the clock of a call.
+    pub(crate) fn begin(&self, context: &RequestContext) -> Attempt {
+        Attempt {
+            pool: self.clone(),
+            context: context.clone(),
+            began: Instant::now(),
+            outcome: None,
+        }
     }
 
     pub(crate) fn error(&self, kind: UpstreamErrorKind) -> UpstreamError {
@@ -143,10 +185,45 @@ impl Pool {
         );
         headers.insert(X_REQUEST_ID, context.request_id().to_header());
     }
+}
 
-    /// Notes the end of a call in the context and in the metrics.
-    pub(crate) fn finished(&self, context: &RequestContext, began: Instant, outcome: &'static str) {
-        context.record(self.shared.name, began, outcome);
-        self.shared.metrics.observe(outcome, began.elapsed());
+/// Whether a call only reads (RFC 9110, 9.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CallKind {
+    Safe,
+    Command,
+}
+
+impl CallKind {
+    pub(crate) fn of(method: &Method) -> Self {
+        if method.is_safe() {
+            Self::Safe
+        } else {
+            Self::Command
+        }
+    }
+}
+
+/// A call under way. However it ends, it is noted in the request's context and in the metrics.
+pub(crate) struct Attempt {
+    pool: Pool,
+    context: RequestContext,
+    began: Instant,
+    outcome: Option<&'static str>,
+}
+
+impl Attempt {
+    /// The call came to an end of its own: `ok`, or the reason why not.
+    pub(crate) fn finished(mut self, outcome: &'static str) {
+        self.outcome = Some(outcome);
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        let outcome = self.outcome.unwrap_or("cancelled");
+        let shared = &self.pool.shared;
+        self.context.record(shared.name, self.began, outcome);
+        shared.metrics.observe(outcome, self.began.elapsed());
     }
 }

@@ -103,7 +103,7 @@ fn a_whole_file_becomes_domain_types() {
     );
     let gadgets = &config.upstreams["gadgets"];
     assert_eq!(gadgets.protocol, UpstreamProtocol::Grpc);
-    assert_eq!(gadgets.timeout, Duration::from_millis(750));
+    assert_eq!(gadgets.timeout, Some(Duration::from_millis(750)));
     assert_eq!(gadgets.connect_timeout, Duration::from_millis(500));
     let limit = &config.rate_limits["caller"];
     assert_eq!(limit.key, RateLimitKey::Principal);
@@ -148,6 +148,7 @@ fn all_faults_are_in_one_report_each_with_its_path() {
         [upstreams.widgets]
         address = "https://10.0.0.7/base"
         connect_timeout = "5s"
+        timeout = "2s"
 
         [upstreams.gadgets]
         adress = "http://10.0.0.8"
@@ -366,7 +367,7 @@ fn the_demo_only_changes_what_it_warns_about() {
         let demo = from_files(&[shipped(name), shipped("demo.toml")])
             .unwrap_or_else(|faults| panic!("{name}: {faults}"));
         let shipped = from_files(&[shipped(name)]).unwrap();
-        let changed: Vec<&String> = demo
+        let mut changed: Vec<String> = demo
             .rate_limits
             .iter()
             .filter(|(limit, demo)| {
@@ -375,12 +376,15 @@ fn the_demo_only_changes_what_it_warns_about() {
                     .get(*limit)
                     .is_none_or(|shipped| shipped.requests != demo.requests)
             })
-            .map(|(limit, _)| limit)
+            .map(|(limit, _)| format!("rate_limits.{limit}"))
             .collect();
+        if demo.graphql != shipped.graphql {
+            changed.push("graphql.introspection".to_owned());
+        }
         assert_eq!(changed.len(), demo.warnings.len(), "{name}");
-        for (limit, warning) in changed.iter().zip(&demo.warnings) {
+        for (key, warning) in changed.iter().zip(&demo.warnings) {
             assert!(
-                warning.starts_with(&format!("development: rate_limits.{limit} ")),
+                warning.starts_with(&format!("development: {key} ")),
                 "{name}: {warning}"
             );
         }

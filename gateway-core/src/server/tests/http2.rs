@@ -124,3 +124,20 @@ async fn idle_connections_are_told_to_go() {
     assert!(told_to_go(&mut stream).await);
     assert!(started.elapsed() >= Duration::from_millis(400));
 }
+
+#[tokio::test]
+async fn a_client_that_gives_no_room_for_an_answer_is_cut_off() {
+    let gateway = start("max_requests = 1\nmax_wait = \"0ms\"\nbody_timeout = \"500ms\"");
+    let (mut requests, connection) = h2::client::handshake(connect(&gateway).await)
+        .await
+        .unwrap();
+    let ended = tokio::spawn(connection);
+    let request = http::Request::get("http://a/large").body(()).unwrap();
+    let (response, _) = requests.send_request(request, true).unwrap();
+    let response = response.await.unwrap();
+    assert_eq!(response.status(), 200);
+    // The body is neither read nor dropped, so its window stays closed; the connection itself is read all the time.
+    let _ = timeout(PATIENCE, ended).await.expect("it is closed");
+    drop(response);
+    served(&gateway).await;
+}

@@ -52,7 +52,7 @@ impl Authority {
 
     fn start(&self, more: &str) -> RunningGateway {
         start(&format!(
-            "header_timeout = \"1s\"\n[server.tls]\ncertificate = \"{}\"\nkey = \"{}\"\n{more}",
+            "[server.tls]\ncertificate = \"{}\"\nkey = \"{}\"\n{more}",
             self.path("tls.crt"),
             self.path("tls.key")
         ))

@@ -1,0 +1,53 @@
+//! What a BFF believes of a service's proto is true: its narrow copy is a subset of the service's own.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+/// Fields of each message and calls of each service, as `Message.field` → `number type` and `Service.Call` → `(in) (out)`.
+fn declarations(file: &str) -> Result<BTreeMap<String, String>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
+    let text = std::fs::read_to_string(&path).with_context(|| file.to_owned())?;
+    let mut found = BTreeMap::new();
+    let mut block = String::new();
+    for line in text.lines() {
+        let line = line.split("//").next().unwrap_or("").trim();
+        let words: Vec<&str> = line
+            .trim_end_matches([';', '{', '}'])
+            .split_whitespace()
+            .collect();
+        match words.as_slice() {
+            ["package", name] => {
+                found.insert("package".to_owned(), (*name).to_owned());
+            }
+            ["message" | "service", name] => block = (*name).to_owned(),
+            ["rpc", ..] => {
+                let call = line
+                    .trim_start_matches("rpc")
+                    .trim_end_matches([';', '{', '}', ' ']);
+                let (name, shape) = call.split_once('(').context("an rpc without parentheses")?;
+                found.insert(format!("{block}.{}", name.trim()), shape.replace(' ', ""));
+            }
+            [kind @ .., name, "=", number] if !kind.is_empty() && !line.starts_with("option") => {
+                found.insert(
+                    format!("{block}.{name}"),
+                    format!("{number} {}", kind.join(" ")),
+                );
+            }
+            _ => {}
+        }
+    }
+    Ok(found)
+}
+
+#[test]
+fn bff_mobiles_accounting_proto_is_a_subset_of_the_services() -> Result<()> {
+    let service = declarations("services/accounting/proto/accounting.proto")?;
+    let copy = declarations("bff-mobile/contracts/accounting/accounting.proto")?;
+    assert!(copy.len() >= 5, "the copy was not read: {copy:?}");
+    for (name, shape) in &copy {
+        assert_eq!(service.get(name), Some(shape), "{name}");
+    }
+    Ok(())
+}
