@@ -9,6 +9,7 @@ mod validate;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,9 +56,15 @@ pub struct ServerConfig {
     pub workers: usize,
     /// How long a client may take to send a request head.
     pub header_timeout: Duration,
+    /// How long a connection may be without a request.
+    pub idle_timeout: Duration,
+    /// How long a body, in either direction, may be without progress.
+    pub body_timeout: Duration,
     pub max_connections: usize,
     /// Requests worked on at once; more are shed with 503.
     pub max_requests: usize,
+    /// How long a request waits for one of those places before it is shed.
+    pub max_wait: Duration,
     pub max_uri_bytes: usize,
     pub max_header_bytes: usize,
     pub max_headers: usize,
@@ -67,6 +74,22 @@ pub struct ServerConfig {
     pub lame_duck: Duration,
     /// On drain: how long running requests may take to finish.
     pub grace: Duration,
+    /// Plain text without it.
+    pub tls: Option<TlsConfig>,
+}
+
+/// TLS on the public listener. The files are read again when they change.
+#[derive(Clone, Debug)]
+pub struct TlsConfig {
+    /// The certificate and its chain, PEM.
+    pub certificate: PathBuf,
+    /// The private key, PEM.
+    pub key: PathBuf,
+    /// Who signs clients' certificates, PEM; without it none is asked for.
+    pub client_ca: Option<PathBuf>,
+    /// A client without a certificate is refused.
+    pub require_client: bool,
+    pub handshake_timeout: Duration,
 }
 
 /// The operators' listener: never public.

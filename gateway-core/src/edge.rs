@@ -18,18 +18,18 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use axum::{BoxError, Router};
+use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{Method, Request};
-use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 use tower::{Service, ServiceExt};
 use tower_http::compression::CompressionLayer;
 
-pub(crate) use admission::Permit;
+pub(crate) use admission::{Admission, Permit};
 pub(crate) use body_limit::BodyLimit;
 pub(crate) use rate_limit::{LimitId, RateLimitHeaders, RateLimiter, RouteKey};
 
@@ -91,7 +91,11 @@ impl Edge {
     }
 
     /// Answers one request. It never fails: what goes wrong is an answer, too.
-    pub(crate) async fn serve(&self, request: Request<Incoming>, peer: SocketAddr) -> Response {
+    pub(crate) async fn serve<B>(&self, request: Request<B>, peer: SocketAddr) -> Response
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
         let arrival = Arrival {
             request_id: RequestId::from_headers(request.headers()),
             trace: TraceContext::from_headers(request.headers()),
@@ -148,10 +152,7 @@ impl Edge {
         observation.route = Some(Arc::clone(route));
 
         // Before any work is done for it: a gateway at its limit says so at once.
-        let permit = admission::admit(
-            &self.shared.in_flight,
-            self.shared.config.server.max_requests,
-        )?;
+        let permit = self.shared.admission.admit().await?;
         // A bad wish is told when it is clear that the caller may wish anything.
         let asked = deadline::budget(request.headers(), route.deadline);
         let budget = *asked.as_ref().unwrap_or(&route.deadline);

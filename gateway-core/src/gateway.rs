@@ -2,21 +2,22 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin;
 use crate::auth::{Authenticator, KeySets};
 use crate::cache::ResponseCache;
 use crate::config::{Config, ConfigFault, ConfigFaults};
-use crate::edge::{Edge, RateLimiter};
+use crate::edge::{Admission, Edge, RateLimiter};
 use crate::metrics::Metrics;
+use crate::problem::chain;
 use crate::proxy::Proxy;
 use crate::route::{RouteSummary, RouteTable, Routes};
-use crate::server::Server;
+use crate::server::{Server, Tls, TlsFault};
 use crate::shutdown::{Lifecycle, Phase};
 use crate::upstream::{UnknownUpstream, Upstreams};
 
@@ -38,8 +39,9 @@ pub(crate) struct Shared {
     pub(crate) keys: Arc<KeySets>,
     pub(crate) metrics: Metrics,
     pub(crate) lifecycle: Lifecycle,
-    /// Requests being worked on, for admission.
-    pub(crate) in_flight: Arc<AtomicUsize>,
+    pub(crate) admission: Admission,
+    /// The public listener's certificate; plain text without it.
+    pub(crate) tls: Option<Tls>,
 }
 
 /// A gateway that could not be started.
@@ -52,6 +54,8 @@ pub enum StartError {
         address: SocketAddr,
         source: std::io::Error,
     },
+    #[error("a socket that was passed on cannot be used")]
+    Inherited(#[source] std::io::Error),
     #[error("cannot start a thread or its runtime")]
     Thread(#[source] std::io::Error),
     #[error("metrics cannot be set up")]
@@ -62,6 +66,14 @@ pub enum StartError {
 pub struct Gateway {
     shared: Arc<Shared>,
     edges: Vec<Edge>,
+}
+
+/// Listeners that were bound before this process started, and outlive it: a restart loses no connection. They take the
+/// place of the configured addresses.
+#[derive(Debug, Default)]
+pub struct Inherited {
+    pub public: Option<TcpListener>,
+    pub admin: Option<TcpListener>,
 }
 
 /// A gateway at work.
@@ -99,14 +111,23 @@ impl Gateway {
                 return Err(ConfigFaults(faults).into());
             }
         };
+        let tls = match config.server.tls.clone().map(Tls::new).transpose() {
+            Ok(tls) => tls,
+            Err(fault) => return Err(ConfigFaults(vec![bad_tls(&fault)]).into()),
+        };
         let shared = Arc::new(Shared {
+            tls,
             name: app.name,
             keys: KeySets::new(&config.issuers),
             table,
             limiter,
             metrics,
             lifecycle: Lifecycle::new(),
-            in_flight: Arc::new(AtomicUsize::new(0)),
+            admission: Admission::new(
+                config.server.max_requests,
+                config.server.max_wait,
+                config.server.body_timeout,
+            ),
             config,
         });
         let cache = Arc::new(ResponseCache::new(&shared.config.cache));
@@ -147,14 +168,23 @@ impl Gateway {
     /// # Errors
     /// An address that cannot be bound, threads that cannot be made.
     pub fn run(self) -> Result<RunningGateway, StartError> {
+        self.run_on(Inherited::default())
+    }
+
+    /// Starts all threads, on the listeners that were passed on, and on new ones in place of those that were not.
+    ///
+    /// # Errors
+    /// An address that cannot be bound, threads that cannot be made.
+    pub fn run_on(self, inherited: Inherited) -> Result<RunningGateway, StartError> {
         let Self { shared, edges } = self;
-        let bind = |address: SocketAddr| {
-            TcpListener::bind(address)
+        let bind = |address: SocketAddr, inherited: Option<TcpListener>| {
+            inherited
+                .map_or_else(|| TcpListener::bind(address), Ok)
                 .and_then(|listener| Ok((listener.local_addr()?, listener)))
                 .map_err(|source| StartError::Listen { address, source })
         };
-        let (admin_address, admin_listener) = bind(shared.config.admin.address)?;
-        let (address, listener) = bind(shared.config.server.address)?;
+        let (admin_address, admin_listener) = bind(shared.config.admin.address, inherited.admin)?;
+        let (address, listener) = bind(shared.config.server.address, inherited.public)?;
 
         // Everything shared that does I/O lives here; workers only ever wait for it by channels.
         let control = tokio::runtime::Builder::new_multi_thread()
@@ -168,6 +198,7 @@ impl Gateway {
             .keys
             .spawn_refresh(control.handle(), stop_control.clone());
         control.spawn(upkeep(Arc::clone(&shared)));
+        control.spawn(watch_certificate(Arc::clone(&shared)));
         control.spawn(admin::serve(
             admin_listener,
             Arc::clone(&shared),
@@ -191,6 +222,13 @@ impl Gateway {
     }
 }
 
+fn bad_tls(fault: &TlsFault) -> ConfigFault {
+    ConfigFault {
+        path: fault.key().to_owned(),
+        message: chain(fault),
+    }
+}
+
 fn unknown_upstream(unknown: &UnknownUpstream) -> ConfigFault {
     ConfigFault {
         path: format!("upstreams.{}", unknown.name),
@@ -207,6 +245,34 @@ async fn upkeep(shared: Arc<Shared>) {
         ticks.tick().await;
         shared.metrics.upkeep();
         shared.limiter.forget_idle();
+    }
+}
+
+/// How often the certificate's files are looked at.
+const CERTIFICATE_LOOK: Duration = Duration::from_secs(2);
+
+/// Takes a new certificate when its files change, or on SIGHUP.
+async fn watch_certificate(shared: Arc<Shared>) {
+    let Some(tls) = &shared.tls else { return };
+    let mut ticks = tokio::time::interval(CERTIFICATE_LOOK);
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+        tracing::error!("SIGHUP cannot be listened to");
+        return;
+    };
+    loop {
+        let asked = tokio::select! {
+            _ = ticks.tick() => false,
+            _ = hangup.recv() => true,
+        };
+        match tls.reload(asked) {
+            Ok(true) => tracing::info!("the certificate has been read again"),
+            Ok(false) => {}
+            Err(fault) => {
+                shared.metrics.certificate_faults.increment(1);
+                let error = chain(&fault);
+                tracing::error!(key = fault.key(), error, "the old certificate stays in use");
+            }
+        }
     }
 }
 

@@ -15,6 +15,8 @@ const RESPONSE_BYTES: &str = "gateway_response_bytes_total";
 const UPSTREAM_CALLS: &str = "gateway_upstream_calls_total";
 const UPSTREAM_SECONDS: &str = "gateway_upstream_duration_seconds";
 const CONNECTIONS: &str = "gateway_connections";
+const REFUSED: &str = "gateway_connections_refused_total";
+const CERTIFICATE_FAULTS: &str = "gateway_certificate_reload_failures_total";
 const IN_FLIGHT: &str = "gateway_requests_in_flight";
 
 /// Bucket bounds of durations, in seconds: from a cache hit to the longest deadline.
@@ -31,6 +33,10 @@ pub(crate) struct Metrics {
     handle: PrometheusHandle,
     /// Open connections of clients.
     pub(crate) connections: Gauge,
+    /// Connections above the limit.
+    pub(crate) refused: Counter,
+    /// Certificates that could not be read again.
+    pub(crate) certificate_faults: Counter,
     /// Requests that are being worked on, their bodies included.
     pub(crate) in_flight: Gauge,
     /// Requests that no route was found for.
@@ -110,12 +116,27 @@ impl Metrics {
             "Requests being worked on.".into(),
         );
         let connections = recorder.register_gauge(&Key::from_static_name(CONNECTIONS), &METADATA);
+        recorder.describe_counter(
+            REFUSED.into(),
+            Some(Unit::Count),
+            "Connections refused because there were too many.".into(),
+        );
+        recorder.describe_counter(
+            CERTIFICATE_FAULTS.into(),
+            Some(Unit::Count),
+            "Certificate files that changed and could not be used.".into(),
+        );
+        let certificate_faults =
+            recorder.register_counter(&Key::from_static_name(CERTIFICATE_FAULTS), &METADATA);
+        let refused = recorder.register_counter(&Key::from_static_name(REFUSED), &METADATA);
         let in_flight = recorder.register_gauge(&Key::from_static_name(IN_FLIGHT), &METADATA);
         let unmatched = Arc::new(RouteMetrics::register(&recorder, "unmatched"));
         Ok(Self {
             recorder: Arc::new(recorder),
             handle,
             connections,
+            refused,
+            certificate_faults,
             in_flight,
             unmatched,
         })

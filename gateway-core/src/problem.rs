@@ -42,6 +42,8 @@ struct Body<'a> {
     status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'a str>,
+    /// Empty when the request's target is not known.
+    #[serde(skip_serializing_if = "str::is_empty")]
     instance: &'a str,
     #[serde(rename = "requestId")]
     request_id: &'a str,
@@ -225,6 +227,22 @@ fn from_client(error: &ClientError) -> Problem {
             "Body too large",
         )
         .detail(format!("A body may have {limit} bytes here.")),
+        ClientError::HeadTooLarge => Problem::client(
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "head-too-large",
+            "The request head is too large",
+        ),
+        ClientError::HeadTimeout => Problem::client(
+            StatusCode::REQUEST_TIMEOUT,
+            "request-timeout",
+            "The request head came too slowly",
+        ),
+        // RFC 9112, 6.1.
+        ClientError::UnknownTransferCoding => Problem::client(
+            StatusCode::NOT_IMPLEMENTED,
+            "unknown-transfer-coding",
+            "The transfer coding is not known here",
+        ),
         ClientError::UriTooLong => {
             Problem::client(StatusCode::URI_TOO_LONG, "uri-too-long", "URI too long")
         }

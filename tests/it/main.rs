@@ -10,5 +10,6 @@ mod ownership;
 mod partial_failure;
 mod process;
 mod public;
+mod restart;
 mod tidy;
 mod web;

@@ -6,6 +6,7 @@ mod tree;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::{Method, Uri};
@@ -60,14 +61,35 @@ pub(super) struct RawServer {
     pub(super) address: Text<SocketAddr>,
     pub(super) workers: usize,
     pub(super) header_timeout: Text<Duration>,
+    pub(super) idle_timeout: Text<Duration>,
+    pub(super) body_timeout: Text<Duration>,
     pub(super) max_connections: usize,
     pub(super) max_requests: usize,
+    pub(super) max_wait: Text<Duration>,
     pub(super) max_uri: Text<Size>,
     pub(super) max_header_bytes: Text<Size>,
     pub(super) max_headers: usize,
     pub(super) max_body: Text<Size>,
     pub(super) lame_duck: Text<Duration>,
     pub(super) grace: Text<Duration>,
+    pub(super) tls: Option<RawTls>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawTls {
+    pub(super) certificate: Option<PathBuf>,
+    pub(super) key: Option<PathBuf>,
+    pub(super) client_ca: Option<PathBuf>,
+    pub(super) client_auth: Option<RawClientAuth>,
+    pub(super) handshake_timeout: Option<Text<Duration>>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawClientAuth {
+    Required,
+    Optional,
 }
 
 impl Default for RawServer {
@@ -76,14 +98,18 @@ impl Default for RawServer {
             address: Text(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))),
             workers: 0,
             header_timeout: Text(Duration::from_secs(10)),
+            idle_timeout: Text(Duration::from_mins(1)),
+            body_timeout: Text(Duration::from_secs(10)),
             max_connections: 10_000,
             max_requests: 2_000,
+            max_wait: Text(Duration::from_millis(50)),
             max_uri: Text(Size(8 << 10)),
             max_header_bytes: Text(Size(32 << 10)),
             max_headers: 100,
             max_body: Text(Size(256 << 10)),
             lame_duck: Text(Duration::from_secs(1)),
             grace: Text(Duration::from_secs(8)),
+            tls: None,
         }
     }
 }

@@ -17,12 +17,14 @@ use tracing_subscriber::EnvFilter;
 
 use super::fault::ConfigFaults;
 use super::raw::{
-    RawApiKeys, RawCache, RawConfig, RawDeadline, RawGraphql, RawIssuer, RawProtocol, RawRateLimit,
-    RawRateLimitKey, RawServer, RawUpstream, child, element,
+    RawApiKeys, RawCache, RawClientAuth, RawConfig, RawDeadline, RawGraphql, RawIssuer,
+    RawProtocol, RawRateLimit, RawRateLimitKey, RawServer, RawTls, RawUpstream, Text, child,
+    element,
 };
 use super::{
     AdminConfig, ApiKeyConfig, ApiKeysConfig, CacheConfig, Config, DeadlineConfig, IssuerConfig,
-    LogConfig, RateLimitConfig, RateLimitKey, ServerConfig, UpstreamConfig, UpstreamProtocol,
+    LogConfig, RateLimitConfig, RateLimitKey, ServerConfig, TlsConfig, UpstreamConfig,
+    UpstreamProtocol,
 };
 use crate::graphql::Limits;
 use check::Check;
@@ -111,14 +113,43 @@ fn server(raw: RawServer, check: &mut Check<'_>) -> ServerConfig {
             raw.workers
         },
         header_timeout: check.positive(raw.header_timeout, "server.header_timeout"),
+        idle_timeout: check.positive(raw.idle_timeout, "server.idle_timeout"),
+        body_timeout: check.positive(raw.body_timeout, "server.body_timeout"),
         max_connections: check.at_least_one(raw.max_connections, "server.max_connections"),
         max_requests: check.at_least_one(raw.max_requests, "server.max_requests"),
+        max_wait: raw.max_wait.0,
         max_uri_bytes,
         max_header_bytes,
         max_headers: check.at_least_one(raw.max_headers, "server.max_headers"),
         max_body_bytes: raw.max_body.0.0,
         lame_duck: raw.lame_duck.0,
         grace: raw.grace.0,
+        tls: raw.tls.map(|raw| tls(raw, check)),
+    }
+}
+
+/// Whether the files hold what they should is found when they are read (`server/tls.rs`), at the start and later.
+fn tls(raw: RawTls, check: &mut Check<'_>) -> TlsConfig {
+    if raw.certificate.is_none() {
+        check.missing("server.tls.certificate");
+    }
+    if raw.key.is_none() {
+        check.missing("server.tls.key");
+    }
+    check.that(
+        raw.client_auth.is_none() || raw.client_ca.is_some(),
+        "server.tls.client_auth",
+        || "needs server.tls.client_ca".to_owned(),
+    );
+    let handshake_timeout = raw
+        .handshake_timeout
+        .unwrap_or(Text(Duration::from_secs(10)));
+    TlsConfig {
+        certificate: raw.certificate.unwrap_or_default(),
+        key: raw.key.unwrap_or_default(),
+        client_ca: raw.client_ca,
+        require_client: raw.client_auth != Some(RawClientAuth::Optional),
+        handshake_timeout: check.positive(handshake_timeout, "server.tls.handshake_timeout"),
     }
 }
 
