@@ -2,6 +2,7 @@
 //! route asks of it. Which key signs what is in `auth/jwks.rs`; ownership of a thing is decided in a BFF's code.
 
 pub mod api_key;
+pub mod internal_token;
 mod jwks;
 mod jwt;
 mod policy;

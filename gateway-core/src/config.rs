@@ -15,6 +15,8 @@ use std::time::Duration;
 use http::{Method, Uri};
 use jsonwebtoken::Algorithm;
 
+use crate::auth::internal_token::SigningKey;
+
 pub use fault::{ConfigFault, ConfigFaults};
 pub use load::{from_files, from_text};
 
@@ -30,6 +32,8 @@ pub struct Config {
     pub deadline: DeadlineConfig,
     pub issuers: Vec<IssuerConfig>,
     pub api_keys: Option<ApiKeysConfig>,
+    /// Without it services are not told who is calling.
+    pub internal_token: Option<InternalTokenConfig>,
     pub upstreams: BTreeMap<String, UpstreamConfig>,
     pub rate_limits: BTreeMap<String, RateLimitConfig>,
     pub cache: CacheConfig,
@@ -128,6 +132,18 @@ pub struct ApiKeyConfig {
     pub scopes: Vec<String>,
     /// What the BFF's code needs to know of the owner, for example the account it is bound to.
     pub attributes: BTreeMap<String, String>,
+}
+
+/// How services are told who is calling.
+#[derive(Clone, Debug)]
+pub struct InternalTokenConfig {
+    pub key: SigningKey,
+    /// The `kid` by which services find the public half.
+    pub key_id: String,
+    /// In whole seconds; a token is signed anew when half of it is over.
+    pub lifetime: Duration,
+    /// Which attributes of a principal services learn; no others.
+    pub attributes: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin;
+use crate::auth::internal_token::InternalTokenSigner;
 use crate::auth::{Authenticator, KeySets};
 use crate::cache::ResponseCache;
 use crate::config::{Config, ConfigFault, ConfigFaults};
@@ -82,11 +83,18 @@ impl Gateway {
     pub fn new(app: App, config: Config) -> Result<Self, StartError> {
         let metrics = Metrics::new()?;
         let limiter = Arc::new(RateLimiter::new(&config.rate_limits));
-        let (declared, mut faults) =
-            match (app.routes)(&Upstreams::new(&config.upstreams, &metrics)) {
-                Ok(routes) => (routes.into_parts().1, Vec::new()),
-                Err(unknown) => (Vec::new(), vec![unknown_upstream(&unknown)]),
-            };
+        let signer = config
+            .internal_token
+            .as_ref()
+            .map(|token| Arc::new(InternalTokenSigner::new(app.name, token)));
+        let (declared, mut faults) = match (app.routes)(&Upstreams::new(
+            &config.upstreams,
+            &metrics,
+            signer.as_ref(),
+        )) {
+            Ok(routes) => (routes.into_parts().1, Vec::new()),
+            Err(unknown) => (Vec::new(), vec![unknown_upstream(&unknown)]),
+        };
         let table = match RouteTable::build(&config, &declared, &limiter, &metrics) {
             Ok(table) if faults.is_empty() => table,
             // Without the declared routes every policy would look like a fault, too.
@@ -112,7 +120,8 @@ impl Gateway {
         let cache = Arc::new(ResponseCache::new(&shared.config.cache));
         let mut edges = Vec::new();
         for _ in 0..shared.config.server.workers.max(1) {
-            let upstreams = Upstreams::new(&shared.config.upstreams, &shared.metrics);
+            let upstreams =
+                Upstreams::new(&shared.config.upstreams, &shared.metrics, signer.as_ref());
             let routes = (app.routes)(&upstreams)
                 .map_err(|unknown| ConfigFaults(vec![unknown_upstream(&unknown)]))?;
             let authenticator =
@@ -179,6 +188,11 @@ impl Gateway {
         tracing::info!(name = shared.name, %address, admin = %admin_address, "listening");
         for warning in &shared.config.warnings {
             tracing::warn!("{warning}");
+        }
+        if shared.config.internal_token.is_none() && !shared.config.upstreams.is_empty() {
+            tracing::warn!(
+                "internal_token has no key: services are not told who is calling and cannot check it again"
+            );
         }
         Ok(RunningGateway {
             address,

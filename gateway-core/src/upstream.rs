@@ -15,6 +15,7 @@ pub use error::{UpstreamError, UpstreamErrorKind};
 pub use grpc::{GrpcChannel, GrpcUpstream};
 pub(crate) use pool::Pool;
 
+use crate::auth::internal_token::InternalTokenSigner;
 use crate::config::{UpstreamConfig, UpstreamProtocol};
 use crate::metrics::Metrics;
 
@@ -35,12 +36,17 @@ pub struct UnknownUpstream {
 }
 
 impl Upstreams {
-    pub(crate) fn new(config: &BTreeMap<String, UpstreamConfig>, metrics: &Metrics) -> Self {
+    /// With a `signer`, services are told who is calling.
+    pub(crate) fn new(
+        config: &BTreeMap<String, UpstreamConfig>,
+        metrics: &Metrics,
+        signer: Option<&Arc<InternalTokenSigner>>,
+    ) -> Self {
         let pools = config
             .iter()
             .map(|(name, upstream)| {
                 let name = crate::intern::intern(name);
-                (name, Pool::new(name, upstream, metrics))
+                (name, Pool::new(name, upstream, metrics, signer))
             })
             .collect();
         Self {

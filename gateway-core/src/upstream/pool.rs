@@ -13,6 +13,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::Instant;
 
 use super::error::{UpstreamError, UpstreamErrorKind};
+use crate::auth::internal_token::{InternalTokenSigner, InternalTokens, X_INTERNAL_TOKEN};
 use crate::config::{UpstreamConfig, UpstreamProtocol};
 use crate::context::RequestContext;
 use crate::deadline::Deadline;
@@ -36,10 +37,16 @@ struct Shared {
     max_response_bytes: usize,
     client: Client<HttpConnector, Body>,
     metrics: UpstreamMetrics,
+    internal_tokens: Option<InternalTokens>,
 }
 
 impl Pool {
-    pub(super) fn new(name: &'static str, config: &UpstreamConfig, metrics: &Metrics) -> Self {
+    pub(super) fn new(
+        name: &'static str,
+        config: &UpstreamConfig,
+        metrics: &Metrics,
+        signer: Option<&Arc<InternalTokenSigner>>,
+    ) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(config.connect_timeout));
@@ -59,6 +66,7 @@ impl Pool {
                 max_response_bytes: config.max_response_bytes,
                 client,
                 metrics: metrics.upstream(name),
+                internal_tokens: signer.map(|signer| InternalTokens::new(signer, name)),
             }),
         }
     }
@@ -142,6 +150,14 @@ impl Pool {
             context.trace().child_header(),
         );
         headers.insert(X_REQUEST_ID, context.request_id().to_header());
+        // Ours or none: what a client or a handler put there never gets to a service.
+        match &self.shared.internal_tokens {
+            Some(tokens) => match tokens.header(context.principal_for_upstreams()) {
+                Some(token) => headers.insert(X_INTERNAL_TOKEN, token),
+                None => headers.remove(X_INTERNAL_TOKEN),
+            },
+            None => headers.remove(X_INTERNAL_TOKEN),
+        };
     }
 
     /// Notes the end of a call in the context and in the metrics.
