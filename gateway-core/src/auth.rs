@@ -6,6 +6,7 @@ pub mod internal_token;
 mod jwks;
 mod jwt;
 mod policy;
+mod revocation;
 #[cfg(test)]
 mod test_issuer;
 
@@ -15,6 +16,7 @@ use std::sync::Arc;
 pub use jwks::{IssuerReadiness, KeySets};
 pub use jwt::Authenticator;
 pub use policy::authorize;
+pub(crate) use revocation::{Revocation, Revocations};
 
 /// Who is calling. Handlers receive it; nothing else says who a request comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin;
 use crate::auth::internal_token::InternalTokenSigner;
-use crate::auth::{Authenticator, KeySets};
+use crate::auth::{Authenticator, KeySets, Revocations};
 use crate::cache::ResponseCache;
 use crate::config::{Config, ConfigFault, ConfigFaults};
 use crate::edge::{Edge, RateLimiter};
@@ -37,6 +37,7 @@ pub(crate) struct Shared {
     pub(crate) table: RouteTable,
     pub(crate) limiter: Arc<RateLimiter>,
     pub(crate) keys: Arc<KeySets>,
+    pub(crate) revocations: Arc<Revocations>,
     pub(crate) metrics: Metrics,
     pub(crate) lifecycle: Lifecycle,
     /// Requests being worked on, for admission.
@@ -110,6 +111,7 @@ impl Gateway {
         let shared = Arc::new(Shared {
             name: app.name,
             keys: KeySets::new(&config.issuers),
+            revocations: Arc::default(),
             table,
             limiter,
             metrics,
@@ -125,7 +127,8 @@ impl Gateway {
             let routes = (app.routes)(&upstreams)
                 .map_err(|unknown| ConfigFaults(vec![unknown_upstream(&unknown)]))?;
             let authenticator =
-                Authenticator::new(Arc::clone(&shared.keys), shared.config.api_keys.as_ref());
+                Authenticator::new(Arc::clone(&shared.keys), shared.config.api_keys.as_ref())
+                    .revocations(Arc::clone(&shared.revocations));
             let proxy = Proxy::new(upstreams, Arc::clone(&cache));
             edges.push(Edge::new(
                 Arc::clone(&shared),

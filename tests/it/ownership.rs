@@ -7,8 +7,8 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use ftgo_runner::gateway_key::GatewayKey;
 use ftgo_runner::service::Service;
-use ftgo_tests::System;
 use ftgo_tests::bff::gateway_key;
+use ftgo_tests::{Client, System};
 use gateway_core::auth::internal_token::X_INTERNAL_TOKEN;
 use gateway_core::auth::{Principal, TokenPrincipal};
 use reqwest::{Method, Response};
@@ -377,5 +377,33 @@ async fn a_forged_internal_token_never_reaches_a_service() -> Result<()> {
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(answer.body["order"]["data"]["id"], id.as_str());
     assert_eq!(answer.body["bill"]["status"], "ok", "{answer:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_subject_is_refused_by_every_worker_at_once() -> Result<()> {
+    let system = System::start().await?;
+    let bearer = system.token("consumer-1").await?;
+    let url = system.mobile_url("/orders");
+    // Requests on connections of their own get to both workers, which know the token from then on.
+    for _ in 0..4 {
+        let answer = Client::new()?.get(&url, &bearer).await?;
+        assert_eq!(answer.status, 200);
+    }
+    let issuer = format!("http://{}", system.address(Service::Identity)?);
+    let told = system
+        .http
+        .post_raw(
+            &format!("http://{}/revocations", system.mobile.admin_address()),
+            &json!({"issuer": issuer, "sub": "consumer-1"}),
+        )
+        .await?;
+    assert_eq!(told.status(), 204);
+    for _ in 0..4 {
+        let answer = Client::new()?.get(&url, &bearer).await?;
+        assert_eq!(answer.status, 401, "{answer:?}");
+    }
+    let other = system.token("consumer-2").await?;
+    assert_eq!(system.http.get(&url, &other).await?.status, 200);
     Ok(())
 }

@@ -98,8 +98,8 @@ enum Refused {
     Missing,
     #[error("there are several internal tokens")]
     Several,
-    #[error("the internal token is not believed")]
-    Distrusted(#[source] Distrust),
+    #[error(transparent)]
+    Distrusted(Distrust),
 }
 
 pub(crate) async fn admit(

@@ -39,21 +39,21 @@ pub struct UnusableKey;
 /// Why a token is not believed; for the log, never for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Distrust {
-    #[error("it is not an internal token")]
+    #[error("the internal token is none")]
     NotAToken,
-    #[error("its key is not known")]
+    #[error("the internal token's key is not known")]
     UnknownKey,
-    #[error("its signature is wrong")]
+    #[error("the internal token's signature is wrong")]
     Signature,
-    #[error("it comes from another gateway than its key")]
+    #[error("the internal token comes from another gateway than its key")]
     Issuer,
-    #[error("it is meant for another service")]
+    #[error("the internal token is meant for another service")]
     Audience,
-    #[error("it has expired")]
+    #[error("the internal token has expired")]
     Expired,
-    #[error("it lives too long")]
+    #[error("the internal token lives too long")]
     LivesTooLong,
-    #[error("its claims are not those of an internal token")]
+    #[error("the claims are not those of an internal token")]
     Claims,
 }
 
