@@ -4,6 +4,7 @@
 mod access_log;
 mod admission;
 mod body_limit;
+mod client_addr;
 mod deadline;
 mod host;
 mod identity_headers;
@@ -27,9 +28,9 @@ use tower::{Service, ServiceExt};
 use tower_http::compression::CompressionLayer;
 
 pub(crate) use body_limit::BodyLimit;
-pub(crate) use rate_limit::{LimitId, RateLimitHeaders, RateLimiter, RouteKey};
+pub(crate) use rate_limit::{RateLimitStore, RateLimiter, RouteLimits};
 
-use crate::auth::{Authenticator, authorize};
+use crate::auth::{Authenticator, Principal, authorize};
 use crate::context::{ContextParts, RequestContext, RequestId};
 use crate::deadline::Deadline;
 use crate::error::{ClientError, Error, GatewayError};
@@ -38,6 +39,7 @@ use crate::proxy::Proxy;
 use crate::route::{Action, NoMatch, Route};
 use crate::trace::TraceContext;
 use access_log::Observation;
+use rate_limit::{Counted, LimitId, RateLimitHeaders, RouteKey};
 
 /// One worker's edge: what is shared by the process, and what is this worker's own.
 pub(crate) struct Edge {
@@ -64,7 +66,7 @@ struct Arrival {
 struct Findings<'a> {
     route: Option<&'a Route>,
     principal_kind: Option<&'static str>,
-    rate_limits: Option<RateLimitHeaders>,
+    rate_limits: RateLimitHeaders,
     context: Option<RequestContext>,
 }
 
@@ -125,7 +127,8 @@ impl Edge {
         observation.finish(response, findings)
     }
 
-    /// The way in. The order of the checks is part of the API: path, method, credentials, permission, limits, size.
+    /// The way in. The order of the checks is part of the API: path, method, limits by address, credentials, permission,
+    /// limits by caller, size.
     async fn answer<'a>(
         &'a self,
         mut request: Request<Body>,
@@ -135,6 +138,11 @@ impl Edge {
         // Nothing may be believed of a request whose target is ambiguous.
         host::check(&request)?;
         path::check(request.uri(), self.shared.config.server.max_uri_bytes)?;
+        let address = client_addr::find(
+            request.headers(),
+            arrival.peer.ip(),
+            &self.shared.config.server.trusted_proxies,
+        );
         // Only we say who is calling and where a request came from.
         identity_headers::strip(request.headers_mut());
 
@@ -158,27 +166,29 @@ impl Edge {
         let budget = deadline::budget(request.headers(), route.deadline)?;
         let deadline = Deadline::from_instant(arrival.at + budget);
 
+        let counted = Counted {
+            route: RouteKey {
+                index: route.index,
+                name: route.name,
+            },
+            cost: route.limits.cost,
+            principal: &Principal::Anonymous,
+            address,
+            deadline,
+        };
+        // Before anything is verified: who guesses credentials uses up the address's limit, too.
+        self.limit(&route.limits.before, &counted, findings).await?;
         let principal = self
             .authenticator
             .authenticate(request.headers(), deadline)
             .await?;
         findings.principal_kind = Some(principal.kind());
         authorize(&route.access, &principal)?;
-        let address = arrival.peer.ip();
-        match self
-            .shared
-            .limiter
-            .check(&route.limits, RouteKey(route.index), &principal, address)
-        {
-            Ok(headers) => findings.rate_limits = Some(headers),
-            Err(denied) => {
-                findings.rate_limits = Some(denied.headers);
-                return Err(ClientError::RateLimited {
-                    retry_after: denied.retry_after,
-                }
-                .into());
-            }
-        }
+        let counted = Counted {
+            principal: &principal,
+            ..counted
+        };
+        self.limit(&route.limits.after, &counted, findings).await?;
         let mut request = body_limit::apply(request, route.max_body_bytes)?;
 
         let context = RequestContext::new(
@@ -210,6 +220,29 @@ impl Edge {
             .await
             .map_err(|_elapsed| GatewayError::DeadlineExceeded)??;
         Ok(permit.held_by(response))
+    }
+
+    /// Counts the request against `limits`; what they say goes into the answer's headers, whatever becomes of it.
+    async fn limit(
+        &self,
+        limits: &[LimitId],
+        request: &Counted<'_>,
+        findings: &mut Findings<'_>,
+    ) -> Result<(), Error> {
+        if limits.is_empty() {
+            return Ok(());
+        }
+        let (headers, outcome) = match self.shared.limiter.check(limits, request).await {
+            Ok(headers) => (headers, Ok(())),
+            Err(denied) => (
+                denied.headers,
+                Err(ClientError::RateLimited {
+                    retry_after: denied.retry_after,
+                }),
+            ),
+        };
+        findings.rate_limits = std::mem::take(&mut findings.rate_limits).merge(headers);
+        Ok(outcome?)
     }
 
     async fn compose(&self, request: Request<Body>) -> Result<Response, Error> {

@@ -12,7 +12,7 @@ use crate::admin;
 use crate::auth::{Authenticator, KeySets};
 use crate::cache::ResponseCache;
 use crate::config::{Config, ConfigFault, ConfigFaults};
-use crate::edge::{Edge, RateLimiter};
+use crate::edge::{Edge, RateLimitStore, RateLimiter};
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
 use crate::route::{RouteSummary, RouteTable, Routes};
@@ -35,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) table: RouteTable,
     pub(crate) limiter: Arc<RateLimiter>,
+    /// Where replicas count together, when the configuration names a place.
+    pub(crate) limiter_store: Option<Arc<RateLimitStore>>,
     pub(crate) keys: Arc<KeySets>,
     pub(crate) metrics: Metrics,
     pub(crate) lifecycle: Lifecycle,
@@ -81,7 +83,11 @@ impl Gateway {
     /// All faults of the configuration at once.
     pub fn new(app: App, config: Config) -> Result<Self, StartError> {
         let metrics = Metrics::new()?;
-        let limiter = Arc::new(RateLimiter::new(&config.rate_limits));
+        let limiter_store = config
+            .redis
+            .as_ref()
+            .map(|redis| RateLimitStore::new(redis, app.name, metrics.limiter_store()));
+        let limiter = Arc::new(RateLimiter::new(&config, limiter_store.clone()));
         let (declared, mut faults) =
             match (app.routes)(&Upstreams::new(&config.upstreams, &metrics)) {
                 Ok(routes) => (routes.into_parts().1, Vec::new()),
@@ -104,6 +110,7 @@ impl Gateway {
             keys: KeySets::new(&config.issuers),
             table,
             limiter,
+            limiter_store,
             metrics,
             lifecycle: Lifecycle::new(),
             in_flight: Arc::new(AtomicUsize::new(0)),
@@ -167,6 +174,9 @@ impl Gateway {
         shared
             .keys
             .spawn_refresh(control.handle(), stop_control.clone());
+        if let Some(store) = &shared.limiter_store {
+            store.spawn_link(control.handle(), stop_control.clone());
+        }
         control.spawn(upkeep(Arc::clone(&shared)));
         control.spawn(admin::serve(
             admin_listener,

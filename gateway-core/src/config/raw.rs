@@ -9,11 +9,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use http::{Method, Uri};
+use ipnet::IpNet;
 use jsonwebtoken::Algorithm;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 
+use super::RedisServer;
 use super::fault::ConfigFaults;
 pub(super) use text::{Rate, Share, Size, Text};
 pub(super) use tree::{Tree, child, element};
@@ -46,6 +48,7 @@ pub(super) struct RawConfig {
     pub(super) api_keys: Option<RawApiKeys>,
     pub(super) upstreams: BTreeMap<String, RawUpstream>,
     pub(super) rate_limits: BTreeMap<String, RawRateLimit>,
+    pub(super) redis: Option<RawRedis>,
     pub(super) cache: RawCache,
     pub(super) routes: Vec<RawRoute>,
     pub(super) policies: BTreeMap<String, RawPolicy>,
@@ -56,6 +59,7 @@ pub(super) struct RawConfig {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawServer {
     pub(super) address: Text<SocketAddr>,
+    pub(super) trusted_proxies: Vec<Text<IpNet>>,
     pub(super) workers: usize,
     pub(super) header_timeout: Text<Duration>,
     pub(super) max_connections: usize,
@@ -72,6 +76,7 @@ impl Default for RawServer {
     fn default() -> Self {
         Self {
             address: Text(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))),
+            trusted_proxies: Vec::new(),
             workers: 0,
             header_timeout: Text(Duration::from_secs(10)),
             max_connections: 10_000,
@@ -228,10 +233,11 @@ impl Default for RawUpstream {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub(super) enum RawRateLimitKey {
     Address,
     Principal,
+    ApiKey,
     Route,
 }
 
@@ -241,6 +247,26 @@ pub(super) struct RawRateLimit {
     pub(super) key: Option<RawRateLimitKey>,
     pub(super) rate: Option<Text<Rate>>,
     pub(super) burst: Option<u32>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawRedis {
+    pub(super) url: Option<Text<RedisServer>>,
+    pub(super) timeout: Text<Duration>,
+    pub(super) replicas: Option<u32>,
+    pub(super) prefix: Option<String>,
+}
+
+impl Default for RawRedis {
+    fn default() -> Self {
+        Self {
+            url: None,
+            timeout: Text(Duration::from_millis(25)),
+            replicas: None,
+            prefix: None,
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -277,6 +303,7 @@ pub(super) struct RawRoute {
     pub(super) rewrite: Option<String>,
     pub(super) access: Option<RawAccess>,
     pub(super) limits: Vec<String>,
+    pub(super) cost: Option<u32>,
     pub(super) deadline: Option<Text<Duration>>,
     pub(super) max_body: Option<Text<Size>>,
     pub(super) cache: RawRouteCache,
@@ -292,6 +319,7 @@ impl Default for RawRoute {
             rewrite: None,
             access: None,
             limits: Vec::new(),
+            cost: None,
             deadline: None,
             max_body: None,
             cache: RawRouteCache::Off,
@@ -304,6 +332,7 @@ impl Default for RawRoute {
 pub(super) struct RawPolicy {
     pub(super) access: Option<RawAccess>,
     pub(super) limits: Vec<String>,
+    pub(super) cost: Option<u32>,
     pub(super) deadline: Option<Text<Duration>>,
     pub(super) max_body: Option<Text<Size>>,
 }

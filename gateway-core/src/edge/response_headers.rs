@@ -24,9 +24,7 @@ pub(super) fn set(headers: &mut HeaderMap, request_id: &RequestId, findings: &Fi
         .or_insert(HeaderValue::from_static(
             "default-src 'none'; frame-ancestors 'none'",
         ));
-    if let Some(limits) = &findings.rate_limits {
-        limits.apply(headers);
-    }
+    findings.rate_limits.apply(headers);
     // How the services behind us are doing is not for everybody.
     let known = findings
         .principal_kind
