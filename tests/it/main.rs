@@ -8,5 +8,6 @@ mod ownership;
 mod partial_failure;
 mod process;
 mod public;
+mod rate_limits;
 mod tidy;
 mod web;

@@ -159,7 +159,7 @@ fn spawn(name: &str, arguments: &[&str]) -> Result<(Child, Lines<BufReader<Child
     Ok((child, BufReader::new(output).lines()))
 }
 
-fn send(child: &Child, signal: Signal) -> Result<()> {
+pub(crate) fn send(child: &Child, signal: Signal) -> Result<()> {
     let id = child.id().context("it has ended already")?;
     let pid = Pid::from_raw(i32::try_from(id)?).context("no such id")?;
     kill_process(pid, signal)?;

@@ -209,6 +209,11 @@ impl<C: Clock + Clone> RateLimiter<C> {
         limits: &[LimitId],
         request: &Counted<'_>,
     ) -> Result<RateLimitHeaders, Denied> {
+        let own = store.is_settling().then(|| self.check_own(limits, request));
+        if let Some(Err(denied)) = own {
+            store.spared();
+            return Err(denied);
+        }
         let entries: Vec<Entry<'_>> = self
             .policies(limits)
             .map(|policy| Entry {
@@ -223,8 +228,10 @@ impl<C: Clock + Clone> RateLimiter<C> {
         let policies = || self.policies(limits);
         match verdict {
             Some(Verdict::Allowed(left)) => {
-                for policy in policies() {
-                    policy.note(self.bucket(policy.key, request), request.cost);
+                if own.is_none() {
+                    for policy in policies() {
+                        policy.note(self.bucket(policy.key, request), request.cost);
+                    }
                 }
                 Ok(RateLimitHeaders::new(policies(), policies().zip(left)))
             }
@@ -235,7 +242,7 @@ impl<C: Clock + Clone> RateLimiter<C> {
                     policies().nth(policy).map(|policy| (policy, left)),
                 ),
             }),
-            None => self.check_own(limits, request),
+            None => own.unwrap_or_else(|| self.check_own(limits, request)),
         }
     }
 

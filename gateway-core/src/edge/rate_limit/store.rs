@@ -61,6 +61,8 @@ pub(crate) struct Store {
     /// Until the link takes it.
     waiting: Mutex<Option<mpsc::Receiver<Job>>>,
     up: AtomicBool,
+    /// Back after an outage, while others may not be: the share holds, too.
+    settling: AtomicBool,
     /// Wakes the link when a worker waited in vain.
     lost: Notify,
     /// Why the store is away.
@@ -87,6 +89,7 @@ impl Store {
             jobs,
             waiting: Mutex::new(Some(waiting)),
             up: AtomicBool::new(false),
+            settling: AtomicBool::new(false),
             lost: Notify::new(),
             reason: Mutex::new("not connected yet".to_owned()),
             script: OnceLock::new(),
@@ -109,7 +112,11 @@ impl Store {
         let server = &self.config.server;
         StoreReadiness {
             up,
-            detail: if up {
+            detail: if up && self.is_settling() {
+                format!(
+                    "{server}: back; until all replicas are, this one does not exceed its share"
+                )
+            } else if up {
                 format!("limits are shared through {server}")
             } else {
                 format!(
@@ -128,6 +135,17 @@ impl Store {
 
     pub(super) fn prefix(&self) -> &str {
         &self.prefix
+    }
+
+    /// Whether the store is back and other replicas may not have found it yet: what they still grant by their shares it
+    /// does not know, so nobody may take more than its own from it.
+    pub(super) fn is_settling(&self) -> bool {
+        self.settling.load(Ordering::Relaxed)
+    }
+
+    /// Counts a request that the share has refused before the store was asked.
+    pub(super) fn spared(&self) {
+        self.metrics.decided_by_share.increment(1);
     }
 
     /// The store's verdict over all `entries` at once, or `None` when there is none in time. It never waits longer than
@@ -183,7 +201,8 @@ impl Store {
         }
     }
 
-    fn found(&self) {
+    fn found(&self, settling: bool) {
+        self.settling.store(settling, Ordering::Relaxed);
         self.up.store(true, Ordering::Release);
         self.metrics.up.set(1.0);
     }

@@ -2,6 +2,7 @@
 //! It decides nothing about limits; that is the script's (`gcra.lua`), or the share's when there is no answer.
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
@@ -24,7 +25,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// The first wait before connecting again; it doubles from there.
 const FIRST_RETRY: Duration = Duration::from_millis(50);
-const MAX_RETRY: Duration = Duration::from_secs(2);
+const MAX_RETRY: Duration = Duration::from_secs(1);
+/// By then every replica that can reach the store has found it again.
+const SETTLING: Duration = Duration::from_millis(2500);
 /// A store that was there for less is flapping: the wait goes on growing.
 const STABLE: Duration = Duration::from_secs(2);
 
@@ -34,12 +37,13 @@ pub(super) async fn run(store: &Store, mut jobs: mpsc::Receiver<Job>) {
     let server = &store.config.server;
     let mut retry = FIRST_RETRY;
     let mut reported_down = false;
+    let mut was_away = false;
     loop {
         match connect(store).await {
             Ok(connection) => {
                 // An old loss must not end the new connection.
                 while store.lost.notified().now_or_never().is_some() {}
-                store.found();
+                store.found(was_away);
                 reported_down = false;
                 tracing::info!(%server, "rate limits are shared through the store");
                 let since = Instant::now();
@@ -51,6 +55,7 @@ pub(super) async fn run(store: &Store, mut jobs: mpsc::Receiver<Job>) {
             }
             Err(reason) => *super::lock(&store.reason) = reason,
         }
+        was_away = true;
         if !reported_down {
             reported_down = true;
             let reason = super::lock(&store.reason).clone();
@@ -123,6 +128,8 @@ async fn work(
     let mut waiting = Vec::with_capacity(MAX_BATCH);
     let mut probes = interval(PROBE_EVERY);
     probes.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let settled = sleep(SETTLING);
+    tokio::pin!(settled);
     loop {
         tokio::select! {
             () = store.lost.notified() => return super::lock(&store.reason).clone(),
@@ -140,6 +147,9 @@ async fn work(
                 if !waiting.is_empty() {
                     flying.push(send(store, connection.clone(), std::mem::take(&mut waiting)));
                 }
+            }
+            () = &mut settled, if store.is_settling() => {
+                store.settling.store(false, Ordering::Relaxed);
             }
             _ = probes.tick(), if flying.is_empty() => {
                 if let Some(script) = store.script.get() {

@@ -79,7 +79,7 @@ async fn nobody_waits_for_a_store_that_was_never_found() {
 async fn a_silent_store_costs_one_request_its_timeout_and_the_next_ones_nothing() {
     let store = store("redis://127.0.0.1:1");
     store.script.set("script".to_owned()).unwrap();
-    store.found();
+    store.found(false);
     let began = Instant::now();
     // A request with less time than the store is given says nothing about the store.
     assert_eq!(ask(&store, Duration::from_millis(10)).await, None);
