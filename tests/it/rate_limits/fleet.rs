@@ -77,6 +77,7 @@ pub(super) struct Fleet {
 impl Fleet {
     /// `replicas` processes with the same configuration.
     pub(super) async fn start(replicas: usize, upstream: SocketAddr, config: &str) -> Result<Self> {
+        gateway_core::install_crypto();
         let folder = tempfile::tempdir()?;
         let file = folder.path().join("overlay.toml");
         std::fs::write(&file, overlay(upstream, config))?;

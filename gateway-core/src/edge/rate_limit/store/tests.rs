@@ -4,7 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use futures_util::future::join_all;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -14,8 +17,12 @@ use crate::deadline::Deadline;
 use crate::metrics::Metrics;
 
 fn store(url: &str) -> Arc<Store> {
+    store_with(url, "30ms")
+}
+
+fn store_with(url: &str, timeout: &str) -> Arc<Store> {
     let config = config::from_text(&[&format!(
-        "[redis]\nurl = \"{url}\"\nreplicas = 3\ntimeout = \"30ms\""
+        "[redis]\nurl = \"{url}\"\nreplicas = 3\ntimeout = \"{timeout}\""
     )])
     .unwrap();
     let metrics = Metrics::new().unwrap().limiter_store();
@@ -112,5 +119,88 @@ async fn a_store_that_accepts_and_says_nothing_is_not_taken_for_one() {
         "{}",
         readiness.detail
     );
+    stop.cancel();
+}
+
+/// Reads one command as a client sends it: its first word.
+async fn command(socket: &mut BufReader<TcpStream>) -> Option<String> {
+    async fn length(socket: &mut BufReader<TcpStream>) -> Option<usize> {
+        let mut line = String::new();
+        socket.read_line(&mut line).await.ok()?;
+        line.trim_end().get(1..)?.parse().ok()
+    }
+    let mut name = None;
+    for _ in 0..length(socket).await? {
+        let mut word = vec![0; length(socket).await? + 2];
+        socket.read_exact(&mut word).await.ok()?;
+        name.get_or_insert(String::from_utf8_lossy(&word).trim_end().to_owned());
+    }
+    name
+}
+
+/// Takes commands as they come, and answers all that have come whenever it is told to; says each time how many checks
+/// there were.
+async fn slow_store(
+    socket: TcpStream,
+    mut turns: mpsc::Receiver<()>,
+    checks: mpsc::Sender<usize>,
+) -> Option<()> {
+    let mut socket = BufReader::new(socket);
+    let mut connected = false;
+    loop {
+        if connected {
+            turns.recv().await?;
+        }
+        let mut answers = String::new();
+        let mut count = 0;
+        loop {
+            match command(&mut socket).await?.as_str() {
+                "SCRIPT" => answers.push_str("$4\r\nhash\r\n"),
+                "EVALSHA" => {
+                    count += 1;
+                    answers.push_str("*3\r\n:0\r\n:9\r\n:1000\r\n");
+                }
+                _ => answers.push_str("+OK\r\n"),
+            }
+            if socket.buffer().is_empty() {
+                break;
+            }
+        }
+        socket.write_all(answers.as_bytes()).await.ok()?;
+        if connected {
+            checks.send(count).await.ok()?;
+        }
+        // The link's first probe ends the handshake.
+        connected |= count > 0;
+    }
+}
+
+#[tokio::test]
+async fn checks_that_wait_are_sent_as_one_pipeline() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let store = store_with(&format!("redis://{}", listener.local_addr().unwrap()), "1s");
+    let stop = CancellationToken::new();
+    store.spawn_link(&tokio::runtime::Handle::current(), stop.clone());
+    let (socket, _) = listener.accept().await.unwrap();
+    let (turn, turns) = mpsc::channel(100);
+    let (sender, mut checks) = mpsc::channel(100);
+    tokio::spawn(slow_store(socket, turns, sender));
+    while !store.readiness().up {
+        tokio::task::yield_now().await;
+    }
+
+    let asked = join_all((0..100).map(|_| ask(&store, Duration::from_secs(3))));
+    let answering = async {
+        let mut pipelines = Vec::new();
+        // The link's own probe can be among them.
+        while pipelines.iter().sum::<usize>() < 100 {
+            turn.send(()).await.unwrap();
+            pipelines.push(checks.recv().await.unwrap());
+        }
+        pipelines
+    };
+    let (verdicts, pipelines) = tokio::join!(asked, answering);
+    assert!(verdicts.iter().all(Option::is_some));
+    assert!(pipelines.len() <= 10, "{pipelines:?}");
     stop.cancel();
 }
