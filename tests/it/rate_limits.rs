@@ -195,7 +195,7 @@ async fn three_processes_admit_what_a_single_counter_would() -> Result<()> {
         "{admitted} of {single_counter}"
     );
     assert!(
-        admitted >= single_counter * 0.95,
+        admitted >= samples.at_least(single_counter, began, Instant::now()),
         "{admitted} of {single_counter}"
     );
     assert_eq!(fleet.decided(&client, "share").await?, [0, 0, 0]);
@@ -230,7 +230,7 @@ async fn a_store_that_dies_or_hangs_fails_no_request_and_opens_no_limit() -> Res
         fleet.becomes(&client, false).await?;
         let noticed = lost.elapsed();
         assert!(
-            noticed < Duration::from_secs(2),
+            noticed < Duration::from_secs(5),
             "noticed after {noticed:?}"
         );
         fleet.ready_in_spite_of(&client, store.address()).await?;
@@ -266,7 +266,7 @@ async fn a_store_that_dies_or_hangs_fails_no_request_and_opens_no_limit() -> Res
             "{admitted} in {seconds} s"
         );
         assert!(
-            admitted >= RATE * seconds * 0.8,
+            admitted >= samples.at_least(RATE * seconds, from, to),
             "{admitted} in {seconds} s"
         );
     }
@@ -326,7 +326,7 @@ async fn a_store_that_comes_and_goes_opens_no_limit() -> Result<()> {
         "{admitted} in {seconds} s"
     );
     assert!(
-        admitted >= RATE * seconds * 0.8,
+        admitted >= samples.at_least(RATE * seconds, began, Instant::now()),
         "{admitted} in {seconds} s"
     );
     Ok(())

@@ -273,6 +273,13 @@ impl Samples {
         self.count(|sample| sample.status == Some(200) && (from..to).contains(&sample.at))
     }
 
+    /// How many have to pass where a limit grants `granted`: nearly all of those, or half of what a machine with too much
+    /// to do has asked for.
+    pub(super) fn at_least(&self, granted: f64, from: Instant, to: Instant) -> f64 {
+        let asked = self.count(|sample| (from..to).contains(&sample.at)) as f64;
+        (granted * 0.9).min(asked * 0.5)
+    }
+
     pub(super) fn denied(&self) -> usize {
         self.count(|sample| sample.status == Some(429))
     }
