@@ -75,6 +75,15 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Response {
         });
     }
     let ready = checks.iter().all(|check| check.ok);
+    // Worth knowing, and no reason to be taken out: without the store each replica keeps to its share.
+    if let Some(store) = &shared.limiter_store {
+        let readiness = store.readiness();
+        checks.push(Check {
+            name: "rate limit store".to_owned(),
+            ok: readiness.up,
+            detail: Some(readiness.detail),
+        });
+    }
     let status = if ready {
         StatusCode::OK
     } else {

@@ -8,12 +8,15 @@ mod units;
 mod validate;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, Uri};
+use ipnet::IpNet;
 use jsonwebtoken::Algorithm;
 
 use crate::auth::internal_token::SigningKey;
@@ -38,6 +41,8 @@ pub struct Config {
     pub internal_token: Option<InternalTokenConfig>,
     pub upstreams: BTreeMap<String, UpstreamConfig>,
     pub rate_limits: BTreeMap<String, RateLimitConfig>,
+    /// What replicas share; without it each process counts for itself.
+    pub redis: Option<RedisConfig>,
     pub cache: CacheConfig,
     /// What GraphQL documents may cost and ask; for the BFFs that have a schema.
     pub graphql: Limits,
@@ -55,6 +60,8 @@ pub struct Config {
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
     pub address: SocketAddr,
+    /// Proxies whose word on the client's address is believed.
+    pub trusted_proxies: Vec<IpNet>,
     /// Worker threads, each with a runtime of its own; one per core when the file says 0.
     pub workers: usize,
     /// How long a client may take to send a request head.
@@ -201,6 +208,8 @@ pub enum RateLimitKey {
     Address,
     /// The principal; the address for those who have none.
     Principal,
+    /// Each API key by itself; as `Principal` for those who have none.
+    ApiKey,
     /// One bucket for everybody.
     Route,
 }
@@ -214,6 +223,34 @@ pub struct RateLimitConfig {
     pub window: Duration,
     /// Requests that may come at once.
     pub burst: u32,
+}
+
+/// A Redis that all replicas of a gateway share.
+#[derive(Clone, Debug)]
+pub struct RedisConfig {
+    pub server: RedisServer,
+    /// The most that a request waits for it.
+    pub timeout: Duration,
+    /// How many replicas share it: while it is away, each keeps to one part in so many of every limit.
+    pub replicas: NonZeroU32,
+    /// What all keys begin with; the app's name when absent.
+    pub prefix: Option<String>,
+}
+
+/// Where a Redis is, and what it takes to get in. Its texts show host and port only.
+#[derive(Clone)]
+pub struct RedisServer(pub(crate) redis::ConnectionInfo);
+
+impl fmt::Debug for RedisServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for RedisServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self.0.addr(), f)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -250,6 +287,8 @@ pub struct PolicyConfig {
     pub access: Access,
     /// Names in `rate_limits`.
     pub limits: Vec<String>,
+    /// As how many requests one counts in its limits.
+    pub cost: NonZeroU32,
     pub deadline: Option<Duration>,
     pub max_body_bytes: Option<u64>,
 }

@@ -4,6 +4,7 @@
 mod access_log;
 mod admission;
 mod body_limit;
+mod client_addr;
 mod deadline;
 mod head;
 mod host;
@@ -31,9 +32,9 @@ use tower_http::compression::CompressionLayer;
 
 pub(crate) use admission::{Admission, Permit};
 pub(crate) use body_limit::BodyLimit;
-pub(crate) use rate_limit::{LimitId, RateLimitHeaders, RateLimiter, RouteKey};
+pub(crate) use rate_limit::{RateLimitStore, RateLimiter, RouteLimits};
 
-use crate::auth::{Authenticator, authorize};
+use crate::auth::{Authenticator, Principal, authorize};
 use crate::context::{ContextParts, RequestContext, RequestId};
 use crate::deadline::Deadline;
 use crate::error::{ClientError, Error, GatewayError};
@@ -42,6 +43,7 @@ use crate::proxy::Proxy;
 use crate::route::{Action, NoMatch};
 use crate::trace::TraceContext;
 use access_log::Observation;
+use rate_limit::{Counted, LimitId, RateLimitHeaders, RouteKey};
 
 /// How long after the deadline an action is cut that did not keep to it. Short enough for a 504 within 50 ms.
 const BACKSTOP: Duration = Duration::from_millis(20);
@@ -127,7 +129,8 @@ impl Edge {
         observation.finish(response)
     }
 
-    /// The way in. The order of the checks is part of the API: path, method, credentials, permission, limits, size.
+    /// The way in. The order of the checks is part of the API: path, method, limits by address, credentials, permission,
+    /// limits by caller, size.
     async fn answer(
         &self,
         mut request: Request<Body>,
@@ -136,6 +139,11 @@ impl Edge {
         // Nothing may be believed of a request whose target is ambiguous.
         host::settle(&mut request)?;
         path::check(request.uri(), self.shared.config.server.max_uri_bytes)?;
+        let address = client_addr::find(
+            request.headers(),
+            observation.arrival().peer.ip(),
+            &self.shared.config.server.trusted_proxies,
+        );
         // Only we say who is calling and where a request came from.
         identity_headers::strip(request.headers_mut());
 
@@ -156,31 +164,34 @@ impl Edge {
         // A bad wish is told when it is clear that the caller may wish anything.
         let asked = deadline::budget(request.headers(), route.deadline);
         let budget = *asked.as_ref().unwrap_or(&route.deadline);
-        let arrival = observation.arrival();
-        let (peer, started) = (arrival.peer, arrival.at);
+        let started = observation.arrival().at;
         let deadline = Deadline::from_instant(started + budget);
 
+        let counted = Counted {
+            route: RouteKey {
+                index: route.index,
+                name: route.name,
+            },
+            cost: route.limits.cost,
+            principal: &Principal::Anonymous,
+            address,
+            deadline,
+        };
+        // Before anything is verified: who guesses credentials uses up the address's limit, too.
+        self.limit(&route.limits.before, &counted, observation)
+            .await?;
         let principal = self
             .authenticator
             .authenticate(request.headers(), deadline)
             .await?;
         observation.principal = Some(principal.kind());
         authorize(&route.access, &principal)?;
-        let address = peer.ip();
-        match self
-            .shared
-            .limiter
-            .check(&route.limits, RouteKey(route.index), &principal, address)
-        {
-            Ok(headers) => observation.rate_limits = Some(headers),
-            Err(denied) => {
-                observation.rate_limits = Some(denied.headers);
-                return Err(ClientError::RateLimited {
-                    retry_after: denied.retry_after,
-                }
-                .into());
-            }
-        }
+        let counted = Counted {
+            principal: &principal,
+            ..counted
+        };
+        self.limit(&route.limits.after, &counted, observation)
+            .await?;
         asked?;
         let mut request = body_limit::apply(request, route.max_body_bytes);
 
@@ -215,6 +226,29 @@ impl Edge {
             .await
             .map_err(|_elapsed| GatewayError::DeadlineExceeded)??;
         Ok(permit.held_by(response))
+    }
+
+    /// Counts the request against `limits`; what they say goes into the answer's headers, whatever becomes of it.
+    async fn limit(
+        &self,
+        limits: &[LimitId],
+        request: &Counted<'_>,
+        observation: &mut Observation,
+    ) -> Result<(), Error> {
+        if limits.is_empty() {
+            return Ok(());
+        }
+        let (headers, outcome) = match self.shared.limiter.check(limits, request).await {
+            Ok(headers) => (headers, Ok(())),
+            Err(denied) => (
+                denied.headers,
+                Err(ClientError::RateLimited {
+                    retry_after: denied.retry_after,
+                }),
+            ),
+        };
+        observation.rate_limits = std::mem::take(&mut observation.rate_limits).merge(headers);
+        Ok(outcome?)
     }
 
     async fn compose(&self, request: Request<Body>) -> Result<Response, Error> {

@@ -13,7 +13,7 @@ use crate::auth::internal_token::InternalTokenSigner;
 use crate::auth::{Authenticator, KeySets, Revocations};
 use crate::cache::ResponseCache;
 use crate::config::{Config, ConfigFault, ConfigFaults};
-use crate::edge::{Admission, Edge, RateLimiter};
+use crate::edge::{Admission, Edge, RateLimitStore, RateLimiter};
 use crate::metrics::Metrics;
 use crate::problem::chain;
 use crate::proxy::Proxy;
@@ -37,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) table: RouteTable,
     pub(crate) limiter: Arc<RateLimiter>,
+    /// Where replicas count together, when the configuration names a place.
+    pub(crate) limiter_store: Option<Arc<RateLimitStore>>,
     pub(crate) keys: Arc<KeySets>,
     pub(crate) revocations: Arc<Revocations>,
     pub(crate) metrics: Metrics,
@@ -95,7 +97,11 @@ impl Gateway {
     /// All faults of the configuration at once.
     pub fn new(app: App, config: Config) -> Result<Self, StartError> {
         let metrics = Metrics::new()?;
-        let limiter = Arc::new(RateLimiter::new(&config.rate_limits));
+        let limiter_store = config
+            .redis
+            .as_ref()
+            .map(|redis| RateLimitStore::new(redis, app.name, metrics.limiter_store()));
+        let limiter = Arc::new(RateLimiter::new(&config, limiter_store.clone()));
         let signer = config
             .internal_token
             .as_ref()
@@ -128,6 +134,7 @@ impl Gateway {
             revocations: Arc::default(),
             table,
             limiter,
+            limiter_store,
             metrics,
             lifecycle: Lifecycle::new(),
             admission: Admission::new(
@@ -206,6 +213,9 @@ impl Gateway {
         shared
             .keys
             .spawn_refresh(control.handle(), stop_control.clone());
+        if let Some(store) = &shared.limiter_store {
+            store.spawn_link(control.handle(), stop_control.clone());
+        }
         control.spawn(upkeep(Arc::clone(&shared)));
         control.spawn(watch_certificate(Arc::clone(&shared)));
         control.spawn(admin::serve(

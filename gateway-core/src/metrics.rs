@@ -18,6 +18,8 @@ const CONNECTIONS: &str = "gateway_connections";
 const REFUSED: &str = "gateway_connections_refused_total";
 const CERTIFICATE_FAULTS: &str = "gateway_certificate_reload_failures_total";
 const IN_FLIGHT: &str = "gateway_requests_in_flight";
+const LIMITER_STORE_UP: &str = "gateway_rate_limit_store_up";
+const LIMITER_CHECKS: &str = "gateway_rate_limit_checks_total";
 
 /// Bucket bounds of durations, in seconds: from a cache hit to the longest deadline.
 const SECONDS: &[f64] = &[
@@ -56,6 +58,14 @@ pub(crate) struct UpstreamMetrics {
     outcomes: Vec<(&'static str, Counter)>,
     other: Counter,
     duration: Histogram,
+}
+
+/// Handles for the store of rate limits that replicas share.
+pub(crate) struct LimiterStoreMetrics {
+    /// 1 while the store decides, 0 while this replica keeps to its share.
+    pub(crate) up: Gauge,
+    pub(crate) decided_by_store: Counter,
+    pub(crate) decided_by_share: Counter,
 }
 
 /// How an upstream call can end, as a label.
@@ -115,6 +125,17 @@ impl Metrics {
             Some(Unit::Count),
             "Requests being worked on.".into(),
         );
+        recorder.describe_gauge(
+            LIMITER_STORE_UP.into(),
+            None,
+            "1 while rate limits are shared through the store, 0 while this replica keeps to its share.".into(),
+        );
+        recorder.describe_counter(
+            LIMITER_CHECKS.into(),
+            Some(Unit::Count),
+            "Checks of shared rate limits by who decided: the store, or this replica's share."
+                .into(),
+        );
         let connections = recorder.register_gauge(&Key::from_static_name(CONNECTIONS), &METADATA);
         recorder.describe_counter(
             REFUSED.into(),
@@ -165,6 +186,19 @@ impl Metrics {
 
     pub(crate) fn route(&self, route: &'static str) -> RouteMetrics {
         RouteMetrics::register(&self.recorder, route)
+    }
+
+    /// Only for a gateway that has such a store: an alert on the gauge must not see the others.
+    pub(crate) fn limiter_store(&self) -> LimiterStoreMetrics {
+        let checks =
+            |by: &'static str| self.counter(LIMITER_CHECKS, vec![Label::new("decided_by", by)]);
+        LimiterStoreMetrics {
+            up: self
+                .recorder
+                .register_gauge(&Key::from_static_name(LIMITER_STORE_UP), &METADATA),
+            decided_by_store: checks("store"),
+            decided_by_share: checks("share"),
+        }
     }
 
     pub(crate) fn upstream(&self, upstream: &'static str) -> UpstreamMetrics {

@@ -180,7 +180,7 @@ fn spawn(mut command: Command) -> Result<(Child, Lines<BufReader<ChildStdout>>)>
     Ok((child, BufReader::new(output).lines()))
 }
 
-fn send(child: &Child, signal: Signal) -> Result<()> {
+pub(crate) fn send(child: &Child, signal: Signal) -> Result<()> {
     let id = child.id().context("it has ended already")?;
     let pid = Pid::from_raw(i32::try_from(id)?).context("no such id")?;
     kill_process(pid, signal)?;

@@ -10,11 +10,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http::{Method, Uri};
+use ipnet::IpNet;
 use jsonwebtoken::Algorithm;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 
+use super::RedisServer;
 use super::fault::ConfigFaults;
 use crate::graphql::Limits;
 pub(super) use text::{Rate, Share, Size, Text};
@@ -49,6 +51,7 @@ pub(super) struct RawConfig {
     pub(super) internal_token: RawInternalToken,
     pub(super) upstreams: BTreeMap<String, RawUpstream>,
     pub(super) rate_limits: BTreeMap<String, RawRateLimit>,
+    pub(super) redis: Option<RawRedis>,
     pub(super) cache: RawCache,
     pub(super) graphql: RawGraphql,
     pub(super) routes: Vec<RawRoute>,
@@ -60,6 +63,7 @@ pub(super) struct RawConfig {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawServer {
     pub(super) address: Text<SocketAddr>,
+    pub(super) trusted_proxies: Vec<Text<IpNet>>,
     pub(super) workers: usize,
     pub(super) header_timeout: Text<Duration>,
     pub(super) idle_timeout: Text<Duration>,
@@ -97,6 +101,7 @@ impl Default for RawServer {
     fn default() -> Self {
         Self {
             address: Text(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))),
+            trusted_proxies: Vec::new(),
             workers: 0,
             header_timeout: Text(Duration::from_secs(10)),
             idle_timeout: Text(Duration::from_mins(1)),
@@ -288,10 +293,11 @@ impl Default for RawUpstream {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub(super) enum RawRateLimitKey {
     Address,
     Principal,
+    ApiKey,
     Route,
 }
 
@@ -301,6 +307,26 @@ pub(super) struct RawRateLimit {
     pub(super) key: Option<RawRateLimitKey>,
     pub(super) rate: Option<Text<Rate>>,
     pub(super) burst: Option<u32>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawRedis {
+    pub(super) url: Option<Text<RedisServer>>,
+    pub(super) timeout: Text<Duration>,
+    pub(super) replicas: Option<u32>,
+    pub(super) prefix: Option<String>,
+}
+
+impl Default for RawRedis {
+    fn default() -> Self {
+        Self {
+            url: None,
+            timeout: Text(Duration::from_millis(25)),
+            replicas: None,
+            prefix: None,
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -358,6 +384,7 @@ pub(super) struct RawRoute {
     pub(super) rewrite: Option<String>,
     pub(super) access: Option<RawAccess>,
     pub(super) limits: Vec<String>,
+    pub(super) cost: Option<u32>,
     pub(super) deadline: Option<Text<Duration>>,
     pub(super) max_body: Option<Text<Size>>,
     pub(super) cache: RawRouteCache,
@@ -373,6 +400,7 @@ impl Default for RawRoute {
             rewrite: None,
             access: None,
             limits: Vec::new(),
+            cost: None,
             deadline: None,
             max_body: None,
             cache: RawRouteCache::Off,
@@ -385,6 +413,7 @@ impl Default for RawRoute {
 pub(super) struct RawPolicy {
     pub(super) access: Option<RawAccess>,
     pub(super) limits: Vec<String>,
+    pub(super) cost: Option<u32>,
     pub(super) deadline: Option<Text<Duration>>,
     pub(super) max_body: Option<Text<Size>>,
 }

@@ -8,6 +8,7 @@ mod routes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -19,12 +20,12 @@ use tracing_subscriber::EnvFilter;
 use super::fault::ConfigFaults;
 use super::raw::{
     RawApiKeys, RawCache, RawClientAuth, RawConfig, RawDeadline, RawGraphql, RawIssuer,
-    RawProtocol, RawRateLimit, RawRateLimitKey, RawServer, RawTls, RawUpstream, Text, child,
-    element,
+    RawProtocol, RawRateLimit, RawRateLimitKey, RawRedis, RawServer, RawTls, RawUpstream, Text,
+    child, element,
 };
 use super::{
     AdminConfig, ApiKeyConfig, ApiKeysConfig, CacheConfig, Config, DeadlineConfig, IssuerConfig,
-    LogConfig, RateLimitConfig, RateLimitKey, ServerConfig, TlsConfig, UpstreamConfig,
+    LogConfig, RateLimitConfig, RateLimitKey, RedisConfig, ServerConfig, TlsConfig, UpstreamConfig,
     UpstreamProtocol,
 };
 use crate::graphql::Limits;
@@ -63,11 +64,12 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
     let internal_token = internal_token::internal_token(raw.internal_token, &mut check);
     let upstreams = upstreams(raw.upstreams, &mut check);
     let rate_limits = rate_limits(raw.rate_limits, &mut check);
+    let redis = raw.redis.and_then(|raw| redis(raw, &mut check));
     let cache = cache(&raw.cache, &mut check);
     let graphql = graphql(&raw.graphql, &mut check);
     let names = routes::Names {
         upstreams: upstreams.keys().map(String::as_str).collect(),
-        rate_limits: rate_limits.keys().map(String::as_str).collect(),
+        rate_limits: &rate_limits,
     };
     let routes = routes::routes(raw.routes, &names, &mut check);
     let policies = routes::policies(raw.policies, &routes, &names, &mut check);
@@ -85,6 +87,7 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
         problem_base: problem_base(&raw.problems.base, &mut check),
         upstreams,
         rate_limits,
+        redis,
         cache,
         graphql,
         routes,
@@ -110,6 +113,11 @@ fn server(raw: RawServer, check: &mut Check<'_>) -> ServerConfig {
     });
     ServerConfig {
         address: raw.address.0,
+        trusted_proxies: raw
+            .trusted_proxies
+            .iter()
+            .map(|network| network.0.trunc())
+            .collect(),
         workers: if raw.workers == 0 {
             thread::available_parallelism().map_or(1, usize::from)
         } else {
@@ -419,6 +427,7 @@ fn rate_limits(
             RateLimitConfig {
                 key: match raw.key {
                     Some(RawRateLimitKey::Principal) => RateLimitKey::Principal,
+                    Some(RawRateLimitKey::ApiKey) => RateLimitKey::ApiKey,
                     Some(RawRateLimitKey::Route) => RateLimitKey::Route,
                     Some(RawRateLimitKey::Address) | None => RateLimitKey::Address,
                 },
@@ -438,6 +447,35 @@ fn graphql(raw: &RawGraphql, check: &mut Check<'_>) -> Limits {
         directives: raw.max_directives,
         introspection: raw.introspection,
     }
+}
+
+/// A request should not notice that a store is slow.
+const MAX_STORE_TIMEOUT: Duration = Duration::from_secs(1);
+
+fn redis(raw: RawRedis, check: &mut Check<'_>) -> Option<RedisConfig> {
+    if raw.url.is_none() {
+        check.missing("redis.url");
+    }
+    // Without it a replica would not know its share, and an outage of the store would multiply every limit.
+    if raw.replicas.is_none() {
+        check.missing("redis.replicas");
+    }
+    check.that(raw.replicas != Some(0), "redis.replicas", || {
+        "has to be at least 1".to_owned()
+    });
+    let timeout = check.positive(raw.timeout, "redis.timeout");
+    check.that(timeout <= MAX_STORE_TIMEOUT, "redis.timeout", || {
+        "has to be at most 1s: requests wait for it".to_owned()
+    });
+    if let Some(prefix) = &raw.prefix {
+        check.name(prefix, "redis.prefix");
+    }
+    Some(RedisConfig {
+        server: raw.url?.0,
+        timeout,
+        replicas: NonZeroU32::new(raw.replicas?)?,
+        prefix: raw.prefix,
+    })
 }
 
 fn cache(raw: &RawCache, check: &mut Check<'_>) -> CacheConfig {

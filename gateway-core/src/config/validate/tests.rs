@@ -347,6 +347,81 @@ fn a_secret_in_an_address_is_not_repeated() {
     assert_eq!(report.lines().count(), 2, "{report}");
 }
 
+#[test]
+fn a_redis_is_named_with_its_replicas_and_never_with_its_password() {
+    let text = r#"
+        [redis]
+        url = "redis://user:hunter2@10.0.0.7:6380/2"
+        replicas = 3
+        "#;
+    let redis = load(&[text]).unwrap().redis.unwrap();
+    assert_eq!(redis.replicas.get(), 3);
+    assert_eq!(redis.timeout, Duration::from_millis(25));
+    assert_eq!(
+        format!("{} {:?}", redis.server, redis.server),
+        "10.0.0.7:6380 10.0.0.7:6380"
+    );
+    assert!(!format!("{redis:?}").contains("hunter2"), "{redis:?}");
+    assert!(load(&[""]).unwrap().redis.is_none());
+
+    for (text, expected) in [
+        (
+            "[redis]",
+            "redis.url: is required\nredis.replicas: is required",
+        ),
+        (
+            "[redis]\nurl = \"http://user:hunter2@10.0.0.7\"\nreplicas = 0\ntimeout = \"2s\"\nprefix = \"A b\"",
+            "redis.url: not a Redis URL; write redis://user:password@host:port/database, or rediss:// for TLS\n\
+             redis.replicas: has to be at least 1\n\
+             redis.timeout: has to be at most 1s: requests wait for it\n\
+             redis.prefix: `A b` is not a name; use lower-case letters, digits, `-` and `_`",
+        ),
+    ] {
+        assert_eq!(report(text), expected);
+    }
+}
+
+#[test]
+fn a_route_costs_no_more_than_its_limits_grant_at_once() {
+    let limits = r#"
+        [rate_limits.caller]
+        key = "api_key"
+        rate = "10/s"
+        [policies.gadgets]
+        access = "public"
+        limits = ["caller"]
+        "#;
+    let with = |cost: u32| load(&[limits, &format!("[policies.gadgets]\ncost = {cost}")]);
+    assert_eq!(with(10).unwrap().policies["gadgets"].cost.get(), 10);
+    assert_eq!(
+        with(11).unwrap_err().to_string(),
+        "policies.gadgets.cost: more than the burst of `caller` (10): no request would ever pass"
+    );
+    assert_eq!(
+        with(0).unwrap_err().to_string(),
+        "policies.gadgets.cost: has to be at least 1"
+    );
+    assert_eq!(load(&[limits]).unwrap().policies["gadgets"].cost.get(), 1);
+}
+
+#[test]
+fn trusted_proxies_are_networks_or_addresses() {
+    let config =
+        load(&["[server]\ntrusted_proxies = [\"10.1.2.3/8\", \"192.0.2.1\", \"fd00::/8\"]"])
+            .unwrap();
+    let networks: Vec<String> = config
+        .server
+        .trusted_proxies
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(networks, ["10.0.0.0/8", "192.0.2.1/32", "fd00::/8"]);
+    assert_eq!(
+        report("[server]\ntrusted_proxies = [\"10.0.0.0/33\"]"),
+        "server.trusted_proxies[0]: `10.0.0.0/33` is not a network; write \"10.0.0.0/8\", \"fd00::/8\" or an address"
+    );
+}
+
 fn shipped(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../config")
@@ -426,6 +501,7 @@ fn the_example_documents_every_key() {
         "[internal_token]",
         "[upstreams.x]",
         "[rate_limits.x]",
+        "[redis]",
         "[cache]",
         "[[routes]]",
         "[routes.access]",
