@@ -16,6 +16,7 @@ mod response_headers;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -41,6 +42,9 @@ use crate::proxy::Proxy;
 use crate::route::{Action, NoMatch};
 use crate::trace::TraceContext;
 use access_log::Observation;
+
+/// How long after the deadline an action is cut that did not keep to it. Short enough for a 504 within 50 ms.
+const BACKSTOP: Duration = Duration::from_millis(20);
 
 /// One worker's edge: what is shared by the process, and what is this worker's own.
 pub(crate) struct Edge {
@@ -130,7 +134,7 @@ impl Edge {
         observation: &mut Observation,
     ) -> Result<Response, Error> {
         // Nothing may be believed of a request whose target is ambiguous.
-        host::check(&request)?;
+        host::settle(&mut request)?;
         path::check(request.uri(), self.shared.config.server.max_uri_bytes)?;
         // Only we say who is calling and where a request came from.
         identity_headers::strip(request.headers_mut());
@@ -149,7 +153,9 @@ impl Edge {
 
         // Before any work is done for it: a gateway at its limit says so at once.
         let permit = self.shared.admission.admit().await?;
-        let budget = deadline::budget(request.headers(), route.deadline)?;
+        // A bad wish is told when it is clear that the caller may wish anything.
+        let asked = deadline::budget(request.headers(), route.deadline);
+        let budget = *asked.as_ref().unwrap_or(&route.deadline);
         let arrival = observation.arrival();
         let (peer, started) = (arrival.peer, arrival.at);
         let deadline = Deadline::from_instant(started + budget);
@@ -175,12 +181,13 @@ impl Edge {
                 .into());
             }
         }
-        let mut request = body_limit::apply(request, route.max_body_bytes)?;
+        asked?;
+        let mut request = body_limit::apply(request, route.max_body_bytes);
 
         let context = RequestContext::new(
             ContextParts {
                 request_id: observation.arrival().request_id.clone(),
-                trace: observation.arrival().trace,
+                trace: observation.arrival().trace.clone(),
                 principal,
                 client_address: address,
                 started,
@@ -202,8 +209,9 @@ impl Edge {
                 Action::Composed => self.compose(head::as_get(request)).await,
             }
         };
-        // Handlers keep to the deadline by themselves; this holds for one that does not.
-        let response = timeout_at(deadline.at(), action)
+        // Handlers and the proxy keep to the deadline by themselves, and know better what was late; this is for one that
+        // does not.
+        let response = timeout_at(deadline.at() + BACKSTOP, action)
             .await
             .map_err(|_elapsed| GatewayError::DeadlineExceeded)??;
         Ok(permit.held_by(response))

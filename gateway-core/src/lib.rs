@@ -39,6 +39,8 @@ mod proxy;
 mod shutdown;
 mod telemetry;
 mod trace;
+#[cfg(test)]
+mod wire_tests;
 
 pub use cli::main;
 pub use context::{RequestContext, RequestId, UpstreamCall};

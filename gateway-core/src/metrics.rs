@@ -59,10 +59,11 @@ pub(crate) struct UpstreamMetrics {
 }
 
 /// How an upstream call can end, as a label.
-const OUTCOMES: [&str; 9] = [
+const OUTCOMES: [&str; 10] = [
     "ok",
     "cancelled",
     "client",
+    "refused",
     "unreachable",
     "timeout",
     "not_found",

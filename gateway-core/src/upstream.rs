@@ -9,8 +9,8 @@ mod pool;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub(crate) use call::is_json;
 pub use call::{Call, UpstreamClient, UpstreamResponse};
+pub(crate) use call::{is_json, refusal};
 pub use error::{UpstreamError, UpstreamErrorKind};
 pub use grpc::{GrpcChannel, GrpcUpstream};
 pub(crate) use pool::{CallKind, Pool};

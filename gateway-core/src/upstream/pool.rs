@@ -18,7 +18,6 @@ use crate::config::{UpstreamConfig, UpstreamProtocol};
 use crate::context::RequestContext;
 use crate::deadline::Deadline;
 use crate::metrics::{Metrics, UpstreamMetrics};
-use crate::trace::TRACEPARENT;
 
 /// What is left of the deadline, in milliseconds.
 pub(crate) const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("request-timeout");
@@ -179,10 +178,7 @@ impl Pool {
                 }
             }
         }
-        headers.insert(
-            HeaderName::from_static(TRACEPARENT),
-            context.trace().child_header(),
-        );
+        context.trace().inject(headers);
         headers.insert(X_REQUEST_ID, context.request_id().to_header());
     }
 }
