@@ -115,7 +115,8 @@ impl Connections {
                 .tls
                 .as_ref()
                 .map_or(config.header_timeout, |tls| tls.handshake_timeout),
-            max_target: config.max_uri_bytes,
+            // What hyper can still read is refused by the edge, which knows the request's id then.
+            max_target: config.max_uri_bytes.max(config.max_header_bytes / 4 * 3),
         }
     }
 
