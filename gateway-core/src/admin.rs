@@ -1,4 +1,5 @@
-//! The operators' listener: `/live`, `/ready`, `/metrics`, `/routes`. It is never public and knows no client's data.
+//! The operators' listener: `/live`, `/ready`, `/metrics`, `/routes`, `/revocations`. It is never public and shows no
+//! client's data.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use http::header::CONTENT_TYPE;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use crate::auth::Revocation;
 use crate::gateway::Shared;
 use crate::route::RouteSummary;
 use crate::shutdown::Phase;
@@ -22,6 +24,7 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, stop: Canc
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
         .route("/routes", get(routes))
+        .route("/revocations", get(count_revocations).post(revoke))
         .with_state(shared);
     let served = async {
         listener.set_nonblocking(true)?;
@@ -97,4 +100,26 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
 
 async fn routes(State(shared): State<Arc<Shared>>) -> Json<Vec<RouteSummary>> {
     Json(shared.table.summaries())
+}
+
+#[derive(Serialize)]
+struct RevocationCount {
+    entries: usize,
+}
+
+async fn count_revocations(State(shared): State<Arc<Shared>>) -> Json<RevocationCount> {
+    Json(RevocationCount {
+        entries: shared.revocations.len(),
+    })
+}
+
+/// Takes `{"issuer", "jti" or "sub", "until"?}`; what it names is refused from the next request on.
+async fn revoke(State(shared): State<Arc<Shared>>, Json(revocation): Json<Revocation>) -> Response {
+    match shared.revocations.add(&revocation) {
+        Ok(()) => {
+            tracing::info!(issuer = revocation.issuer, "a revocation was added");
+            StatusCode::NO_CONTENT.into_response()
+        }
+        Err(full) => (StatusCode::INSUFFICIENT_STORAGE, format!("{full}\n")).into_response(),
+    }
 }

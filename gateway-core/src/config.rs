@@ -16,6 +16,7 @@ use std::time::Duration;
 use http::{Method, Uri};
 use jsonwebtoken::Algorithm;
 
+use crate::auth::internal_token::SigningKey;
 use crate::graphql::Limits;
 
 pub use fault::{ConfigFault, ConfigFaults};
@@ -33,6 +34,8 @@ pub struct Config {
     pub deadline: DeadlineConfig,
     pub issuers: Vec<IssuerConfig>,
     pub api_keys: Option<ApiKeysConfig>,
+    /// Without it services are not told who is calling.
+    pub internal_token: Option<InternalTokenConfig>,
     pub upstreams: BTreeMap<String, UpstreamConfig>,
     pub rate_limits: BTreeMap<String, RateLimitConfig>,
     pub cache: CacheConfig,
@@ -155,6 +158,18 @@ pub struct ApiKeyConfig {
     pub scopes: Vec<String>,
     /// What the BFF's code needs to know of the owner, for example the account it is bound to.
     pub attributes: BTreeMap<String, String>,
+}
+
+/// How services are told who is calling.
+#[derive(Clone, Debug)]
+pub struct InternalTokenConfig {
+    pub key: SigningKey,
+    /// The `kid` by which services find the public half.
+    pub key_id: String,
+    /// In whole seconds; a token is signed anew when half of it is over.
+    pub lifetime: Duration,
+    /// Which attributes of a principal services learn; no others.
+    pub attributes: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

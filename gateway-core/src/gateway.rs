@@ -9,7 +9,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin;
-use crate::auth::{Authenticator, KeySets};
+use crate::auth::internal_token::InternalTokenSigner;
+use crate::auth::{Authenticator, KeySets, Revocations};
 use crate::cache::ResponseCache;
 use crate::config::{Config, ConfigFault, ConfigFaults};
 use crate::edge::{Admission, Edge, RateLimiter};
@@ -37,6 +38,7 @@ pub(crate) struct Shared {
     pub(crate) table: RouteTable,
     pub(crate) limiter: Arc<RateLimiter>,
     pub(crate) keys: Arc<KeySets>,
+    pub(crate) revocations: Arc<Revocations>,
     pub(crate) metrics: Metrics,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) admission: Admission,
@@ -94,11 +96,15 @@ impl Gateway {
     pub fn new(app: App, config: Config) -> Result<Self, StartError> {
         let metrics = Metrics::new()?;
         let limiter = Arc::new(RateLimiter::new(&config.rate_limits));
-        let (declared, mut faults) =
-            match (app.routes)(&Upstreams::new(&config.upstreams, &metrics), &config) {
-                Ok(routes) => (routes.into_parts().1, Vec::new()),
-                Err(unknown) => (Vec::new(), vec![unknown_upstream(&unknown)]),
-            };
+        let signer = config
+            .internal_token
+            .as_ref()
+            .map(|token| Arc::new(InternalTokenSigner::new(app.name, token)));
+        let probe = Upstreams::new(&config.upstreams, &metrics, signer.as_ref());
+        let (declared, mut faults) = match (app.routes)(&probe, &config) {
+            Ok(routes) => (routes.into_parts().1, Vec::new()),
+            Err(unknown) => (Vec::new(), vec![unknown_upstream(&unknown)]),
+        };
         let table = match RouteTable::build(&config, &declared, &limiter, &metrics) {
             Ok(table) if faults.is_empty() => table,
             // Without the declared routes every policy would look like a fault, too.
@@ -119,6 +125,7 @@ impl Gateway {
             tls,
             name: app.name,
             keys: KeySets::new(&config.issuers),
+            revocations: Arc::default(),
             table,
             limiter,
             metrics,
@@ -133,11 +140,13 @@ impl Gateway {
         let cache = Arc::new(ResponseCache::new(&shared.config.cache));
         let mut edges = Vec::new();
         for _ in 0..shared.config.server.workers.max(1) {
-            let upstreams = Upstreams::new(&shared.config.upstreams, &shared.metrics);
+            let upstreams =
+                Upstreams::new(&shared.config.upstreams, &shared.metrics, signer.as_ref());
             let routes = (app.routes)(&upstreams, &shared.config)
                 .map_err(|unknown| ConfigFaults(vec![unknown_upstream(&unknown)]))?;
             let authenticator =
-                Authenticator::new(Arc::clone(&shared.keys), shared.config.api_keys.as_ref());
+                Authenticator::new(Arc::clone(&shared.keys), shared.config.api_keys.as_ref())
+                    .revocations(Arc::clone(&shared.revocations));
             let proxy = Proxy::new(upstreams, Arc::clone(&cache));
             edges.push(Edge::new(
                 Arc::clone(&shared),
@@ -210,6 +219,11 @@ impl Gateway {
         tracing::info!(name = shared.name, %address, admin = %admin_address, "listening");
         for warning in &shared.config.warnings {
             tracing::warn!("{warning}");
+        }
+        if shared.config.internal_token.is_none() && !shared.config.upstreams.is_empty() {
+            tracing::warn!(
+                "internal_token has no key: services are not told who is calling and cannot check it again"
+            );
         }
         Ok(RunningGateway {
             address,

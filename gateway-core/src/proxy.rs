@@ -56,6 +56,14 @@ impl Proxy {
         if let Some(limit) = limit {
             limit.check_announced(request.headers())?;
         }
+        let everybody;
+        let context = match rule.cache {
+            RouteCache::Shared => {
+                everybody = context.for_everybody();
+                &everybody
+            }
+            RouteCache::Off | RouteCache::Private => context,
+        };
         let (request, upload) = outgoing(rule, parameters, request, context, pool)?;
         let identity = identity(rule.cache, context.principal());
         let response = self
@@ -81,12 +89,19 @@ impl Proxy {
 /// Whose answer it is, for the cache's key.
 fn identity(rule: RouteCache, principal: &Principal) -> Option<String> {
     match rule {
-        RouteCache::Shared => None,
-        RouteCache::Off | RouteCache::Private => match principal {
+        RouteCache::Off | RouteCache::Shared => None,
+        // All that the service is told of the caller: it may answer less to a token with fewer scopes.
+        RouteCache::Private => match principal {
             Principal::Anonymous => None,
             // The same subject of two issuers is two people.
-            Principal::Token(token) => Some(format!("token {} {}", token.issuer, token.subject)),
-            Principal::ApiKey(key) => Some(format!("key {}", key.owner)),
+            Principal::Token(token) => Some(format!(
+                "token {} {} {:?} {:?} {:?}",
+                token.issuer, token.subject, token.scopes, token.roles, token.attributes
+            )),
+            Principal::ApiKey(key) => Some(format!(
+                "key {} {:?} {:?}",
+                key.owner, key.scopes, key.attributes
+            )),
         },
     }
 }

@@ -17,6 +17,7 @@ pub(crate) use pool::{CallKind, Pool};
 
 use tokio_util::task::TaskTracker;
 
+use crate::auth::internal_token::InternalTokenSigner;
 use crate::config::{UpstreamConfig, UpstreamProtocol};
 use crate::metrics::Metrics;
 
@@ -38,13 +39,19 @@ pub struct UnknownUpstream {
 }
 
 impl Upstreams {
-    pub(crate) fn new(config: &BTreeMap<String, UpstreamConfig>, metrics: &Metrics) -> Self {
+    /// With a `signer`, services are told who is calling.
+    pub(crate) fn new(
+        config: &BTreeMap<String, UpstreamConfig>,
+        metrics: &Metrics,
+        signer: Option<&Arc<InternalTokenSigner>>,
+    ) -> Self {
         let commands = TaskTracker::new();
         let pools = config
             .iter()
             .map(|(name, upstream)| {
                 let name = crate::intern::intern(name);
-                (name, Pool::new(name, upstream, metrics, commands.clone()))
+                let pool = Pool::new(name, upstream, metrics, commands.clone(), signer);
+                (name, pool)
             })
             .collect();
         Self {

@@ -8,7 +8,7 @@ use toml::{Table, Value};
 
 use super::Config;
 use super::fault::ConfigFaults;
-use super::raw::{self, Tree};
+use super::raw::{self, RawInternalToken, Tree};
 use super::validate::validate;
 
 /// Reads the files in order: tables are merged, any other value of a later file replaces the earlier one (a list as a
@@ -68,12 +68,30 @@ fn from_tables(
     }
     let mut document = Tree::from(Value::Table(merged));
     document.replace_strings(&|text| substitute(text, environment), &mut faults);
-    let raw = raw::read(document, &mut faults);
+    let mut raw = raw::read(document, &mut faults);
+    read_key_file(&mut raw.internal_token, &mut faults);
     let config = validate(raw, &mut faults);
     if faults.is_empty() {
         Ok(config)
     } else {
         Err(faults)
+    }
+}
+
+/// Puts the key in place of the name of its file. An empty text is as good as none: `${VAR:-}` stands for "if there is".
+fn read_key_file(raw: &mut RawInternalToken, faults: &mut ConfigFaults) {
+    const AT: &str = "internal_token.key_file";
+    if raw.key_file.is_empty() {
+        return;
+    }
+    if !raw.key.is_empty() {
+        faults.push(AT, "there is a `key`, too; write one of them");
+        return;
+    }
+    match fs::read_to_string(&raw.key_file) {
+        Ok(key) if key.trim().is_empty() => faults.push(AT, "the file is empty"),
+        Ok(key) => raw.key = key,
+        Err(error) => faults.push(AT, format!("cannot be read: {error}")),
     }
 }
 

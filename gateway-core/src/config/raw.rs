@@ -46,6 +46,7 @@ pub(super) struct RawConfig {
     pub(super) deadline: RawDeadline,
     pub(super) issuers: Vec<RawIssuer>,
     pub(super) api_keys: Option<RawApiKeys>,
+    pub(super) internal_token: RawInternalToken,
     pub(super) upstreams: BTreeMap<String, RawUpstream>,
     pub(super) rate_limits: BTreeMap<String, RawRateLimit>,
     pub(super) cache: RawCache,
@@ -220,6 +221,37 @@ pub(super) struct RawApiKey {
     pub(super) hash: Option<Text<[u8; 32]>>,
     pub(super) scopes: Vec<String>,
     pub(super) attributes: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawInternalToken {
+    /// A secret, which `Debug` leaves out.
+    pub(super) key: String,
+    pub(super) key_file: String,
+    pub(super) key_id: String,
+    pub(super) lifetime: Text<Duration>,
+    pub(super) attributes: Vec<String>,
+}
+
+impl Default for RawInternalToken {
+    fn default() -> Self {
+        Self {
+            key: String::new(),
+            key_file: String::new(),
+            key_id: "gateway".to_owned(),
+            lifetime: Text(Duration::from_secs(60)),
+            attributes: Vec::new(),
+        }
+    }
+}
+
+impl std::fmt::Debug for RawInternalToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RawInternalToken")
+            .field("key_id", &self.key_id)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Deserialize)]

@@ -3,6 +3,7 @@
 
 mod access;
 mod check;
+mod internal_token;
 mod routes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -59,6 +60,7 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
     let deadline = deadline(&raw.deadline, &mut check);
     let issuers = issuers(raw.issuers, &mut warnings, &mut check);
     let api_keys = raw.api_keys.map(|keys| api_keys(keys, &mut check));
+    let internal_token = internal_token::internal_token(raw.internal_token, &mut check);
     let upstreams = upstreams(raw.upstreams, &mut check);
     let rate_limits = rate_limits(raw.rate_limits, &mut check);
     let cache = cache(&raw.cache, &mut check);
@@ -79,6 +81,7 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
         deadline,
         issuers,
         api_keys,
+        internal_token,
         problem_base: problem_base(&raw.problems.base, &mut check),
         upstreams,
         rate_limits,

@@ -115,8 +115,9 @@ impl Connections {
                 .tls
                 .as_ref()
                 .map_or(config.header_timeout, |tls| tls.handshake_timeout),
-            // What hyper can still read is refused by the edge, which knows the request's id then.
-            max_target: config.max_uri_bytes.max(config.max_header_bytes / 4 * 3),
+            // A target that is merely too long is the edge's to refuse, where the request has an id and a path; this is for
+            // one that would fill hyper's buffer before its end is seen.
+            max_target: config.max_uri_bytes.max(config.max_header_bytes / 2),
         }
     }
 

@@ -114,7 +114,7 @@ struct Line<'a> {
 }
 
 impl Framing {
-    /// `max_target` is the longest target that may be answered with anything but 414.
+    /// `max_target` is the longest target that can be read at all; a longer one is 414.
     pub(super) fn new(max_target: usize) -> Self {
         Self {
             state: State::RequestLine,

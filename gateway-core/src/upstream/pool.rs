@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::error::{UpstreamError, UpstreamErrorKind};
+use crate::auth::internal_token::{InternalTokenSigner, InternalTokens, X_INTERNAL_TOKEN};
 use crate::config::{UpstreamConfig, UpstreamProtocol};
 use crate::context::RequestContext;
 use crate::deadline::Deadline;
@@ -41,6 +42,7 @@ struct Shared {
     client: Client<HttpConnector, Body>,
     metrics: UpstreamMetrics,
     commands: TaskTracker,
+    internal_tokens: Option<InternalTokens>,
 }
 
 impl Pool {
@@ -49,6 +51,7 @@ impl Pool {
         config: &UpstreamConfig,
         metrics: &Metrics,
         commands: TaskTracker,
+        signer: Option<&Arc<InternalTokenSigner>>,
     ) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
@@ -75,6 +78,7 @@ impl Pool {
                 client,
                 metrics: metrics.upstream(name),
                 commands,
+                internal_tokens: signer.map(|signer| InternalTokens::new(signer, name)),
             }),
         }
     }
@@ -180,6 +184,14 @@ impl Pool {
         }
         context.trace().inject(headers);
         headers.insert(X_REQUEST_ID, context.request_id().to_header());
+        // Ours or none: what a client or a handler put there never gets to a service.
+        match &self.shared.internal_tokens {
+            Some(tokens) => match tokens.header(context.principal_for_upstreams()) {
+                Some(token) => headers.insert(X_INTERNAL_TOKEN, token),
+                None => headers.remove(X_INTERNAL_TOKEN),
+            },
+            None => headers.remove(X_INTERNAL_TOKEN),
+        };
     }
 }
 

@@ -76,6 +76,7 @@ impl System {
             transport: Some(transport),
             faults: false,
             seed,
+            trust: None,
         };
         System {
             service: start(environment).await.unwrap(),

@@ -5,6 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
+};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::Method;
 use jsonwebtoken::Algorithm;
 
@@ -418,6 +423,7 @@ fn the_example_documents_every_key() {
         "[[issuers]]",
         "[api_keys]",
         "[[api_keys.keys]]",
+        "[internal_token]",
         "[upstreams.x]",
         "[rate_limits.x]",
         "[cache]",
@@ -439,4 +445,68 @@ fn the_example_documents_every_key() {
         }
     }
     assert!(keys > 60, "{keys}");
+}
+
+fn pem(der: &[u8]) -> String {
+    let text = STANDARD.encode(der);
+    format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n")
+}
+
+#[test]
+fn an_internal_token_needs_a_key_that_can_sign() {
+    let p256 = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+    let p256 = pem(p256.to_pkcs8v1().unwrap().as_ref());
+    let ed = pem(Ed25519KeyPair::generate()
+        .unwrap()
+        .to_pkcs8v1()
+        .unwrap()
+        .as_ref());
+    for key in [&p256, &ed] {
+        let text = format!("[internal_token]\nkey = '''{key}'''\nattributes = [\"team\"]");
+        let token = load(&[&text]).unwrap().internal_token.unwrap();
+        assert_eq!(
+            (token.key_id.as_str(), token.lifetime.as_secs()),
+            ("gateway", 60)
+        );
+        assert_eq!(token.attributes, ["team"]);
+        assert!(!format!("{token:?}").contains(&key[40..60]));
+    }
+    for absent in ["", "[internal_token]\nkey = \"\"\nkey_file = \"\""] {
+        assert!(load(&[absent]).unwrap().internal_token.is_none());
+    }
+
+    let p384 = EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).unwrap();
+    let p384 = pem(p384.to_pkcs8v1().unwrap().as_ref());
+    for useless in [p384.as_str(), "secret-text"] {
+        let report = report(&format!("[internal_token]\nkey = '''{useless}'''"));
+        assert!(
+            report.starts_with("internal_token.key: not a private key"),
+            "{report}"
+        );
+        assert!(!report.contains(useless), "{report}");
+    }
+    let lifetime = report("[internal_token]\nlifetime = \"10m\"");
+    assert!(
+        lifetime.starts_with("internal_token.lifetime: "),
+        "{lifetime}"
+    );
+}
+
+#[test]
+fn the_key_of_the_internal_token_can_be_in_a_file() {
+    let p256 = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+    let file = std::env::temp_dir().join(format!("internal-token-{}.pem", uuid::Uuid::now_v7()));
+    fs::write(&file, pem(p256.to_pkcs8v1().unwrap().as_ref())).unwrap();
+    let text = format!("[internal_token]\nkey_file = \"{}\"", file.display());
+    let loaded = load(&[&text]);
+    fs::remove_file(&file).unwrap();
+    assert!(loaded.unwrap().internal_token.is_some());
+
+    let gone = report(&text);
+    assert!(
+        gone.starts_with("internal_token.key_file: cannot be read"),
+        "{gone}"
+    );
+    let both = report(&format!("{text}\nkey = \"x\""));
+    assert!(both.contains("write one of them"), "{both}");
 }
