@@ -352,9 +352,14 @@ impl Answering {
     ) -> Result<Response<TrackedBody>, Infallible> {
         let running = self.activity.begin();
         let http1 = request.version() < Version::HTTP_2;
-        let request = request.map(|body| BodyInProgress::new(body, self.patience));
+        let (head, body) = request.into_parts();
+        let (body, reading) = BodyInProgress::new(body, self.patience);
+        let request = Request::from_parts(head, body);
         let mut response = self.edge.serve(request, self.peer).await;
-        if http1 && self.lifecycle.close_connections.is_cancelled() {
+        // What is not said here the client would find out by losing its next request: the connection does not go on
+        // during a drain, nor behind a body that nobody reads.
+        let last = self.lifecycle.close_connections.is_cancelled() || !reading.ended();
+        if http1 && last {
             response
                 .headers_mut()
                 .insert(CONNECTION, HeaderValue::from_static("close"));

@@ -1,6 +1,8 @@
 //! A request's body with a bound on how long it may be without progress. Its size is `edge/body_limit.rs`'s.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,22 +22,39 @@ pub(crate) enum BodyError {
     Stalled,
 }
 
+/// Tells, after a request has been answered, whether all of its body had been read.
+pub(super) struct Reading(Option<Arc<AtomicBool>>);
+
+impl Reading {
+    /// Without an end to the body nobody knows where the next request would begin.
+    pub(super) fn ended(&self) -> bool {
+        self.0
+            .as_ref()
+            .is_none_or(|ended| ended.load(Ordering::Relaxed))
+    }
+}
+
 /// Fails when nothing comes for `patience`. Time in which nobody reads it does not count.
 pub(super) struct BodyInProgress {
     body: Incoming,
     patience: Duration,
     waiting_since: Option<Instant>,
     timer: Timer,
+    /// Set at the end; there is none for a request without a body.
+    ended: Option<Arc<AtomicBool>>,
 }
 
 impl BodyInProgress {
-    pub(super) fn new(body: Incoming, patience: Duration) -> Self {
-        Self {
+    pub(super) fn new(body: Incoming, patience: Duration) -> (Self, Reading) {
+        let ended = (!body.is_end_stream()).then(Arc::default);
+        let body = Self {
             body,
             patience,
             waiting_since: None,
             timer: Timer::default(),
-        }
+            ended: ended.clone(),
+        };
+        (body, Reading(ended))
     }
 }
 
@@ -50,6 +69,11 @@ impl HttpBody for BodyInProgress {
         let this = &mut *self;
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
             this.waiting_since = None;
+            if (frame.is_none() || this.body.is_end_stream())
+                && let Some(ended) = &this.ended
+            {
+                ended.store(true, Ordering::Relaxed);
+            }
             return Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Broken)));
         }
         let since = *this.waiting_since.get_or_insert_with(Instant::now);
