@@ -1,4 +1,4 @@
-//! The operators' listener: `/live`, `/ready`, `/metrics`, `/routes`. It is never public and knows no client's data.
+//! The operators' listener: `/live`, `/ready`, `/metrics`, `/routes`, `/config`. It is never public and knows no client's data.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -12,17 +12,18 @@ use http::header::CONTENT_TYPE;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::gateway::Shared;
+use crate::reload::{ConfigReport, Live};
 use crate::route::RouteSummary;
 use crate::shutdown::Phase;
 
-pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, stop: CancellationToken) {
+pub(crate) async fn serve(listener: TcpListener, live: Arc<Live>, stop: CancellationToken) {
     let router = Router::new()
         .route("/live", get(|| async { "live\n" }))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
         .route("/routes", get(routes))
-        .with_state(shared);
+        .route("/config", get(config))
+        .with_state(live);
     let served = async {
         listener.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -52,7 +53,8 @@ struct Readiness {
 
 /// Ready to take traffic: serving, and able to check every issuer's tokens. Upstreams never make it fail: partial failure
 /// is what a gateway is for.
-async fn ready(State(shared): State<Arc<Shared>>) -> Response {
+async fn ready(State(live): State<Arc<Live>>) -> Response {
+    let shared = live.shared();
     let phase = shared.lifecycle.phase();
     let detail = match phase {
         Phase::Starting => Some("starting".to_owned()),
@@ -87,14 +89,18 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Response {
         .into_response()
 }
 
-async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
+async fn metrics(State(live): State<Arc<Live>>) -> Response {
     (
         [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
-        shared.metrics.render(),
+        live.shared().metrics.render(),
     )
         .into_response()
 }
 
-async fn routes(State(shared): State<Arc<Shared>>) -> Json<Vec<RouteSummary>> {
-    Json(shared.table.summaries())
+async fn routes(State(live): State<Arc<Live>>) -> Json<Vec<RouteSummary>> {
+    Json(live.shared().table.summaries())
+}
+
+async fn config(State(live): State<Arc<Live>>) -> Json<ConfigReport> {
+    Json(live.report())
 }

@@ -25,7 +25,7 @@ struct Arguments {
     check_config: bool,
 }
 
-/// Runs `app` until SIGTERM or SIGINT. Exit codes: 0 after a drain, 64 for a bad configuration, 1 for anything else.
+/// Runs `app` until SIGTERM or SIGINT; SIGHUP reads the configuration again. Exit codes: 0 after a drain, 64 for a bad configuration, 1 for anything else.
 #[must_use]
 pub fn main(app: App) -> ExitCode {
     telemetry::install_crypto();
@@ -81,10 +81,14 @@ fn run(app: App, config: Config) -> Result<(), StartError> {
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Thread)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Thread)?;
+        let mut hangup = signal(SignalKind::hangup()).map_err(StartError::Thread)?;
         let gateway = Gateway::start(app, config)?;
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => gateway.reload(),
+            }
         }
         tokio::select! {
             () = gateway.drain() => {}

@@ -12,6 +12,7 @@ mod path;
 mod problems;
 mod rate_limit;
 mod response_headers;
+mod slot;
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
@@ -24,13 +25,13 @@ use futures_util::FutureExt;
 use http::{Method, Request};
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
-use tokio_util::task::TaskTracker;
 use tower::{Service, ServiceExt};
 use tower_http::compression::CompressionLayer;
 
 pub(crate) use admission::Permit;
 pub(crate) use body_limit::BodyLimit;
 pub(crate) use rate_limit::{LimitId, RateLimitHeaders, RateLimiter, RouteKey};
+pub(crate) use slot::EdgeSlot;
 
 use crate::auth::{Authenticator, authorize};
 use crate::context::{ContextParts, RequestContext, RequestId};
@@ -79,11 +80,6 @@ impl Edge {
             composed: ComposedService::new(composed),
             proxy,
         }
-    }
-
-    /// What still has to be done when the last connection has gone.
-    pub(crate) fn commands(&self) -> &TaskTracker {
-        self.proxy.upstreams().commands()
     }
 
     /// Answers one request. It never fails: what goes wrong is an answer, too.
@@ -163,7 +159,7 @@ impl Edge {
         match self
             .shared
             .limiter
-            .check(&route.limits, RouteKey(route.index), &principal, address)
+            .check(&route.limits, RouteKey(route.name), &principal, address)
         {
             Ok(headers) => observation.rate_limits = Some(headers),
             Err(denied) => {

@@ -16,6 +16,9 @@ const UPSTREAM_CALLS: &str = "gateway_upstream_calls_total";
 const UPSTREAM_SECONDS: &str = "gateway_upstream_duration_seconds";
 const CONNECTIONS: &str = "gateway_connections";
 const IN_FLIGHT: &str = "gateway_requests_in_flight";
+const CONFIG_RELOADS: &str = "gateway_config_reloads_total";
+const CONFIG_LAST_RELOAD_SUCCESS: &str = "gateway_config_last_reload_success";
+const CONFIG_GENERATION: &str = "gateway_config_generation";
 
 /// Bucket bounds of durations, in seconds: from a cache hit to the longest deadline.
 const SECONDS: &[f64] = &[
@@ -35,6 +38,61 @@ pub(crate) struct Metrics {
     pub(crate) in_flight: Gauge,
     /// Requests that no route was found for.
     pub(crate) unmatched: Arc<RouteMetrics>,
+    pub(crate) config: Arc<ConfigMetrics>,
+}
+
+/// Handles for what became of the configuration files.
+pub(crate) struct ConfigMetrics {
+    applied: Counter,
+    refused: Counter,
+    last_success: Gauge,
+    generation: Gauge,
+}
+
+impl ConfigMetrics {
+    fn register(recorder: &PrometheusRecorder) -> Self {
+        recorder.describe_counter(
+            CONFIG_RELOADS.into(),
+            Some(Unit::Count),
+            "Reloads of the configuration by outcome.".into(),
+        );
+        recorder.describe_gauge(
+            CONFIG_LAST_RELOAD_SUCCESS.into(),
+            None,
+            "1 when the files as they are now are at work, 0 when they were refused.".into(),
+        );
+        recorder.describe_gauge(
+            CONFIG_GENERATION.into(),
+            Some(Unit::Count),
+            "How many configurations have been at work since the start.".into(),
+        );
+        let reloads = |outcome: &'static str| {
+            let labels = vec![Label::new("outcome", outcome)];
+            recorder.register_counter(&Key::from_parts(CONFIG_RELOADS, labels), &METADATA)
+        };
+        let gauge =
+            |name: &'static str| recorder.register_gauge(&Key::from_static_name(name), &METADATA);
+        let metrics = Self {
+            applied: reloads("success"),
+            refused: reloads("failure"),
+            last_success: gauge(CONFIG_LAST_RELOAD_SUCCESS),
+            generation: gauge(CONFIG_GENERATION),
+        };
+        metrics.last_success.set(1.0);
+        metrics.generation.set(1.0);
+        metrics
+    }
+
+    pub(crate) fn applied(&self) {
+        self.applied.increment(1);
+        self.last_success.set(1.0);
+        self.generation.increment(1.0);
+    }
+
+    pub(crate) fn refused(&self) {
+        self.refused.increment(1);
+        self.last_success.set(0.0);
+    }
 }
 
 /// Handles for one route: requests by class of status, duration, bytes.
@@ -111,12 +169,14 @@ impl Metrics {
         let connections = recorder.register_gauge(&Key::from_static_name(CONNECTIONS), &METADATA);
         let in_flight = recorder.register_gauge(&Key::from_static_name(IN_FLIGHT), &METADATA);
         let unmatched = Arc::new(RouteMetrics::register(&recorder, "unmatched"));
+        let config = Arc::new(ConfigMetrics::register(&recorder));
         Ok(Self {
             recorder: Arc::new(recorder),
             handle,
             connections,
             in_flight,
             unmatched,
+            config,
         })
     }
 

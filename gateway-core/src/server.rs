@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
 use crate::config::ServerConfig;
-use crate::edge::Edge;
+use crate::edge::EdgeSlot;
 use crate::gateway::Shared;
 use crate::shutdown::Lifecycle;
 
@@ -39,14 +39,14 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts the accepting thread and one worker thread for each edge that `edges` makes.
+    /// Starts the accepting thread and one worker thread for each of `edges`.
     ///
     /// # Errors
     /// When a thread or its runtime cannot be made.
     pub(crate) fn start(
         listener: TcpListener,
         shared: &Arc<Shared>,
-        edges: Vec<Edge>,
+        edges: Vec<Arc<EdgeSlot>>,
     ) -> std::io::Result<Self> {
         listener.set_nonblocking(true)?;
         let mut handles = Vec::new();
@@ -55,7 +55,7 @@ impl Server {
             let (sockets, receiver) = mpsc::unbounded_channel();
             let connections = Arc::new(AtomicUsize::new(0));
             let worker = Worker {
-                edge: Arc::new(edge),
+                edge,
                 shared: Arc::clone(shared),
                 connections: Arc::clone(&connections),
             };
@@ -148,7 +148,7 @@ impl Acceptor {
 }
 
 struct Worker {
-    edge: Arc<Edge>,
+    edge: Arc<EdgeSlot>,
     shared: Arc<Shared>,
     connections: Arc<AtomicUsize>,
 }
@@ -248,7 +248,7 @@ async fn connection(
     socket: TcpStream,
     peer: SocketAddr,
     builder: Arc<auto::Builder<TokioExecutor>>,
-    edge: Arc<Edge>,
+    edge: Arc<EdgeSlot>,
     lifecycle: Lifecycle,
     _open: OpenConnection,
 ) {
@@ -256,7 +256,8 @@ async fn connection(
         tracing::debug!(%peer, %error, "TCP_NODELAY was refused");
     }
     let service = service_fn(move |request: http::Request<Incoming>| {
-        let edge = Arc::clone(&edge);
+        // The newest one: a reload does not wait for connections to end.
+        let edge = edge.load();
         async move { Ok::<_, std::convert::Infallible>(edge.serve(request, peer).await) }
     });
     let connection = builder.serve_connection(TokioIo::new(socket), service);

@@ -24,7 +24,6 @@ use crate::metrics::Metrics;
 #[derive(Clone)]
 pub struct Upstreams {
     pools: Arc<BTreeMap<&'static str, Pool>>,
-    commands: TaskTracker,
 }
 
 /// A BFF asked for an upstream that the configuration does not have, or has with another protocol.
@@ -38,8 +37,13 @@ pub struct UnknownUpstream {
 }
 
 impl Upstreams {
-    pub(crate) fn new(config: &BTreeMap<String, UpstreamConfig>, metrics: &Metrics) -> Self {
-        let commands = TaskTracker::new();
+    /// `commands` counts what is under way: what was sent to change something runs to its end, also when its client has
+    /// gone.
+    pub(crate) fn new(
+        config: &BTreeMap<String, UpstreamConfig>,
+        metrics: &Metrics,
+        commands: &TaskTracker,
+    ) -> Self {
         let pools = config
             .iter()
             .map(|(name, upstream)| {
@@ -49,13 +53,7 @@ impl Upstreams {
             .collect();
         Self {
             pools: Arc::new(pools),
-            commands,
         }
-    }
-
-    /// Commands under way: what was sent to change something runs to its end, also when its client has gone.
-    pub(crate) fn commands(&self) -> &TaskTracker {
-        &self.commands
     }
 
     pub(crate) fn pool(&self, name: &str) -> Option<&Pool> {

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use http::{Method, Uri};
 use jsonwebtoken::Algorithm;
-use serde::Deserialize;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::fault::ConfigFaults;
 use crate::graphql::Limits;
@@ -35,7 +36,7 @@ pub(super) fn read(mut document: Tree, faults: &mut ConfigFaults) -> RawConfig {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawConfig {
     pub(super) server: RawServer,
@@ -54,7 +55,7 @@ pub(super) struct RawConfig {
     pub(super) development: RawDevelopment,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawServer {
     pub(super) address: Text<SocketAddr>,
@@ -88,7 +89,7 @@ impl Default for RawServer {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawAdmin {
     pub(super) address: Text<SocketAddr>,
@@ -102,7 +103,7 @@ impl Default for RawAdmin {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawLog {
     pub(super) filter: String,
@@ -116,7 +117,7 @@ impl Default for RawLog {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawProblems {
     pub(super) base: String,
@@ -130,7 +131,7 @@ impl Default for RawProblems {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawDeadline {
     pub(super) default: Text<Duration>,
@@ -148,7 +149,7 @@ impl Default for RawDeadline {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawIssuer {
     pub(super) issuer: Option<String>,
@@ -179,31 +180,33 @@ impl Default for RawIssuer {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawApiKeys {
     pub(super) prefix: Option<String>,
     pub(super) keys: Vec<RawApiKey>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawApiKey {
     pub(super) id: Option<String>,
     pub(super) owner: Option<String>,
+    /// Nobody has to see it: a key is known by its id.
+    #[serde(skip_serializing)]
     pub(super) hash: Option<Text<[u8; 32]>>,
     pub(super) scopes: Vec<String>,
     pub(super) attributes: BTreeMap<String, String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum RawProtocol {
     Http1,
     Grpc,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawUpstream {
     pub(super) address: Option<Text<Uri>>,
@@ -229,7 +232,7 @@ impl Default for RawUpstream {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum RawRateLimitKey {
     Address,
@@ -237,7 +240,7 @@ pub(super) enum RawRateLimitKey {
     Route,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawRateLimit {
     pub(super) key: Option<RawRateLimitKey>,
@@ -245,7 +248,7 @@ pub(super) struct RawRateLimit {
     pub(super) burst: Option<u32>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawCache {
     pub(super) max_bytes: Text<Size>,
@@ -261,7 +264,7 @@ impl Default for RawCache {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawGraphql {
     pub(super) max_depth: usize,
@@ -282,7 +285,7 @@ impl Default for RawGraphql {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum RawRouteCache {
     Off,
@@ -290,7 +293,7 @@ pub(super) enum RawRouteCache {
     Shared,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawRoute {
     pub(super) name: Option<String>,
@@ -322,7 +325,7 @@ impl Default for RawRoute {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawPolicy {
     pub(super) access: Option<RawAccess>,
@@ -331,7 +334,7 @@ pub(super) struct RawPolicy {
     pub(super) max_body: Option<Text<Size>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawDevelopment {
     /// What a file relaxes, in words; each is logged as a warning at the start.
@@ -346,12 +349,39 @@ pub(super) enum RawAccess {
     Requirement(RawRequirement),
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawRequirement {
     pub(super) scopes: Vec<String>,
     pub(super) any_scopes: Vec<String>,
     pub(super) roles: Vec<String>,
+}
+
+impl Serialize for RawAccess {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Public => serializer.serialize_str("public"),
+            Self::Authenticated => serializer.serialize_str("authenticated"),
+            Self::Requirement(requirement) => requirement.serialize(serializer),
+        }
+    }
+}
+
+impl JsonSchema for RawAccess {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Access".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let requirement = generator.subschema_for::<RawRequirement>();
+        json_schema!({
+            "anyOf": [{ "enum": ["public", "authenticated"] }, requirement]
+        })
+    }
 }
 
 impl<'de> Deserialize<'de> for RawAccess {

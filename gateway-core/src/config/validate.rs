@@ -22,7 +22,8 @@ use super::raw::{
 };
 use super::{
     AdminConfig, ApiKeyConfig, ApiKeysConfig, CacheConfig, Config, DeadlineConfig, IssuerConfig,
-    LogConfig, RateLimitConfig, RateLimitKey, ServerConfig, UpstreamConfig, UpstreamProtocol,
+    LogConfig, Origin, RateLimitConfig, RateLimitKey, ServerConfig, UpstreamConfig,
+    UpstreamProtocol,
 };
 use crate::graphql::Limits;
 use check::Check;
@@ -85,6 +86,7 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
         routes,
         policies,
         warnings,
+        origin: Origin::default(),
     }
 }
 

@@ -8,6 +8,7 @@ use std::fmt::Write;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use governor::Quota;
@@ -27,13 +28,13 @@ const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LimitId(usize);
 
-/// The route's place in the route table.
+/// The route's name, which it keeps when the configuration is read again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct RouteKey(pub(crate) usize);
+pub(crate) struct RouteKey(pub(crate) &'static str);
 
 /// All policies of the process. A policy's buckets are shared by all routes that name it.
 pub(crate) struct RateLimiter<C: Clock = DefaultClock> {
-    policies: Vec<Policy<C>>,
+    policies: Vec<Arc<Policy<C>>>,
     names: BTreeMap<String, LimitId>,
     /// Turns principals into keys of one size; keyed, so that nobody can aim at another's bucket.
     hasher: RandomState,
@@ -88,7 +89,7 @@ impl<C: Clock + Clone> RateLimiter<C> {
     fn with_clock(config: &BTreeMap<String, RateLimitConfig>, clock: &C) -> Self {
         let policies = config
             .iter()
-            .map(|(name, config)| Policy::new(name, config, clock.clone()))
+            .map(|(name, config)| Arc::new(Policy::new(name, config, clock.clone())))
             .collect();
         let names = config
             .keys()
@@ -100,6 +101,26 @@ impl<C: Clock + Clone> RateLimiter<C> {
             names,
             hasher: RandomState::new(),
         }
+    }
+
+    /// Goes on with the buckets of `previous` for every policy that is what it was: a reload gives nobody a second
+    /// burst. A policy whose numbers have changed begins with full buckets, for the old ones count in another measure.
+    #[must_use]
+    pub(crate) fn inherit(mut self, previous: &Self) -> Self {
+        // The keys of principals have to stay the same.
+        self.hasher = previous.hasher.clone();
+        for (name, id) in &self.names {
+            let known = previous
+                .names
+                .get(name)
+                .and_then(|id| previous.policies.get(id.0));
+            if let (Some(known), Some(policy)) = (known, self.policies.get_mut(id.0))
+                && policy.is_like(known)
+            {
+                *policy = Arc::clone(known);
+            }
+        }
+        self
     }
 
     /// The policies with these names; a name that is not configured is left out (the configuration refuses it before).
@@ -118,7 +139,11 @@ impl<C: Clock + Clone> RateLimiter<C> {
         principal: &Principal,
         address: IpAddr,
     ) -> Result<RateLimitHeaders, Denied> {
-        let policies = || limits.iter().filter_map(|id| self.policies.get(id.0));
+        let policies = || {
+            limits
+                .iter()
+                .filter_map(|id| self.policies.get(id.0).map(Arc::as_ref))
+        };
         let Some(last) = policies().next_back() else {
             return Ok(RateLimitHeaders::default());
         };
@@ -206,6 +231,11 @@ impl<C: Clock> Policy<C> {
             interval,
             limiter: governor::RateLimiter::new(quota, Buckets::default(), clock),
         }
+    }
+
+    /// Whether buckets of the one mean the same in the other.
+    fn is_like(&self, other: &Self) -> bool {
+        self.key == other.key && self.interval == other.interval && self.burst == other.burst
     }
 
     /// What is left after this request, or how long it would have to wait.

@@ -14,7 +14,7 @@ use crate::auth::{ApiKeyPrincipal, Principal, TokenPrincipal};
 use crate::config::{RateLimitConfig, RateLimitKey};
 
 const HERE: &str = "192.0.2.1";
-const ROUTE: RouteKey = RouteKey(0);
+const ROUTE: RouteKey = RouteKey("route");
 
 struct Fixture {
     limiter: RateLimiter<FakeRelativeClock>,
@@ -153,9 +153,9 @@ fn a_limit_by_route_is_one_bucket_for_everybody_on_the_route() {
             .check(&ids, RouteKey(route), who, address.parse().unwrap())
             .is_ok()
     };
-    assert!(check(1, &person("a", "one"), HERE));
-    assert!(!check(1, &person("b", "one"), "192.0.2.2"));
-    assert!(check(2, &person("b", "one"), "192.0.2.2"));
+    assert!(check("one", &person("a", "one"), HERE));
+    assert!(!check("one", &person("b", "one"), "192.0.2.2"));
+    assert!(check("two", &person("b", "one"), "192.0.2.2"));
 }
 
 #[test]
