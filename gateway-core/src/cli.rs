@@ -18,11 +18,18 @@ use crate::telemetry;
 )]
 struct Arguments {
     /// A configuration file; several are merged, later ones over earlier ones.
-    #[arg(long = "config", value_name = "FILE", required = true)]
+    #[arg(
+        long = "config",
+        value_name = "FILE",
+        required_unless_present = "config_schema"
+    )]
     config: Vec<PathBuf>,
     /// Check the configuration, report every fault, and end: 0 when it is good, 64 when not.
     #[arg(long)]
     check_config: bool,
+    /// Print the JSON Schema of configuration files, for editors, and end.
+    #[arg(long)]
+    config_schema: bool,
 }
 
 /// Runs `app` until SIGTERM or SIGINT; SIGHUP reads the configuration again. Exit codes: 0 after a drain, 64 for a bad configuration, 1 for anything else.
@@ -30,6 +37,10 @@ struct Arguments {
 pub fn main(app: App) -> ExitCode {
     telemetry::install_crypto();
     let arguments = Arguments::parse();
+    if arguments.config_schema {
+        print!("{}", config::schema());
+        return ExitCode::SUCCESS;
+    }
     let config = match config::from_files(&arguments.config) {
         Ok(config) => config,
         Err(faults) => return bad_config(&faults),

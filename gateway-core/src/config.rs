@@ -6,6 +6,7 @@ mod fault;
 mod load;
 mod origin;
 mod raw;
+mod schema;
 mod units;
 mod validate;
 
@@ -22,6 +23,7 @@ use crate::graphql::Limits;
 pub use fault::{ConfigFault, ConfigFaults};
 pub use load::{from_files, from_text};
 pub(crate) use origin::{NeedsRestart, Origin};
+pub use schema::schema;
 
 /// The exit code of a process whose configuration is wrong: `EX_USAGE` of sysexits.
 pub const EXIT_CONFIG: u8 = 64;
