@@ -266,3 +266,26 @@ impl UpstreamMetrics {
         self.duration.record(took.as_secs_f64());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    /// Every name that is written in this file.
+    #[test]
+    fn every_metric_is_explained_to_operators() {
+        let documented = include_str!("../../docs/operations.md");
+        let names = include_str!("metrics.rs")
+            .lines()
+            .filter_map(|line| line.strip_prefix("const ")?.split_once("= \"gateway_"))
+            .filter_map(|(_, rest)| rest.strip_suffix("\";"));
+        let mut known = 0;
+        for name in names {
+            known += 1;
+            let missing = !documented.contains(&format!("`gateway_{name}"));
+            assert!(
+                !missing,
+                "docs/operations.md does not explain gateway_{name}"
+            );
+        }
+        assert!(known >= 10, "only {known} metrics were found");
+    }
+}
