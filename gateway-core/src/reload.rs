@@ -54,6 +54,15 @@ enum Trigger {
     FileChange,
 }
 
+impl Trigger {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Signal => "signal",
+            Self::FileChange => "file_change",
+        }
+    }
+}
+
 /// How the last reload went.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -163,8 +172,8 @@ impl Reloader {
     }
 
     async fn reloads(self) {
-        let mut watch = Watch::new();
         let files = self.watched();
+        let mut watch = Watch::new(&files);
         watch.look_at(&files);
         let mut seen = read(files).await;
         loop {
@@ -246,7 +255,7 @@ impl Reloader {
                 shared.metrics.config.applied();
                 tracing::info!(
                     name = shared.name,
-                    ?trigger,
+                    trigger = trigger.as_str(),
                     generation = shared.number,
                     routes = shared.table.summaries().len(),
                     "configuration reloaded"
@@ -274,7 +283,7 @@ impl Reloader {
                 }
                 tracing::error!(
                     name = shared.name,
-                    ?trigger,
+                    trigger = trigger.as_str(),
                     faults = faults.len(),
                     generation = shared.number,
                     "the configuration was not reloaded: the one before stays at work"

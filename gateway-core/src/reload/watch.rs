@@ -43,8 +43,16 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new() -> Self {
+    /// For a configuration from texts, nothing.
+    pub(super) fn new(files: &[PathBuf]) -> Self {
         let events = Arc::new(Notify::new());
+        if files.is_empty() {
+            return Self {
+                watcher: None,
+                folders: BTreeSet::new(),
+                events,
+            };
+        }
         let wake = Arc::clone(&events);
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
             // That somebody reads a file, as we do, is no change; an error may hide one.
