@@ -20,7 +20,7 @@ RUN cargo chef cook --release --locked --workspace --bins --recipe-path recipe.j
 COPY . .
 RUN cargo build --release --locked --workspace --bins \
  && install -D -t /out target/release/ftgo target/release/bff-mobile target/release/bff-web target/release/bff-public \
- && install -d -o 65532 -g 65532 /data
+ && install -d -o 65532 -g 65532 /data /keys
 
 # No shell, no package manager; glibc, libgcc, CA certificates and the user 65532.
 FROM gcr.io/distroless/cc-debian12:nonroot AS runtime
@@ -52,6 +52,7 @@ CMD ["--config", "/etc/ftgo/public.toml"]
 FROM runtime AS ftgo
 COPY --from=build /out/ftgo /usr/local/bin/
 COPY --from=build --chown=65532:65532 /data /data
+COPY --from=build --chown=65532:65532 /keys /keys
 VOLUME /data
 EXPOSE 8100 8101 8102 8103 8104 8105 8106 8107
 ENTRYPOINT ["/usr/local/bin/ftgo"]

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks that the tools for a make target are there: `scripts/setup.sh build|test|lint|image`. For test and lint it
-# installs what it can (a C compiler on Debian and Ubuntu, components of rustup, cargo-deny); otherwise it says in one
-# line what is missing. Prints nothing when everything is there.
+# installs what it can (a C compiler and Redis on Debian and Ubuntu, components of rustup, cargo-deny); otherwise it says
+# in one line what is missing. Prints nothing when everything is there.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -56,6 +56,23 @@ need_c_compiler() {
   fail "a C compiler (cc) is missing: install gcc or clang with your system's headers"
 }
 
+# Tests start servers of their own, on free ports: the service of the package is not wanted.
+need_redis() {
+  have redis-server && return
+  if have apt-get; then
+    echo "installing Redis (redis-server)"
+    if as_root apt-get update -qq && as_root apt-get install -y -qq --no-install-recommends redis-server &&
+      have redis-server; then
+      if have systemctl; then
+        as_root systemctl disable --quiet --now redis-server 2>/dev/null || true
+      fi
+      return
+    fi
+    fail "Redis is missing: apt-get install redis-server"
+  fi
+  fail "Redis is missing: install redis-server, 7.0 or later"
+}
+
 need_component() {
   local component=$1 command=$2
   cargo "$command" --version >/dev/null 2>&1 && return
@@ -76,9 +93,14 @@ need_cargo_deny() {
 }
 
 case $purpose in
-  build | test)
+  build)
     need_rust
     need_c_compiler
+    ;;
+  test)
+    need_rust
+    need_c_compiler
+    need_redis
     ;;
   lint)
     need_rust

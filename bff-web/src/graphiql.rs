@@ -4,9 +4,9 @@
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::LazyLock;
 
-use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
 use gateway_core::error::Error;
+use gateway_core::extract::PathParam;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use uuid::Uuid;
@@ -91,7 +91,7 @@ pub(crate) async fn page() -> Response {
 
 /// One of the page's files.
 pub(crate) async fn asset(
-    Path((version, file)): Path<(String, String)>,
+    PathParam((version, file)): PathParam<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
     let asset = ASSETS

@@ -1,4 +1,5 @@
-//! The operators' listener: `/live`, `/ready`, `/metrics`, `/routes`, `/config`. It is never public and knows no client's data.
+//! The operators' listener: `/live`, `/ready`, `/metrics`, `/routes`, `/revocations`, `/config`. It is never public and
+//! shows no client's data.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use http::header::CONTENT_TYPE;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use crate::auth::Revocation;
 use crate::reload::{ConfigReport, Live};
 use crate::route::RouteSummary;
 use crate::shutdown::Phase;
@@ -22,6 +24,7 @@ pub(crate) async fn serve(listener: TcpListener, live: Arc<Live>, stop: Cancella
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
         .route("/routes", get(routes))
+        .route("/revocations", get(count_revocations).post(revoke))
         .route("/config", get(config))
         .with_state(live);
     let served = async {
@@ -74,6 +77,15 @@ async fn ready(State(live): State<Arc<Live>>) -> Response {
         });
     }
     let ready = checks.iter().all(|check| check.ok);
+    // Worth knowing, and no reason to be taken out: without the store each replica keeps to its share.
+    if let Some(store) = &shared.limiter_store {
+        let readiness = store.readiness();
+        checks.push(Check {
+            name: "rate limit store".to_owned(),
+            ok: readiness.up,
+            detail: Some(readiness.detail),
+        });
+    }
     let status = if ready {
         StatusCode::OK
     } else {
@@ -103,4 +115,26 @@ async fn routes(State(live): State<Arc<Live>>) -> Json<Vec<RouteSummary>> {
 
 async fn config(State(live): State<Arc<Live>>) -> Json<ConfigReport> {
     Json(live.report())
+}
+
+#[derive(Serialize)]
+struct RevocationCount {
+    entries: usize,
+}
+
+async fn count_revocations(State(live): State<Arc<Live>>) -> Json<RevocationCount> {
+    Json(RevocationCount {
+        entries: live.shared().revocations.len(),
+    })
+}
+
+/// Takes `{"issuer", "jti" or "sub", "until"?}`; what it names is refused from the next request on.
+async fn revoke(State(live): State<Arc<Live>>, Json(revocation): Json<Revocation>) -> Response {
+    match live.shared().revocations.add(&revocation) {
+        Ok(()) => {
+            tracing::info!(issuer = revocation.issuer, "a revocation was added");
+            StatusCode::NO_CONTENT.into_response()
+        }
+        Err(full) => (StatusCode::INSUFFICIENT_STORAGE, format!("{full}\n")).into_response(),
+    }
 }

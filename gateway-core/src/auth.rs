@@ -2,9 +2,11 @@
 //! route asks of it. Which key signs what is in `auth/jwks.rs`; ownership of a thing is decided in a BFF's code.
 
 pub mod api_key;
+pub mod internal_token;
 mod jwks;
 mod jwt;
 mod policy;
+mod revocation;
 #[cfg(test)]
 mod test_issuer;
 
@@ -14,6 +16,7 @@ use std::sync::Arc;
 pub use jwks::{IssuerReadiness, KeySets};
 pub use jwt::Authenticator;
 pub use policy::authorize;
+pub(crate) use revocation::{Revocation, Revocations};
 
 /// Who is calling. Handlers receive it; nothing else says who a request comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use listenfd::ListenFd;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{self, Config, EXIT_CONFIG};
-use crate::gateway::{App, Gateway, StartError};
+use crate::gateway::{App, Gateway, Inherited, StartError};
 use crate::problem::chain;
 use crate::telemetry;
 
@@ -35,6 +36,8 @@ struct Arguments {
 /// Runs `app` until SIGTERM or SIGINT; SIGHUP reads the configuration again. Exit codes: 0 after a drain, 64 for a bad configuration, 1 for anything else.
 #[must_use]
 pub fn main(app: App) -> ExitCode {
+    // First of all: it reads and clears the environment, which only a process of one thread may do.
+    let inherited = inherited();
     telemetry::install_crypto();
     let arguments = Arguments::parse();
     if arguments.config_schema {
@@ -52,7 +55,7 @@ pub fn main(app: App) -> ExitCode {
         Ok(guard) => guard,
         Err(error) => return bad_config(&format!("log.filter: {error}")),
     };
-    match run(app, config) {
+    match inherited.and_then(|inherited| run(app, config, inherited)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(StartError::Config(faults)) => bad_config(&faults),
         Err(error) => {
@@ -62,6 +65,21 @@ pub fn main(app: App) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The sockets that systemd, or whoever does as it does, has passed on by `LISTEN_FDS` and `LISTEN_PID`: the public
+/// listener, and the operators' if there is a second one.
+fn inherited() -> Result<Inherited, StartError> {
+    let mut passed = ListenFd::from_env();
+    let mut take = |index| {
+        passed
+            .take_tcp_listener(index)
+            .map_err(StartError::Inherited)
+    };
+    Ok(Inherited {
+        public: take(0)?,
+        admin: take(1)?,
+    })
 }
 
 fn check(app: App, config: Config) -> ExitCode {
@@ -84,16 +102,16 @@ fn bad_config(faults: &dyn std::fmt::Display) -> ExitCode {
     ExitCode::from(EXIT_CONFIG)
 }
 
-fn run(app: App, config: Config) -> Result<(), StartError> {
+fn run(app: App, config: Config, inherited: Inherited) -> Result<(), StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(StartError::Thread)?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Thread)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Thread)?;
         let mut hangup = signal(SignalKind::hangup()).map_err(StartError::Thread)?;
-        let gateway = Gateway::start(app, config)?;
+        let gateway = Gateway::new(app, config)?.run_on(inherited)?;
         loop {
             tokio::select! {
                 _ = terminate.recv() => break,
@@ -107,5 +125,8 @@ fn run(app: App, config: Config) -> Result<(), StartError> {
             _ = interrupt.recv() => tracing::warn!("interrupted again: ending at once"),
         }
         Ok(())
-    })
+    });
+    // Dropping the runtime would wait for the thread that joins the server's, also when nobody wants to wait any more.
+    runtime.shutdown_background();
+    ended
 }

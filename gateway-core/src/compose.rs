@@ -4,12 +4,13 @@
 //! wire both are sections. Independent parts run in one `try_join!`; a dependency is an `await`.
 //!
 //! ```
-//! # use axum::extract::{Path, State};
+//! # use axum::extract::State;
 //! # use axum::response::Response;
 //! # use futures_util::try_join;
 //! # use gateway_core::RequestContext;
 //! # use gateway_core::compose::{Composition, Required, Screen, Section};
 //! # use gateway_core::error::Error;
+//! # use gateway_core::extract::PathParam;
 //! # use gateway_core::upstream::UpstreamError;
 //! # #[derive(serde::Serialize)] struct Widget { maker: String }
 //! # #[derive(serde::Serialize)] struct Maker;
@@ -36,7 +37,7 @@
 //! async fn show(
 //!     page: Composition,
 //!     State(clients): State<Clients>,
-//!     Path(id): Path<String>,
+//!     PathParam(id): PathParam<String>,
 //! ) -> Result<Response, Error> {
 //!     let page = page.of::<WidgetScreen>()?;
 //!     let ((widget, maker), stock) = try_join!(

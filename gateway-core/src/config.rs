@@ -11,13 +11,18 @@ mod units;
 mod validate;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, Uri};
+use ipnet::IpNet;
 use jsonwebtoken::Algorithm;
 
+use crate::auth::internal_token::SigningKey;
 use crate::graphql::Limits;
 
 pub use fault::{ConfigFault, ConfigFaults};
@@ -37,8 +42,12 @@ pub struct Config {
     pub deadline: DeadlineConfig,
     pub issuers: Vec<IssuerConfig>,
     pub api_keys: Option<ApiKeysConfig>,
+    /// Without it services are not told who is calling.
+    pub internal_token: Option<InternalTokenConfig>,
     pub upstreams: BTreeMap<String, UpstreamConfig>,
     pub rate_limits: BTreeMap<String, RateLimitConfig>,
+    /// What replicas share; without it each process counts for itself.
+    pub redis: Option<RedisConfig>,
     pub cache: CacheConfig,
     /// What GraphQL documents may cost and ask; for the BFFs that have a schema.
     pub graphql: Limits,
@@ -58,13 +67,21 @@ pub struct Config {
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
     pub address: SocketAddr,
+    /// Proxies whose word on the client's address is believed.
+    pub trusted_proxies: Vec<IpNet>,
     /// Worker threads, each with a runtime of its own; one per core when the file says 0.
     pub workers: usize,
     /// How long a client may take to send a request head.
     pub header_timeout: Duration,
+    /// How long a connection may be without a request.
+    pub idle_timeout: Duration,
+    /// How long a body, in either direction, may be without progress.
+    pub body_timeout: Duration,
     pub max_connections: usize,
     /// Requests worked on at once; more are shed with 503.
     pub max_requests: usize,
+    /// How long a request waits for one of those places before it is shed.
+    pub max_wait: Duration,
     pub max_uri_bytes: usize,
     pub max_header_bytes: usize,
     pub max_headers: usize,
@@ -74,6 +91,22 @@ pub struct ServerConfig {
     pub lame_duck: Duration,
     /// On drain: how long running requests may take to finish.
     pub grace: Duration,
+    /// Plain text without it.
+    pub tls: Option<TlsConfig>,
+}
+
+/// TLS on the public listener. The files are read again when they change.
+#[derive(Clone, Debug)]
+pub struct TlsConfig {
+    /// The certificate and its chain, PEM.
+    pub certificate: PathBuf,
+    /// The private key, PEM.
+    pub key: PathBuf,
+    /// Who signs clients' certificates, PEM; without it none is asked for.
+    pub client_ca: Option<PathBuf>,
+    /// A client without a certificate is refused.
+    pub require_client: bool,
+    pub handshake_timeout: Duration,
 }
 
 /// The operators' listener: never public.
@@ -141,6 +174,18 @@ pub struct ApiKeyConfig {
     pub attributes: BTreeMap<String, String>,
 }
 
+/// How services are told who is calling.
+#[derive(Clone, Debug)]
+pub struct InternalTokenConfig {
+    pub key: SigningKey,
+    /// The `kid` by which services find the public half.
+    pub key_id: String,
+    /// In whole seconds; a token is signed anew when half of it is over.
+    pub lifetime: Duration,
+    /// Which attributes of a principal services learn; no others.
+    pub attributes: Vec<String>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpstreamProtocol {
     Http1,
@@ -170,6 +215,8 @@ pub enum RateLimitKey {
     Address,
     /// The principal; the address for those who have none.
     Principal,
+    /// Each API key by itself; as `Principal` for those who have none.
+    ApiKey,
     /// One bucket for everybody.
     Route,
 }
@@ -183,6 +230,34 @@ pub struct RateLimitConfig {
     pub window: Duration,
     /// Requests that may come at once.
     pub burst: u32,
+}
+
+/// A Redis that all replicas of a gateway share.
+#[derive(Clone, Debug)]
+pub struct RedisConfig {
+    pub server: RedisServer,
+    /// The most that a request waits for it.
+    pub timeout: Duration,
+    /// How many replicas share it: while it is away, each keeps to one part in so many of every limit.
+    pub replicas: NonZeroU32,
+    /// What all keys begin with; the app's name when absent.
+    pub prefix: Option<String>,
+}
+
+/// Where a Redis is, and what it takes to get in. Its texts show host and port only.
+#[derive(Clone)]
+pub struct RedisServer(pub(crate) redis::ConnectionInfo);
+
+impl fmt::Debug for RedisServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for RedisServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self.0.addr(), f)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -219,6 +294,8 @@ pub struct PolicyConfig {
     pub access: Access,
     /// Names in `rate_limits`.
     pub limits: Vec<String>,
+    /// As how many requests one counts in its limits.
+    pub cost: NonZeroU32,
     pub deadline: Option<Duration>,
     pub max_body_bytes: Option<u64>,
 }

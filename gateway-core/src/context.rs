@@ -88,6 +88,8 @@ pub struct RequestContext {
     shared: Arc<Shared>,
     deadline: Deadline,
     part: Option<&'static str>,
+    /// Whether services are not to learn who is calling.
+    for_everybody: bool,
 }
 
 /// What the edge has found out before a route's action runs.
@@ -110,6 +112,7 @@ impl RequestContext {
         Self {
             deadline: Deadline::from_instant(parts.started + parts.budget),
             part: None,
+            for_everybody: false,
             shared: Arc::new(Shared {
                 request_id: parts.request_id,
                 trace: parts.trace,
@@ -186,7 +189,25 @@ impl RequestContext {
         Self {
             part: Some(part),
             deadline: self.deadline.less(self.shared.optional_reserve),
-            shared: Arc::clone(&self.shared),
+            ..self.clone()
+        }
+    }
+
+    /// This context for a call whose answer may be shown to others: the service does not learn who is calling.
+    #[must_use]
+    pub fn for_everybody(&self) -> Self {
+        Self {
+            for_everybody: true,
+            ..self.clone()
+        }
+    }
+
+    /// On whose behalf services are called.
+    pub(crate) fn principal_for_upstreams(&self) -> &Principal {
+        if self.for_everybody {
+            &Principal::Anonymous
+        } else {
+            &self.shared.principal
         }
     }
 

@@ -4,6 +4,7 @@
 mod access_log;
 mod admission;
 mod body_limit;
+mod client_addr;
 mod deadline;
 mod head;
 mod host;
@@ -17,23 +18,24 @@ mod slot;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use axum::{BoxError, Router};
+use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{Method, Request};
-use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 use tower::{Service, ServiceExt};
 use tower_http::compression::CompressionLayer;
 
-pub(crate) use admission::Permit;
+pub(crate) use admission::{Admission, Permit};
 pub(crate) use body_limit::BodyLimit;
-pub(crate) use rate_limit::{LimitId, RateLimitHeaders, RateLimiter, RouteKey};
+pub(crate) use rate_limit::{RateLimitStore, RateLimiter, RouteLimits};
 pub(crate) use slot::EdgeSlot;
 
-use crate::auth::{Authenticator, authorize};
+use crate::auth::{Authenticator, Principal, authorize};
 use crate::context::{ContextParts, RequestContext, RequestId};
 use crate::deadline::Deadline;
 use crate::error::{ClientError, Error, GatewayError};
@@ -42,6 +44,10 @@ use crate::proxy::Proxy;
 use crate::route::{Action, NoMatch};
 use crate::trace::TraceContext;
 use access_log::Observation;
+use rate_limit::{Counted, LimitId, RateLimitHeaders, RouteKey};
+
+/// How long after the deadline an action is cut that did not keep to it. Short enough for a 504 within 50 ms.
+const BACKSTOP: Duration = Duration::from_millis(20);
 
 /// One worker's edge: what is shared by the process, and what is this worker's own.
 pub(crate) struct Edge {
@@ -82,8 +88,17 @@ impl Edge {
         }
     }
 
+    /// What problem types begin with.
+    pub(crate) fn problem_base(&self) -> &str {
+        &self.shared.config.problem_base
+    }
+
     /// Answers one request. It never fails: what goes wrong is an answer, too.
-    pub(crate) async fn serve(&self, request: Request<Incoming>, peer: SocketAddr) -> Response {
+    pub(crate) async fn serve<B>(&self, request: Request<B>, peer: SocketAddr) -> Response
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
         let arrival = Arrival {
             request_id: RequestId::from_headers(request.headers()),
             trace: TraceContext::from_headers(request.headers()),
@@ -115,15 +130,21 @@ impl Edge {
         observation.finish(response)
     }
 
-    /// The way in. The order of the checks is part of the API: path, method, credentials, permission, limits, size.
+    /// The way in. The order of the checks is part of the API: path, method, limits by address, credentials, permission,
+    /// limits by caller, size.
     async fn answer(
         &self,
         mut request: Request<Body>,
         observation: &mut Observation,
     ) -> Result<Response, Error> {
         // Nothing may be believed of a request whose target is ambiguous.
-        host::check(&request)?;
+        host::settle(&mut request)?;
         path::check(request.uri(), self.shared.config.server.max_uri_bytes)?;
+        let address = client_addr::find(
+            request.headers(),
+            observation.arrival().peer.ip(),
+            &self.shared.config.server.trusted_proxies,
+        );
         // Only we say who is calling and where a request came from.
         identity_headers::strip(request.headers_mut());
 
@@ -140,42 +161,42 @@ impl Edge {
         observation.route = Some(Arc::clone(route));
 
         // Before any work is done for it: a gateway at its limit says so at once.
-        let permit = admission::admit(
-            &self.shared.in_flight,
-            self.shared.config.server.max_requests,
-        )?;
-        let budget = deadline::budget(request.headers(), route.deadline)?;
-        let arrival = observation.arrival();
-        let (peer, started) = (arrival.peer, arrival.at);
+        let permit = self.shared.admission.admit().await?;
+        // A bad wish is told when it is clear that the caller may wish anything.
+        let asked = deadline::budget(request.headers(), route.deadline);
+        let budget = *asked.as_ref().unwrap_or(&route.deadline);
+        let started = observation.arrival().at;
         let deadline = Deadline::from_instant(started + budget);
 
+        let counted = Counted {
+            route: RouteKey(route.name),
+            cost: route.limits.cost,
+            principal: &Principal::Anonymous,
+            address,
+            deadline,
+        };
+        // Before anything is verified: who guesses credentials uses up the address's limit, too.
+        self.limit(&route.limits.before, &counted, observation)
+            .await?;
         let principal = self
             .authenticator
             .authenticate(request.headers(), deadline)
             .await?;
         observation.principal = Some(principal.kind());
         authorize(&route.access, &principal)?;
-        let address = peer.ip();
-        match self
-            .shared
-            .limiter
-            .check(&route.limits, RouteKey(route.name), &principal, address)
-        {
-            Ok(headers) => observation.rate_limits = Some(headers),
-            Err(denied) => {
-                observation.rate_limits = Some(denied.headers);
-                return Err(ClientError::RateLimited {
-                    retry_after: denied.retry_after,
-                }
-                .into());
-            }
-        }
-        let mut request = body_limit::apply(request, route.max_body_bytes)?;
+        let counted = Counted {
+            principal: &principal,
+            ..counted
+        };
+        self.limit(&route.limits.after, &counted, observation)
+            .await?;
+        asked?;
+        let mut request = body_limit::apply(request, route.max_body_bytes);
 
         let context = RequestContext::new(
             ContextParts {
                 request_id: observation.arrival().request_id.clone(),
-                trace: observation.arrival().trace,
+                trace: observation.arrival().trace.clone(),
                 principal,
                 client_address: address,
                 started,
@@ -197,11 +218,35 @@ impl Edge {
                 Action::Composed => self.compose(head::as_get(request)).await,
             }
         };
-        // Handlers keep to the deadline by themselves; this holds for one that does not.
-        let response = timeout_at(deadline.at(), action)
+        // Handlers and the proxy keep to the deadline by themselves, and know better what was late; this is for one that
+        // does not.
+        let response = timeout_at(deadline.at() + BACKSTOP, action)
             .await
             .map_err(|_elapsed| GatewayError::DeadlineExceeded)??;
         Ok(permit.held_by(response))
+    }
+
+    /// Counts the request against `limits`; what they say goes into the answer's headers, whatever becomes of it.
+    async fn limit(
+        &self,
+        limits: &[LimitId],
+        request: &Counted<'_>,
+        observation: &mut Observation,
+    ) -> Result<(), Error> {
+        if limits.is_empty() {
+            return Ok(());
+        }
+        let (headers, outcome) = match self.shared.limiter.check(limits, request).await {
+            Ok(headers) => (headers, Ok(())),
+            Err(denied) => (
+                denied.headers,
+                Err(ClientError::RateLimited {
+                    retry_after: denied.retry_after,
+                }),
+            ),
+        };
+        observation.rate_limits = std::mem::take(&mut observation.rate_limits).merge(headers);
+        Ok(outcome?)
     }
 
     async fn compose(&self, request: Request<Body>) -> Result<Response, Error> {

@@ -75,6 +75,12 @@ pub enum ClientError {
     BodyTooLarge { limit: u64 },
     #[error("URI too long")]
     UriTooLong,
+    #[error("request head too large")]
+    HeadTooLarge,
+    #[error("request head timed out")]
+    HeadTimeout,
+    #[error("unknown transfer coding")]
+    UnknownTransferCoding,
     #[error("body does not fit the schema")]
     Unprocessable(Vec<FieldError>),
     #[error("rate limited")]

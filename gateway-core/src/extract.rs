@@ -1,21 +1,26 @@
 //! Extractors that turn a malformed request into the right problem: JSON bodies, query parameters, path segments.
 //! Size limits are set by the edge (`edge/body_limit.rs`); meaning is checked by handlers and services.
 
+mod strict;
+
 use std::error::Error as _;
 
 use axum::body::Body;
+use axum::extract::path::ErrorKind;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::context::RequestContext;
 use crate::edge::BodyLimit;
-use crate::error::{ClientError, Error, FieldError};
+use crate::error::{ClientError, Error, FieldError, GatewayError};
 use crate::upstream::is_json;
+use strict::Strict;
 
 /// A JSON body. 415 for another media type, 413 when too large, 400 with the position when it is not JSON, 422 with
 /// pointers when it does not fit `T`.
@@ -25,6 +30,10 @@ pub struct JsonBody<T>(pub T);
 /// Query parameters. 400 when they do not fit `T`.
 #[derive(Clone, Copy, Debug)]
 pub struct QueryParams<T>(pub T);
+
+/// The variable segments of the path, decoded. 400 when they do not fit `T`.
+#[derive(Clone, Copy, Debug)]
+pub struct PathParam<T>(pub T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     type Rejection = Error;
@@ -57,10 +66,11 @@ fn expect_json(headers: &HeaderMap) -> Result<(), Error> {
 /// 413 when it is too large, 408 when it does not arrive within the deadline, 400 when it breaks off.
 pub async fn read_body(parts: &Parts, body: Body) -> Result<Bytes, Error> {
     let context = parts.extensions.get::<RequestContext>();
-    let limit = parts
-        .extensions
-        .get::<BodyLimit>()
-        .map_or(0, |limit| limit.bytes());
+    let limit = parts.extensions.get::<BodyLimit>();
+    if let Some(limit) = limit {
+        limit.check_announced(&parts.headers)?;
+    }
+    let limit = limit.map_or(0, |limit| limit.bytes());
     let collected = match context {
         Some(context) => tokio::time::timeout_at(context.deadline().at(), body.collect())
             .await
@@ -90,38 +100,48 @@ pub(crate) fn is_length_limit(error: &axum::Error) -> bool {
 /// # Errors
 /// 400 with line and column when it is not JSON, 422 with a pointer when it does not fit `T`.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
-    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let pointer = pointer(error.path());
-        explain(error.inner(), pointer)
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let before = &bytes[..error.valid_up_to()];
+        let line_start = before.iter().rposition(|byte| *byte == b'\n');
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        let column = before.len() - line_start.map_or(0, |at| at + 1) + 1;
+        malformed("no UTF-8", line, column)
     })?;
-    deserializer
-        .end()
-        .map_err(|error| explain(&error, String::new()))?;
-    Ok(value)
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let misfit = match serde_path_to_error::deserialize(Strict::new(&mut deserializer)) {
+        Ok(value) => {
+            deserializer.end().map_err(|error| not_json(&error))?;
+            return Ok(value);
+        }
+        Err(misfit) => misfit,
+    };
+    // What does not fit may be followed by what is no JSON at all: that comes first for whoever has to mend it.
+    serde_json::from_str::<IgnoredAny>(text).map_err(|error| not_json(&error))?;
+    let pointer = pointer(misfit.path());
+    let detail = without_position(misfit.inner());
+    Err(ClientError::Unprocessable(vec![FieldError { pointer, detail }]).into())
 }
 
-fn explain(error: &serde_json::Error, pointer: String) -> Error {
-    if error.is_data() {
-        // serde_json ends its message with the position; the pointer says it better.
-        let text = error.to_string();
-        let detail = text
-            .rsplit_once(" at line ")
-            .map_or(text.as_str(), |(detail, _)| detail)
-            .to_owned();
-        ClientError::Unprocessable(vec![FieldError { pointer, detail }]).into()
+fn not_json(error: &serde_json::Error) -> Error {
+    let what = if error.is_eof() {
+        "it ends too early"
     } else {
-        Error::bad_request(format!(
-            "The body is not JSON: {} at line {}, column {}.",
-            if error.is_eof() {
-                "it ends too early"
-            } else {
-                "syntax error"
-            },
-            error.line(),
-            error.column()
-        ))
-    }
+        "syntax error"
+    };
+    malformed(what, error.line(), error.column())
+}
+
+fn malformed(what: &str, line: usize, column: usize) -> Error {
+    Error::bad_request(format!(
+        "The body is not JSON: {what} at line {line}, column {column}."
+    ))
+}
+
+/// serde_json ends its message with the position; the pointer says it better.
+fn without_position(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let position = format!(" at line {} column {}", error.line(), error.column());
+    text.strip_suffix(&position).unwrap_or(&text).to_owned()
 }
 
 /// The path in RFC 6901 form.
@@ -138,7 +158,8 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
                 write!(pointer, "/{}", key.replace('~', "~0").replace('/', "~1"))
             }
             Segment::Enum { variant } => write!(pointer, "/{variant}"),
-            Segment::Unknown => write!(pointer, "/?"),
+            // Better the place around it than one that is not there.
+            Segment::Unknown => Ok(()),
         };
     }
     pointer
@@ -152,6 +173,37 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for QueryParams<T>
             Ok(axum::extract::Query(value)) => Ok(Self(value)),
             Err(rejection) => Err(Error::bad_request(rejection.body_text())),
         }
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for PathParam<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        match axum::extract::Path::<T>::from_request_parts(parts, state).await {
+            Ok(axum::extract::Path(value)) => Ok(Self(value)),
+            Err(rejection) if rejection.status().is_server_error() => {
+                Err(GatewayError::Bug(format!("path: {}", rejection.body_text())).into())
+            }
+            Err(rejection) => Err(Error::bad_request(misfit(&rejection))),
+        }
+    }
+}
+
+/// Which segment it is; axum's own words would name Rust's types.
+fn misfit(rejection: &PathRejection) -> String {
+    let kind = match rejection {
+        PathRejection::FailedToDeserializePathParams(failure) => Some(failure.kind()),
+        _ => None,
+    };
+    match kind {
+        Some(ErrorKind::InvalidUtf8InPathParam { key }) => {
+            format!("The path's `{key}` is not UTF-8.")
+        }
+        Some(ErrorKind::ParseErrorAtKey { key, .. } | ErrorKind::DeserializeError { key, .. }) => {
+            format!("The path's `{key}` is not valid.")
+        }
+        _ => "A segment of the path is not valid.".to_owned(),
     }
 }
 
@@ -191,6 +243,97 @@ mod tests {
         };
         assert_eq!(errors[0].pointer, "/parts/1/count");
         assert!(!errors[0].detail.contains("line"), "{}", errors[0].detail);
+    }
+
+    #[test]
+    fn what_cannot_be_parsed_is_not_said_to_misfit() {
+        for text in [
+            &br#"{"name": 5, "x": "#[..],
+            br#"{"name":"a","parts":[{"count":"x"}] "#,
+            b"{\"name\": \"\xff\"}",
+            b"",
+        ] {
+            let Err(Error::Client(ClientError::BadRequest(detail))) = parse::<Widget>(text) else {
+                panic!("not refused");
+            };
+            assert!(detail.contains("line 1, column "), "{detail}");
+        }
+        let Err(Error::Client(ClientError::BadRequest(detail))) =
+            parse::<Widget>(b"{\n \"name\": \"\xff\"}")
+        else {
+            panic!("not refused");
+        };
+        assert!(detail.contains("line 2, column 11"), "{detail}");
+    }
+
+    #[test]
+    fn an_array_is_no_object_and_rust_is_not_mentioned() {
+        #[derive(serde::Deserialize, Debug)]
+        #[expect(dead_code, reason = "only the shape matters here")]
+        struct Assembly {
+            widget: Widget,
+            material: Material,
+            finish: Option<Finish>,
+            size: (u8, u8),
+        }
+        #[derive(serde::Deserialize, Debug)]
+        #[serde(rename_all = "lowercase")]
+        enum Material {
+            Wood,
+            Steel,
+        }
+        #[derive(serde::Deserialize, Debug)]
+        #[expect(dead_code, reason = "only the shape matters here")]
+        enum Finish {
+            Paint { colour: String },
+        }
+        let good = r#"{"widget":{"name":"a","parts":[{"count":1}]},"material":"wood","size":[1,2],
+            "finish":{"Paint":{"colour":"red"}}}"#;
+        assert!(parse::<Assembly>(good.as_bytes()).is_ok());
+        for (from, to, pointer, says) in [
+            (good, r#"["a",[[1]]]"#, "", "an object"),
+            (good, "5", "", "an object"),
+            (
+                r#"{"name":"a","parts":[{"count":1}]}"#,
+                r#"["a",[]]"#,
+                "/widget",
+                "an object",
+            ),
+            (r#"{"count":1}"#, "[1]", "/widget/parts/0", "an object"),
+            (
+                r#"{"colour":"red"}"#,
+                r#"["red"]"#,
+                "/finish/Paint",
+                "an object",
+            ),
+            (r#""wood""#, "5", "/material", "value"),
+            (
+                r#""wood""#,
+                r#""gold""#,
+                "/material",
+                "expected `wood` or `steel`",
+            ),
+            (r#""wood""#, r#"{"wood":{}}"#, "/material/wood", "unit"),
+            ("[1,2]", "5", "/size", "an array"),
+            ("[1,2]", "[1]", "/size", "of size 2"),
+            (r#""size":[1,2],"#, "", "", "missing field `size`"),
+        ] {
+            let text = good.replace(from, to);
+            let Err(Error::Client(ClientError::Unprocessable(errors))) =
+                parse::<Assembly>(text.as_bytes())
+            else {
+                panic!("not refused: {text}");
+            };
+            let FieldError {
+                pointer: found,
+                detail,
+            } = &errors[0];
+            assert!(found == pointer, "{found} for {text}: {detail}");
+            assert!(detail.contains(says), "{detail} for {text}");
+            for name in ["struct", "Widget", "Assembly", "Part", "Material", "enum"] {
+                assert!(!detail.contains(name), "{detail} for {text}");
+            }
+        }
     }
 
     #[test]

@@ -3,24 +3,26 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin;
-use crate::auth::{Authenticator, KeySets};
+use crate::auth::internal_token::InternalTokenSigner;
+use crate::auth::{Authenticator, KeySets, Revocations};
 use crate::cache::ResponseCache;
 use crate::config::{Config, ConfigFault, ConfigFaults};
-use crate::edge::{Edge, RateLimiter};
+use crate::edge::{Admission, Edge, RateLimitStore, RateLimiter};
 use crate::metrics::Metrics;
+use crate::problem::chain;
 use crate::proxy::Proxy;
 use crate::reload::{Live, Reloader};
 use crate::route::{RouteSummary, RouteTable, Routes};
-use crate::server::Server;
+use crate::server::{Server, Tls, TlsFault};
 use crate::shutdown::{Lifecycle, Phase};
 use crate::upstream::{UnknownUpstream, Upstreams};
 
@@ -41,12 +43,16 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) table: RouteTable,
     pub(crate) limiter: Arc<RateLimiter>,
+    /// Where replicas count together, when the configuration names a place.
+    pub(crate) limiter_store: Option<Arc<RateLimitStore>>,
     pub(crate) keys: Arc<KeySets>,
     pub(crate) cache: Arc<ResponseCache>,
+    pub(crate) revocations: Arc<Revocations>,
     pub(crate) metrics: Metrics,
     pub(crate) lifecycle: Lifecycle,
-    /// Requests being worked on, for admission.
-    pub(crate) in_flight: Arc<AtomicUsize>,
+    pub(crate) admission: Admission,
+    /// The public listener's certificate; plain text without it.
+    pub(crate) tls: Option<Arc<Tls>>,
 }
 
 /// A gateway that could not be started.
@@ -59,6 +65,8 @@ pub enum StartError {
         address: SocketAddr,
         source: std::io::Error,
     },
+    #[error("a socket that was passed on cannot be used")]
+    Inherited(#[source] std::io::Error),
     #[error("cannot start a thread or its runtime")]
     Thread(#[source] std::io::Error),
     #[error("metrics cannot be set up")]
@@ -69,6 +77,14 @@ pub enum StartError {
 pub struct Gateway {
     app: App,
     live: Arc<Live>,
+}
+
+/// Listeners that were bound before this process started, and outlive it: a restart loses no connection. They take the
+/// place of the configured addresses.
+#[derive(Debug, Default)]
+pub struct Inherited {
+    pub public: Option<TcpListener>,
+    pub admin: Option<TcpListener>,
 }
 
 /// A gateway at work.
@@ -93,20 +109,35 @@ impl Generation {
     /// The first one of a process, for as many workers as the configuration says.
     fn first(app: App, config: Config) -> Result<(Self, Vec<TaskTracker>), StartError> {
         let metrics = Metrics::new()?;
-        let limiter = RateLimiter::new(&config.rate_limits);
+        let limiter_store = config
+            .redis
+            .as_ref()
+            .map(|redis| RateLimitStore::new(redis, app.name, metrics.limiter_store()));
+        let limiter = RateLimiter::new(&config, limiter_store.clone());
+        let tls = match config.server.tls.clone().map(Tls::new).transpose() {
+            Ok(tls) => tls.map(Arc::new),
+            Err(fault) => return Err(ConfigFaults(vec![bad_tls(&fault)]).into()),
+        };
         let commands: Vec<TaskTracker> = (0..config.server.workers.max(1))
             .map(|_| TaskTracker::new())
             .collect();
         let shared = Shared {
+            tls,
             name: app.name,
             number: 1,
             table: build_table(app, &config, &limiter, &metrics)?,
             keys: KeySets::new(&config.issuers),
+            revocations: Arc::default(),
             limiter: Arc::new(limiter),
+            limiter_store,
             cache: Arc::new(ResponseCache::new(&config.cache)),
             metrics,
             lifecycle: Lifecycle::new(),
-            in_flight: Arc::new(AtomicUsize::new(0)),
+            admission: Admission::new(
+                config.server.max_requests,
+                config.server.max_wait,
+                config.server.body_timeout,
+            ),
             config,
         };
         Ok((Self::with_edges(app, shared, &commands)?, commands))
@@ -116,11 +147,17 @@ impl Generation {
     pub(crate) fn after(
         previous: &Shared,
         app: App,
-        config: Config,
+        mut config: Config,
         commands: &[TaskTracker],
     ) -> Result<Self, ConfigFaults> {
-        let limiter = RateLimiter::new(&config.rate_limits).inherit(&previous.limiter);
+        // What replicas share is connected to at the start.
+        config.redis.clone_from(&previous.config.redis);
+        let limiter_store = previous.limiter_store.clone();
+        let limiter = RateLimiter::new(&config, limiter_store.clone()).inherit(&previous.limiter);
         let shared = Shared {
+            tls: previous.tls.clone(),
+            revocations: Arc::clone(&previous.revocations),
+            limiter_store,
             name: app.name,
             number: previous.number + 1,
             table: build_table(app, &config, &limiter, &previous.metrics)?,
@@ -133,7 +170,9 @@ impl Generation {
             },
             metrics: previous.metrics.clone(),
             lifecycle: previous.lifecycle.clone(),
-            in_flight: Arc::clone(&previous.in_flight),
+            admission: previous
+                .admission
+                .after(config.server.max_requests, config.server.max_wait),
             config,
         };
         Self::with_edges(app, shared, commands)
@@ -147,12 +186,22 @@ impl Generation {
         let shared = Arc::new(shared);
         let config = &shared.config;
         let mut edges = Vec::new();
+        let signer = config
+            .internal_token
+            .as_ref()
+            .map(|token| Arc::new(InternalTokenSigner::new(app.name, token)));
         for commands in commands {
-            let upstreams = Upstreams::new(&config.upstreams, &shared.metrics, commands);
+            let upstreams = Upstreams::new(
+                &config.upstreams,
+                &shared.metrics,
+                commands,
+                signer.as_ref(),
+            );
             let routes = (app.routes)(&upstreams, config)
                 .map_err(|unknown| ConfigFaults(vec![unknown_upstream(&unknown)]))?;
             let authenticator =
-                Authenticator::new(Arc::clone(&shared.keys), config.api_keys.as_ref());
+                Authenticator::new(Arc::clone(&shared.keys), config.api_keys.as_ref())
+                    .revocations(Arc::clone(&shared.revocations));
             let proxy = Proxy::new(upstreams, Arc::clone(&shared.cache));
             edges.push(Edge::new(
                 Arc::clone(&shared),
@@ -172,7 +221,7 @@ fn build_table(
     limiter: &RateLimiter,
     metrics: &Metrics,
 ) -> Result<RouteTable, ConfigFaults> {
-    let upstreams = Upstreams::new(&config.upstreams, metrics, &TaskTracker::new());
+    let upstreams = Upstreams::new(&config.upstreams, metrics, &TaskTracker::new(), None);
     match (app.routes)(&upstreams, config) {
         Ok(routes) => RouteTable::build(config, &routes.into_parts().1, limiter, metrics),
         // Without the declared routes every policy would look like a fault, too.
@@ -223,15 +272,24 @@ impl Gateway {
     /// # Errors
     /// An address that cannot be bound, threads that cannot be made.
     pub fn run(self) -> Result<RunningGateway, StartError> {
+        self.run_on(Inherited::default())
+    }
+
+    /// Starts all threads, on the listeners that were passed on, and on new ones in place of those that were not.
+    ///
+    /// # Errors
+    /// An address that cannot be bound, threads that cannot be made.
+    pub fn run_on(self, inherited: Inherited) -> Result<RunningGateway, StartError> {
         let Self { app, live } = self;
         let shared = live.shared();
-        let bind = |address: SocketAddr| {
-            TcpListener::bind(address)
+        let bind = |address: SocketAddr, inherited: Option<TcpListener>| {
+            inherited
+                .map_or_else(|| TcpListener::bind(address), Ok)
                 .and_then(|listener| Ok((listener.local_addr()?, listener)))
                 .map_err(|source| StartError::Listen { address, source })
         };
-        let (admin_address, admin_listener) = bind(shared.config.admin.address)?;
-        let (address, listener) = bind(shared.config.server.address)?;
+        let (admin_address, admin_listener) = bind(shared.config.admin.address, inherited.admin)?;
+        let (address, listener) = bind(shared.config.server.address, inherited.public)?;
 
         // Everything shared that does I/O lives here; workers only ever wait for it by channels.
         let control = tokio::runtime::Builder::new_multi_thread()
@@ -242,7 +300,13 @@ impl Gateway {
             .map_err(StartError::Thread)?;
         let stop_control = CancellationToken::new();
         shared.keys.spawn_refresh(control.handle(), &stop_control);
+        if let Some(store) = &shared.limiter_store {
+            store.spawn_link(control.handle(), stop_control.clone());
+        }
         control.spawn(upkeep(Arc::clone(&live)));
+        if let Some(tls) = &shared.tls {
+            control.spawn(watch_certificate(Arc::clone(tls), shared.metrics.clone()));
+        }
         control.spawn(admin::serve(
             admin_listener,
             Arc::clone(&live),
@@ -264,6 +328,11 @@ impl Gateway {
         for warning in &shared.config.warnings {
             tracing::warn!("{warning}");
         }
+        if shared.config.internal_token.is_none() && !shared.config.upstreams.is_empty() {
+            tracing::warn!(
+                "internal_token has no key: services are not told who is calling and cannot check it again"
+            );
+        }
         Ok(RunningGateway {
             address,
             admin_address,
@@ -274,6 +343,13 @@ impl Gateway {
             control: Some(control),
             stop_control,
         })
+    }
+}
+
+fn bad_tls(fault: &TlsFault) -> ConfigFault {
+    ConfigFault {
+        path: fault.key().to_owned(),
+        message: chain(fault),
     }
 }
 
@@ -294,6 +370,33 @@ async fn upkeep(live: Arc<Live>) {
         let shared = live.shared();
         shared.metrics.upkeep();
         shared.limiter.forget_idle();
+    }
+}
+
+/// How often the certificate's files are looked at.
+const CERTIFICATE_LOOK: Duration = Duration::from_secs(2);
+
+/// Takes a new certificate when its files change, or on SIGHUP.
+async fn watch_certificate(tls: Arc<Tls>, metrics: Metrics) {
+    let mut ticks = tokio::time::interval(CERTIFICATE_LOOK);
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+        tracing::error!("SIGHUP cannot be listened to");
+        return;
+    };
+    loop {
+        let asked = tokio::select! {
+            _ = ticks.tick() => false,
+            _ = hangup.recv() => true,
+        };
+        match tls.reload(asked) {
+            Ok(true) => tracing::info!("the certificate has been read again"),
+            Ok(false) => {}
+            Err(fault) => {
+                metrics.certificate_faults.increment(1);
+                let error = chain(&fault);
+                tracing::error!(key = fault.key(), error, "the old certificate stays in use");
+            }
+        }
     }
 }
 

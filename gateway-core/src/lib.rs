@@ -40,10 +40,12 @@ mod reload;
 mod shutdown;
 mod telemetry;
 mod trace;
+#[cfg(test)]
+mod wire_tests;
 
 pub use cli::main;
 pub use context::{RequestContext, RequestId, UpstreamCall};
 pub use deadline::Deadline;
-pub use gateway::{App, Gateway, RunningGateway, StartError};
+pub use gateway::{App, Gateway, Inherited, RunningGateway, StartError};
 pub use telemetry::install_crypto;
 pub use trace::TraceContext;

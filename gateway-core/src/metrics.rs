@@ -15,10 +15,14 @@ const RESPONSE_BYTES: &str = "gateway_response_bytes_total";
 const UPSTREAM_CALLS: &str = "gateway_upstream_calls_total";
 const UPSTREAM_SECONDS: &str = "gateway_upstream_duration_seconds";
 const CONNECTIONS: &str = "gateway_connections";
+const REFUSED: &str = "gateway_connections_refused_total";
+const CERTIFICATE_FAULTS: &str = "gateway_certificate_reload_failures_total";
 const IN_FLIGHT: &str = "gateway_requests_in_flight";
 const CONFIG_RELOADS: &str = "gateway_config_reloads_total";
 const CONFIG_LAST_RELOAD_SUCCESS: &str = "gateway_config_last_reload_success";
 const CONFIG_GENERATION: &str = "gateway_config_generation";
+const LIMITER_STORE_UP: &str = "gateway_rate_limit_store_up";
+const LIMITER_CHECKS: &str = "gateway_rate_limit_checks_total";
 
 /// Bucket bounds of durations, in seconds: from a cache hit to the longest deadline.
 const SECONDS: &[f64] = &[
@@ -34,6 +38,10 @@ pub(crate) struct Metrics {
     handle: PrometheusHandle,
     /// Open connections of clients.
     pub(crate) connections: Gauge,
+    /// Connections above the limit.
+    pub(crate) refused: Counter,
+    /// Certificates that could not be read again.
+    pub(crate) certificate_faults: Counter,
     /// Requests that are being worked on, their bodies included.
     pub(crate) in_flight: Gauge,
     /// Requests that no route was found for.
@@ -110,11 +118,20 @@ pub(crate) struct UpstreamMetrics {
     duration: Histogram,
 }
 
+/// Handles for the store of rate limits that replicas share.
+pub(crate) struct LimiterStoreMetrics {
+    /// 1 while the store decides, 0 while this replica keeps to its share.
+    pub(crate) up: Gauge,
+    pub(crate) decided_by_store: Counter,
+    pub(crate) decided_by_share: Counter,
+}
+
 /// How an upstream call can end, as a label.
-const OUTCOMES: [&str; 9] = [
+const OUTCOMES: [&str; 10] = [
     "ok",
     "cancelled",
     "client",
+    "refused",
     "unreachable",
     "timeout",
     "not_found",
@@ -166,7 +183,31 @@ impl Metrics {
             Some(Unit::Count),
             "Requests being worked on.".into(),
         );
+        recorder.describe_gauge(
+            LIMITER_STORE_UP.into(),
+            None,
+            "1 while rate limits are shared through the store, 0 while this replica keeps to its share.".into(),
+        );
+        recorder.describe_counter(
+            LIMITER_CHECKS.into(),
+            Some(Unit::Count),
+            "Checks of shared rate limits by who decided: the store, or this replica's share."
+                .into(),
+        );
         let connections = recorder.register_gauge(&Key::from_static_name(CONNECTIONS), &METADATA);
+        recorder.describe_counter(
+            REFUSED.into(),
+            Some(Unit::Count),
+            "Connections refused because there were too many.".into(),
+        );
+        recorder.describe_counter(
+            CERTIFICATE_FAULTS.into(),
+            Some(Unit::Count),
+            "Certificate files that changed and could not be used.".into(),
+        );
+        let certificate_faults =
+            recorder.register_counter(&Key::from_static_name(CERTIFICATE_FAULTS), &METADATA);
+        let refused = recorder.register_counter(&Key::from_static_name(REFUSED), &METADATA);
         let in_flight = recorder.register_gauge(&Key::from_static_name(IN_FLIGHT), &METADATA);
         let unmatched = Arc::new(RouteMetrics::register(&recorder, "unmatched"));
         let config = Arc::new(ConfigMetrics::register(&recorder));
@@ -174,6 +215,8 @@ impl Metrics {
             recorder: Arc::new(recorder),
             handle,
             connections,
+            refused,
+            certificate_faults,
             in_flight,
             unmatched,
             config,
@@ -203,6 +246,19 @@ impl Metrics {
 
     pub(crate) fn route(&self, route: &'static str) -> RouteMetrics {
         RouteMetrics::register(&self.recorder, route)
+    }
+
+    /// Only for a gateway that has such a store: an alert on the gauge must not see the others.
+    pub(crate) fn limiter_store(&self) -> LimiterStoreMetrics {
+        let checks =
+            |by: &'static str| self.counter(LIMITER_CHECKS, vec![Label::new("decided_by", by)]);
+        LimiterStoreMetrics {
+            up: self
+                .recorder
+                .register_gauge(&Key::from_static_name(LIMITER_STORE_UP), &METADATA),
+            decided_by_store: checks("store"),
+            decided_by_share: checks("share"),
+        }
     }
 
     pub(crate) fn upstream(&self, upstream: &'static str) -> UpstreamMetrics {

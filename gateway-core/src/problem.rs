@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::context::RequestId;
 use crate::error::{ClientError, Error, ErrorSource, FieldError, GatewayError};
-use crate::upstream::UpstreamErrorKind;
+use crate::upstream::{UpstreamError, UpstreamErrorKind};
 
 /// The media type of every error answer.
 pub const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -32,6 +32,8 @@ pub struct Problem {
     headers: Vec<(http::HeaderName, HeaderValue)>,
 }
 
+const UNAVAILABLE: &str = "A service behind the gateway is not available";
+
 /// RFC 9457 members, in the order in which they are written.
 #[derive(Serialize)]
 struct Body<'a> {
@@ -40,6 +42,8 @@ struct Body<'a> {
     status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'a str>,
+    /// Empty when the request's target is not known.
+    #[serde(skip_serializing_if = "str::is_empty")]
     instance: &'a str,
     #[serde(rename = "requestId")]
     request_id: &'a str,
@@ -66,6 +70,26 @@ impl Problem {
         Self::new(status, slug, title, ErrorSource::Client)
     }
 
+    /// An error of which nothing is known but its status.
+    pub(crate) fn of_status(status: StatusCode) -> Self {
+        let (source, title) = if status.is_client_error() {
+            (ErrorSource::Client, "The request cannot be served")
+        } else {
+            (ErrorSource::Gateway, "Something is wrong in the gateway")
+        };
+        let slug = status.canonical_reason().map_or_else(
+            || "error".to_owned(),
+            |reason| {
+                reason
+                    .to_ascii_lowercase()
+                    .replace(|c: char| !c.is_ascii_alphanumeric(), "-")
+            },
+        );
+        let mut problem = Self::new(status, &slug, title, source);
+        problem.cause = format!("a handler answered {status} without a problem");
+        problem
+    }
+
     #[must_use]
     fn detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
@@ -73,7 +97,7 @@ impl Problem {
     }
 
     #[must_use]
-    fn header(mut self, name: http::HeaderName, value: HeaderValue) -> Self {
+    pub(crate) fn header(mut self, name: http::HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
     }
@@ -144,16 +168,21 @@ fn from_client(error: &ClientError) -> Problem {
             "unauthenticated",
             "Credentials needed",
         )
-        .header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")),
+        // RFC 6750, 3: a challenge has at least one parameter.
+        .header(
+            WWW_AUTHENTICATE,
+            HeaderValue::from_static(r#"Bearer realm="gateway""#),
+        ),
         // RFC 6750, 3.1: the client learns that the token is not valid, never why.
         ClientError::InvalidToken(_) => {
             Problem::client(StatusCode::UNAUTHORIZED, "invalid-token", "Invalid token").header(
                 WWW_AUTHENTICATE,
-                HeaderValue::from_static(r#"Bearer error="invalid_token""#),
+                HeaderValue::from_static(r#"Bearer realm="gateway", error="invalid_token""#),
             )
         }
         ClientError::InsufficientScope { scope } => {
-            let challenge = format!(r#"Bearer error="insufficient_scope", scope="{scope}""#);
+            let challenge =
+                format!(r#"Bearer realm="gateway", error="insufficient_scope", scope="{scope}""#);
             Problem::client(
                 StatusCode::FORBIDDEN,
                 "insufficient-scope",
@@ -162,7 +191,7 @@ fn from_client(error: &ClientError) -> Problem {
             .header(
                 WWW_AUTHENTICATE,
                 HeaderValue::from_str(&challenge).unwrap_or(HeaderValue::from_static(
-                    r#"Bearer error="insufficient_scope""#,
+                    r#"Bearer realm="gateway", error="insufficient_scope""#,
                 )),
             )
         }
@@ -198,6 +227,22 @@ fn from_client(error: &ClientError) -> Problem {
             "Body too large",
         )
         .detail(format!("A body may have {limit} bytes here.")),
+        ClientError::HeadTooLarge => Problem::client(
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "head-too-large",
+            "The request head is too large",
+        ),
+        ClientError::HeadTimeout => Problem::client(
+            StatusCode::REQUEST_TIMEOUT,
+            "request-timeout",
+            "The request head came too slowly",
+        ),
+        // RFC 9112, 6.1.
+        ClientError::UnknownTransferCoding => Problem::client(
+            StatusCode::NOT_IMPLEMENTED,
+            "unknown-transfer-coding",
+            "The transfer coding is not known here",
+        ),
         ClientError::UriTooLong => {
             Problem::client(StatusCode::URI_TOO_LONG, "uri-too-long", "URI too long")
         }
@@ -232,7 +277,7 @@ fn from_upstream(kind: &UpstreamErrorKind) -> Problem {
         UpstreamErrorKind::Unreachable | UpstreamErrorKind::Reset => (
             StatusCode::SERVICE_UNAVAILABLE,
             "upstream-unavailable",
-            "A service behind the gateway is not available",
+            UNAVAILABLE,
         ),
         UpstreamErrorKind::Timeout => (
             StatusCode::GATEWAY_TIMEOUT,
@@ -290,6 +335,27 @@ fn from_gateway(error: &GatewayError) -> Problem {
             "internal",
             "Something is wrong in the gateway",
         ),
+    }
+}
+
+impl Problem {
+    /// For a service that failed, and may have said when to come back. A 503 that says so asks for patience: that is
+    /// passed on.
+    pub(crate) fn of_failed(error: UpstreamError, retry_after: Option<HeaderValue>) -> Self {
+        let busy = error
+            .refusal()
+            .is_some_and(|refusal| refusal.status == StatusCode::SERVICE_UNAVAILABLE);
+        let problem = Self::from(&Error::from(error));
+        match retry_after.filter(|_| busy) {
+            None => problem,
+            Some(wait) => Self {
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                slug: "upstream-unavailable".to_owned(),
+                title: UNAVAILABLE,
+                ..problem
+            }
+            .header(RETRY_AFTER, wait),
+        }
     }
 }
 

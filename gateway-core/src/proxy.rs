@@ -1,7 +1,9 @@
 //! Passthrough: a request goes to one upstream and its answer comes back, both as streams, never buffered.
 //! What may cross is `proxy/headers.rs`; which route goes where is data (`route.rs`).
 
+mod failure;
 mod headers;
+mod upload;
 
 use std::sync::Arc;
 
@@ -15,9 +17,11 @@ use crate::auth::Principal;
 use crate::cache::ResponseCache;
 use crate::config::RouteCache;
 use crate::context::RequestContext;
+use crate::edge::BodyLimit;
 use crate::error::{Error, GatewayError};
 use crate::route::ProxyRule;
 use crate::upstream::{CallKind, Pool, UpstreamError, Upstreams};
+use upload::Upload;
 
 /// One worker's proxy.
 pub(crate) struct Proxy {
@@ -43,29 +47,56 @@ impl Proxy {
             .upstreams
             .pool(rule.upstream)
             .ok_or_else(|| GatewayError::Bug(format!("no upstream {}", rule.upstream)))?;
-        let request = outgoing(rule, parameters, request, context, pool)?;
+        let limit = request.extensions().get::<BodyLimit>().copied();
+        if let Some(limit) = limit {
+            limit.check_announced(request.headers())?;
+        }
+        let everybody;
+        let context = match rule.cache {
+            RouteCache::Shared => {
+                everybody = context.for_everybody();
+                &everybody
+            }
+            RouteCache::Off | RouteCache::Private => context,
+        };
+        let (request, upload) = outgoing(rule, parameters, request, context, pool)?;
         let identity = identity(rule.cache, context.principal());
-        self.cache
+        let response = self
+            .cache
             .serve(
                 rule.cache,
                 pool.name(),
                 request,
                 identity.as_deref(),
-                |request| exchange(pool, request, context),
+                |request| async move {
+                    match exchange(pool, request, context, &upload).await {
+                        Ok(response) => Ok(response),
+                        Err(error) => Err(failure::at_fault(error, &upload, limit)),
+                    }
+                },
             )
-            .await
+            .await?;
+        // Behind the cache, which has rules of its own for answers that are errors.
+        Ok(failure::in_our_form(pool, response, context).await)
     }
 }
 
 /// Whose answer it is, for the cache's key.
 fn identity(rule: RouteCache, principal: &Principal) -> Option<String> {
     match rule {
-        RouteCache::Shared => None,
-        RouteCache::Off | RouteCache::Private => match principal {
+        RouteCache::Off | RouteCache::Shared => None,
+        // All that the service is told of the caller: it may answer less to a token with fewer scopes.
+        RouteCache::Private => match principal {
             Principal::Anonymous => None,
             // The same subject of two issuers is two people.
-            Principal::Token(token) => Some(format!("token {} {}", token.issuer, token.subject)),
-            Principal::ApiKey(key) => Some(format!("key {}", key.owner)),
+            Principal::Token(token) => Some(format!(
+                "token {} {} {:?} {:?} {:?}",
+                token.issuer, token.subject, token.scopes, token.roles, token.attributes
+            )),
+            Principal::ApiKey(key) => Some(format!(
+                "key {} {:?} {:?}",
+                key.owner, key.scopes, key.attributes
+            )),
         },
     }
 }
@@ -77,7 +108,7 @@ fn outgoing(
     request: Request<Body>,
     context: &RequestContext,
     pool: &Pool,
-) -> Result<Request<Body>, Error> {
+) -> Result<(Request<Body>, Upload), Error> {
     let (mut parts, body) = request.into_parts();
     let path = match &rule.rewrite {
         Some(rewrite) => rewrite.apply(parameters),
@@ -89,10 +120,11 @@ fn outgoing(
     };
     let target = uri::PathAndQuery::try_from(target)
         .map_err(|e| GatewayError::Bug(format!("rewrite: {e}")))?;
-    headers::prepare_request(&mut parts.headers, &parts.uri, context);
+    headers::prepare_request(&mut parts.headers, context);
     parts.uri = pool.uri(target);
     parts.extensions = http::Extensions::new();
-    Ok(Request::from_parts(parts, body))
+    let (body, upload) = Upload::watch(body);
+    Ok((Request::from_parts(parts, body), upload))
 }
 
 /// The call itself: the deadline ends with the response head, the body streams.
@@ -100,9 +132,10 @@ async fn exchange(
     pool: &Pool,
     request: Request<Body>,
     context: &RequestContext,
-) -> Result<Response, Error> {
+    upload: &Upload,
+) -> Result<Response, UpstreamError> {
     let kind = CallKind::of(request.method());
-    let call = send(pool.clone(), request, context.clone(), kind);
+    let call = send(pool.clone(), request, context.clone(), upload.clone(), kind);
     let mut response = match kind {
         CallKind::Safe => call.await,
         CallKind::Command => pool.to_its_end(call).await,
@@ -116,11 +149,12 @@ async fn send(
     pool: Pool,
     request: Request<Body>,
     context: RequestContext,
+    upload: Upload,
     kind: CallKind,
 ) -> Result<http::Response<Incoming>, UpstreamError> {
     let attempt = pool.begin(&context);
     let deadline = pool.attempt_deadline(&context, kind);
     let result = pool.send(request, &context, deadline).await;
-    attempt.finished(result.as_ref().map_or_else(UpstreamError::reason, |_| "ok"));
+    attempt.finished(failure::outcome(&result, &upload));
     result
 }

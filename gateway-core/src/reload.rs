@@ -85,7 +85,7 @@ pub(crate) struct ConfigReport {
     since: String,
     /// In the order in which they are merged.
     files: Vec<PathBuf>,
-    /// What `VAR_FILE` variables name.
+    /// What `VAR_FILE` variables and keys such as `internal_token.key_file` name.
     secret_files: Vec<PathBuf>,
     last_reload: Option<LastReload>,
     needs_restart: Vec<NeedsRestart>,
@@ -144,6 +144,7 @@ impl Live {
 
     /// From here on every request that arrives is served by `next`.
     fn take_over(&self, next: Generation) {
+        next.shared.admission.take_over();
         self.shared.store(next.shared);
         for (worker, edge) in self.workers.iter().zip(next.edges) {
             worker.replace(edge);

@@ -1,16 +1,21 @@
 //! Sockets and threads: one thread accepts, each worker thread serves its connections on a runtime of its own.
 //! What is done with a request is the edge's; when the server ends is `shutdown.rs`.
 
+mod activity;
+mod client_io;
+mod connection;
+mod framing;
+mod overflow;
+mod refusal;
+mod request_body;
+mod tls;
+
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
@@ -18,7 +23,12 @@ use tokio_util::task::TaskTracker;
 use crate::config::ServerConfig;
 use crate::edge::EdgeSlot;
 use crate::gateway::Shared;
+use crate::metrics::Metrics;
 use crate::shutdown::Lifecycle;
+use connection::Connections;
+use overflow::Overflow;
+use refusal::Refusals;
+pub(crate) use tls::{Tls, TlsFault};
 
 /// The pause after an `accept` that failed for lack of file descriptors: others have to close first.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
@@ -55,8 +65,12 @@ impl Server {
             let (sockets, receiver) = mpsc::unbounded_channel();
             let connections = Arc::new(AtomicUsize::new(0));
             let worker = Worker {
+                refusals: Refusals::new(&edge, &shared.metrics),
                 edge,
-                shared: Arc::clone(shared),
+                config: shared.config.server.clone(),
+                lifecycle: shared.lifecycle.clone(),
+                tls: shared.tls.clone(),
+                metrics: shared.metrics.clone(),
                 connections: Arc::clone(&connections),
             };
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -77,6 +91,7 @@ impl Server {
         let acceptor = Acceptor {
             workers: handles,
             max_connections: shared.config.server.max_connections,
+            overflow: Overflow::new(&shared.metrics, shared.config.server.tls.is_some()),
             lifecycle: shared.lifecycle.clone(),
         };
         let acceptor = std::thread::Builder::new()
@@ -98,6 +113,7 @@ impl Server {
 struct Acceptor {
     workers: Vec<WorkerHandle>,
     max_connections: usize,
+    overflow: Overflow,
     lifecycle: Lifecycle,
 }
 
@@ -129,7 +145,7 @@ impl Acceptor {
         let load = |worker: &WorkerHandle| worker.connections.load(Ordering::Relaxed);
         let total: usize = self.workers.iter().map(load).sum();
         if total >= self.max_connections {
-            tracing::warn!(%peer, total, "connection refused: the limit of connections is reached");
+            self.overflow.refuse(socket, peer, total);
             return;
         }
         let Some(worker) = self.workers.iter().min_by_key(|worker| load(worker)) else {
@@ -149,17 +165,30 @@ impl Acceptor {
 
 struct Worker {
     edge: Arc<EdgeSlot>,
-    shared: Arc<Shared>,
+    refusals: Refusals,
+    // Of the configuration of the start nothing else is held: a reload lets the rest of it go.
+    config: ServerConfig,
+    lifecycle: Lifecycle,
+    tls: Option<Arc<Tls>>,
+    metrics: Metrics,
     connections: Arc<AtomicUsize>,
 }
 
 impl Worker {
     async fn run(self, mut sockets: mpsc::UnboundedReceiver<Handover>) {
-        let builder = Arc::new(protocol(&self.shared.config.server));
+        let config = &self.config;
+        let grace = config.grace;
+        let commands = self.edge.commands().clone();
+        let connections = Arc::new(Connections::new(
+            config,
+            self.edge,
+            self.lifecycle.clone(),
+            self.refusals,
+        ));
         let tracker = TaskTracker::new();
         // The channel ends when the acceptor does.
         while let Some((socket, peer)) = sockets.recv().await {
-            let open = OpenConnection::new(&self.connections, &self.shared);
+            let open = OpenConnection::new(&self.connections, &self.metrics);
             let socket = match TcpStream::from_std(socket) {
                 Ok(socket) => socket,
                 Err(error) => {
@@ -167,28 +196,28 @@ impl Worker {
                     continue;
                 }
             };
-            let task = connection(
-                socket,
-                peer,
-                Arc::clone(&builder),
-                Arc::clone(&self.edge),
-                self.shared.lifecycle.clone(),
-                open,
-            );
-            tracker.spawn(task);
+            if let Err(error) = socket.set_nodelay(true) {
+                tracing::debug!(%peer, %error, "TCP_NODELAY was refused");
+            }
+            let connections = Arc::clone(&connections);
+            // The certificate of this moment: connections that are open keep theirs.
+            let tls = self.tls.as_deref().map(Tls::acceptor);
+            tracker.spawn(async move {
+                match tls {
+                    None => connections.serve(socket, peer, None).await,
+                    Some(acceptor) => connections.serve_tls(acceptor, socket, peer).await,
+                }
+                drop(open);
+            });
         }
         tracker.close();
-        let commands = self.edge.commands();
         let ended = async {
             tracker.wait().await;
             // What clients asked for outlives their connections.
             commands.close();
             commands.wait().await;
         };
-        if tokio::time::timeout(self.shared.config.server.grace, ended)
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(grace, ended).await.is_err() {
             tracing::warn!(
                 connections = tracker.len(),
                 commands = commands.len(),
@@ -205,11 +234,11 @@ struct OpenConnection {
 }
 
 impl OpenConnection {
-    fn new(connections: &Arc<AtomicUsize>, shared: &Shared) -> Self {
-        shared.metrics.connections.increment(1.0);
+    fn new(connections: &Arc<AtomicUsize>, metrics: &Metrics) -> Self {
+        metrics.connections.increment(1.0);
         Self {
             connections: Arc::clone(connections),
-            gauge: shared.metrics.connections.clone(),
+            gauge: metrics.connections.clone(),
         }
     }
 }
@@ -221,56 +250,5 @@ impl Drop for OpenConnection {
     }
 }
 
-/// HTTP/1.1 and HTTP/2 with prior knowledge on one port.
-fn protocol(config: &ServerConfig) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(config.header_timeout)
-        .max_headers(config.max_headers)
-        .max_buf_size(config.max_header_bytes.max(MIN_BUFFER));
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_header_list_size(u32::try_from(config.max_header_bytes).unwrap_or(u32::MAX))
-        .max_concurrent_streams(HTTP2_STREAMS);
-    builder
-}
-
-/// hyper refuses smaller buffers.
-const MIN_BUFFER: usize = 8192;
-
-/// Requests that one HTTP/2 connection may have open.
-const HTTP2_STREAMS: u32 = 250;
-
-async fn connection(
-    socket: TcpStream,
-    peer: SocketAddr,
-    builder: Arc<auto::Builder<TokioExecutor>>,
-    edge: Arc<EdgeSlot>,
-    lifecycle: Lifecycle,
-    _open: OpenConnection,
-) {
-    if let Err(error) = socket.set_nodelay(true) {
-        tracing::debug!(%peer, %error, "TCP_NODELAY was refused");
-    }
-    let service = service_fn(move |request: http::Request<Incoming>| {
-        // The newest one: a reload does not wait for connections to end.
-        let edge = edge.load();
-        async move { Ok::<_, std::convert::Infallible>(edge.serve(request, peer).await) }
-    });
-    let connection = builder.serve_connection(TokioIo::new(socket), service);
-    tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = lifecycle.close_connections.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
-        // Clients that go away or speak something else are their own business; a line at debug helps when they ask.
-        tracing::debug!(%peer, error = %error, "connection ended with an error");
-    }
-}
+#[cfg(test)]
+mod tests;

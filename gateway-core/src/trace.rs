@@ -1,32 +1,54 @@
 //! W3C Trace Context (Level 1): continue the caller's trace or start one. Spans and their export live in `telemetry.rs`.
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
 
 /// The header that carries a trace across processes.
-pub(crate) const TRACEPARENT: &str = "traceparent";
+const TRACEPARENT: &str = "traceparent";
+
+/// What tracing systems on the way have added to it.
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// The most members and bytes of a `tracestate` (section 3.3.1) that go on; a longer one is dropped as a whole.
+const MAX_MEMBERS: usize = 32;
+const MAX_STATE: usize = 512;
 
 /// A trace that this request belongs to, and the span that stands for the request in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceContext {
     trace_id: u128,
     span_id: u64,
     flags: u8,
+    state: Option<HeaderValue>,
 }
 
 impl TraceContext {
     /// Continues the trace in `traceparent`, or starts one when there is none or it is malformed.
     #[must_use]
     pub fn from_headers(headers: &HeaderMap) -> Self {
-        let incoming = headers
-            .get(TRACEPARENT)
-            .and_then(|value| parse(value.as_bytes()));
+        let mut parents = headers.get_all(TRACEPARENT).iter();
+        let incoming = match (parents.next(), parents.next()) {
+            (Some(parent), None) => parse(parent.as_bytes()),
+            (_, _) => None,
+        };
+        // A state belongs to a parent: of another trace it would say what is not true.
+        let state = incoming.and_then(|_| state(headers));
         let (trace_id, flags) = incoming.unwrap_or_else(|| (Uuid::new_v4().as_u128(), 0));
         Self {
             trace_id,
             span_id: new_span_id(),
             flags,
+            state,
         }
+    }
+
+    /// Makes an upstream call part of the trace, whatever its headers said before.
+    pub(crate) fn inject(&self, headers: &mut HeaderMap) {
+        headers.insert(HeaderName::from_static(TRACEPARENT), self.child_header());
+        match &self.state {
+            Some(state) => headers.insert(TRACESTATE, state.clone()),
+            None => headers.remove(TRACESTATE),
+        };
     }
 
     /// The header for an upstream call: the same trace, a span of its own.
@@ -47,6 +69,31 @@ impl TraceContext {
     pub fn trace_id(&self) -> String {
         format!("{:032x}", self.trace_id)
     }
+}
+
+/// The members of all `tracestate` fields in one, when they are well-formed.
+fn state(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut members = Vec::new();
+    for value in headers.get_all(TRACESTATE) {
+        let text = value.to_str().ok()?;
+        members.extend(text.split(',').map(str::trim).filter(|m| !m.is_empty()));
+    }
+    let joined = members.join(",");
+    let sane = !members.is_empty()
+        && members.len() <= MAX_MEMBERS
+        && joined.len() <= MAX_STATE
+        && members.iter().all(|member| is_member(member));
+    sane.then(|| HeaderValue::from_str(&joined).ok()).flatten()
+}
+
+/// `key "=" value` (section 3.3.1.3).
+fn is_member(member: &str) -> bool {
+    let Some((key, value)) = member.split_once('=') else {
+        return false;
+    };
+    let of_key = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-*/@".contains(&b);
+    let of_value = |b: u8| (0x20..=0x7e).contains(&b) && b != b'=';
+    !key.is_empty() && key.bytes().all(of_key) && !value.is_empty() && value.bytes().all(of_value)
 }
 
 fn new_span_id() -> u64 {

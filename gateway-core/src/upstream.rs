@@ -9,14 +9,15 @@ mod pool;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub(crate) use call::is_json;
 pub use call::{Call, UpstreamClient, UpstreamResponse};
+pub(crate) use call::{is_json, refusal};
 pub use error::{UpstreamError, UpstreamErrorKind};
 pub use grpc::{GrpcChannel, GrpcUpstream};
 pub(crate) use pool::{CallKind, Pool};
 
 use tokio_util::task::TaskTracker;
 
+use crate::auth::internal_token::InternalTokenSigner;
 use crate::config::{UpstreamConfig, UpstreamProtocol};
 use crate::metrics::Metrics;
 
@@ -38,17 +39,19 @@ pub struct UnknownUpstream {
 
 impl Upstreams {
     /// `commands` counts what is under way: what was sent to change something runs to its end, also when its client has
-    /// gone.
+    /// gone. With a `signer`, services are told who is calling.
     pub(crate) fn new(
         config: &BTreeMap<String, UpstreamConfig>,
         metrics: &Metrics,
         commands: &TaskTracker,
+        signer: Option<&Arc<InternalTokenSigner>>,
     ) -> Self {
         let pools = config
             .iter()
             .map(|(name, upstream)| {
                 let name = crate::intern::intern(name);
-                (name, Pool::new(name, upstream, metrics, commands.clone()))
+                let pool = Pool::new(name, upstream, metrics, commands.clone(), signer);
+                (name, pool)
             })
             .collect();
         Self {

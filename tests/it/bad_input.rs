@@ -46,6 +46,18 @@ impl Door<'_> {
 
 const JSON: &str = "application/json";
 
+/// The members of an order in the order of their declaration, as a serializer without names would write them.
+fn as_array(order: &Value) -> String {
+    let members = [
+        "restaurantId",
+        "deliveryAddress",
+        "deliveryTime",
+        "lineItems",
+    ];
+    let values: Vec<&Value> = members.iter().map(|name| &order[name]).collect();
+    json!(values).to_string()
+}
+
 async fn cases(door: &Door<'_>) -> Result<Vec<Case>> {
     let system = door.system;
     let expired = system.token_with("consumer-1", "&expires_in=-600").await?;
@@ -102,6 +114,25 @@ async fn cases(door: &Door<'_>) -> Result<Vec<Case>> {
             door.post("/orders", JSON, "{\"restaurantId\": "),
             400,
         ),
+        case(
+            "malformed JSON that does not fit either",
+            door.post("/orders", JSON, "{\"restaurantId\": 5, \"x\": "),
+            400,
+        ),
+        case(
+            "an array for an object",
+            door.post("/orders", JSON, as_array(&order)),
+            422,
+        ),
+        case(
+            "an array for an object in it",
+            door.post(
+                "/orders",
+                JSON,
+                changed("/lineItems/0", json!(["item-1", 1])),
+            ),
+            422,
+        ),
         case("empty body", door.post("/orders", JSON, ""), 400),
         case(
             "not JSON by its type",
@@ -142,7 +173,18 @@ async fn cases(door: &Door<'_>) -> Result<Vec<Case>> {
             ),
             404,
         ),
+        case(
+            "oversized, and not JSON by its type",
+            door.post("/orders", "text/plain", huge.clone()),
+            415,
+        ),
+        case(
+            "oversized, and of an order that is not there",
+            door.post("/orders/no-such-order/revise", JSON, huge.clone()),
+            404,
+        ),
         case("oversized body", door.post("/orders", JSON, huge), 413),
+        case("an order id that is no text", door.get("/orders/%ff"), 400),
         case("unknown order", door.get("/orders/no-such-order"), 404),
         case(
             "an order id with a slash in it",
@@ -186,6 +228,12 @@ async fn cases(door: &Door<'_>) -> Result<Vec<Case>> {
             "a deadline that is none",
             door.get("/orders").header("request-timeout", "soon"),
             400,
+        ),
+        case(
+            "a deadline that is none, no token",
+            door.plain(Method::GET, "/orders")
+                .header("request-timeout", "soon"),
+            401,
         ),
         case(
             "cancel an unknown order",

@@ -10,5 +10,7 @@ mod ownership;
 mod partial_failure;
 mod process;
 mod public;
+mod rate_limits;
+mod restart;
 mod tidy;
 mod web;

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::LazyLock;
 
 use anyhow::{Context, Result};
+use ftgo_runner::gateway_key::GatewayKey;
 use ftgo_runner::service::Service;
 use gateway_core::auth::api_key::{self, NewApiKey};
 use gateway_core::config::{self, Config};
@@ -65,12 +66,19 @@ pub fn partner_key() -> &'static NewApiKey {
     &KEY
 }
 
+/// The key by which the BFFs under test tell the services who is calling.
+pub fn gateway_key() -> &'static GatewayKey {
+    static KEY: LazyLock<GatewayKey> =
+        LazyLock::new(|| GatewayKey::generate().expect("the system gives random bytes"));
+    &KEY
+}
+
 /// A well-formed key that no gateway knows.
 pub fn any_key() -> NewApiKey {
     api_key::generate("ftgo", api_key::Environment::Test).expect("the system gives random bytes")
 }
 
-/// What a test lays over the shipped file: ports that are free, and where the services are.
+/// What a test lays over the shipped file: ports that are free, where the services are, and the key that they trust.
 pub fn overlay(bff: Bff, services: &BTreeMap<Service, SocketAddr>) -> Result<String> {
     let issuer = services
         .get(&Service::Identity)
@@ -92,6 +100,11 @@ pub fn overlay(bff: Bff, services: &BTreeMap<Service, SocketAddr>) -> Result<Str
             )?;
         }
     }
+    write!(
+        text,
+        "[internal_token]\nkey = '''\n{}'''\n",
+        gateway_key().private_pem()
+    )?;
     if bff == Bff::Public {
         let key = partner_key();
         write!(

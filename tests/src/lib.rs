@@ -5,6 +5,7 @@ pub mod bff;
 pub mod books;
 pub mod client;
 pub mod process;
+pub mod redis;
 pub mod system;
 
 pub use client::{Answer, Client};

@@ -1,7 +1,8 @@
 //! Real processes: the built binaries, their output line by line, and signals sent to them by their id.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -44,7 +45,25 @@ pub struct Process {
 impl Process {
     /// Starts `name` and keeps what it prints to standard output.
     pub fn start(name: &str, arguments: &[&str]) -> Result<Self> {
-        let (child, mut output) = spawn(name, arguments)?;
+        let mut command = Command::new(binary(name)?);
+        command.args(arguments).stdin(Stdio::null());
+        Self::spawn(command)
+    }
+
+    /// Starts `name` with a listening socket passed on, as systemd does: it is descriptor 3, `LISTEN_FDS` says so.
+    pub fn start_on(name: &str, arguments: &[&str], listener: &TcpListener) -> Result<Self> {
+        let mut command = Command::new("sh");
+        command
+            .arg("-c")
+            .arg(r#"LISTEN_FDS=1 LISTEN_PID=$$ exec "$0" "$@" 3<&0 0</dev/null"#)
+            .arg(binary(name)?)
+            .args(arguments)
+            .stdin(OwnedFd::from(listener.try_clone()?));
+        Self::spawn(command)
+    }
+
+    fn spawn(command: Command) -> Result<Self> {
+        let (child, mut output) = spawn(command)?;
         let lines = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&lines);
         tokio::spawn(async move {
@@ -97,7 +116,9 @@ impl Services {
         let data = data.to_str().context("an odd path")?;
         let mut arguments = vec!["services", "--data", data, "--ports", "ephemeral", "--seed"];
         arguments.extend_from_slice(more);
-        let (child, mut output) = spawn("ftgo", &arguments)?;
+        let mut command = Command::new(binary("ftgo")?);
+        command.args(&arguments).stdin(Stdio::null());
+        let (child, mut output) = spawn(command)?;
         let ready = timeout(PATIENCE, async {
             while let Some(line) = output.next_line().await? {
                 if let Ok(value) = serde_json::from_str::<Value>(&line)
@@ -148,20 +169,18 @@ fn addresses(services: &serde_json::Map<String, Value>) -> Result<BTreeMap<Servi
         .collect()
 }
 
-fn spawn(name: &str, arguments: &[&str]) -> Result<(Child, Lines<BufReader<ChildStdout>>)> {
-    let mut child = Command::new(binary(name)?)
-        .args(arguments)
-        .stdin(Stdio::null())
+fn spawn(mut command: Command) -> Result<(Child, Lines<BufReader<ChildStdout>>)> {
+    let mut child = command
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
         .kill_on_drop(true)
         .spawn()
-        .with_context(|| format!("cannot start {name}"))?;
+        .with_context(|| format!("cannot start {command:?}"))?;
     let output = child.stdout.take().context("no standard output")?;
     Ok((child, BufReader::new(output).lines()))
 }
 
-fn send(child: &Child, signal: Signal) -> Result<()> {
+pub(crate) fn send(child: &Child, signal: Signal) -> Result<()> {
     let id = child.id().context("it has ended already")?;
     let pid = Pid::from_raw(i32::try_from(id)?).context("no such id")?;
     kill_process(pid, signal)?;

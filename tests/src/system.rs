@@ -30,13 +30,14 @@ pub struct System {
 }
 
 impl System {
-    /// Services seeded and with fault switchboards, BFFs ready, the seeded restaurants known everywhere.
+    /// Services seeded, trusting the BFFs alone, and with fault switchboards, BFFs ready, the seeded restaurants known everywhere.
     pub async fn start() -> Result<Self> {
         gateway_core::install_crypto();
         let data = tempfile::tempdir()?;
         let options = Options {
             faults: true,
             seed: true,
+            trust: Some(bff::gateway_key().trust()),
             ..Options::new(data.path())
         };
         let services = Ftgo::start(options).await?;

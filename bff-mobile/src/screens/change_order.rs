@@ -2,10 +2,10 @@
 //! state allows the change is the order service's to say (409). Sagas finish the work: 202.
 
 use axum::Json;
-use axum::extract::{FromRequest, Path, Request, State};
+use axum::extract::{FromRequest, Request, State};
 use gateway_core::RequestContext;
 use gateway_core::error::Error;
-use gateway_core::extract::JsonBody;
+use gateway_core::extract::{JsonBody, PathParam};
 use http::StatusCode;
 use serde::Deserialize;
 
@@ -23,7 +23,7 @@ pub(crate) struct Revision {
 pub(crate) async fn cancel(
     context: RequestContext,
     State(clients): State<Clients>,
-    Path(id): Path<String>,
+    PathParam(id): PathParam<String>,
 ) -> Result<(StatusCode, Json<Accepted>), Error> {
     clients
         .orders
@@ -39,7 +39,7 @@ pub(crate) async fn cancel(
 pub(crate) async fn revise(
     context: RequestContext,
     State(clients): State<Clients>,
-    Path(id): Path<String>,
+    PathParam(id): PathParam<String>,
     request: Request,
 ) -> Result<(StatusCode, Json<Accepted>), Error> {
     // Before the body is looked at: what is wrong with it is for the owner alone.

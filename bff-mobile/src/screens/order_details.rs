@@ -1,11 +1,12 @@
 //! Order details: everything about one order in one round trip, from five services. Only the order itself is required;
 //! the restaurant depends on it, the rest is asked for at the same time.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use futures_util::try_join;
 use gateway_core::compose::{Composition, Required, Screen, Section};
 use gateway_core::error::Error;
+use gateway_core::extract::PathParam;
 use serde::Serialize;
 
 use crate::clients::Clients;
@@ -40,7 +41,7 @@ impl Screen for OrderDetails {
 pub(crate) async fn show(
     page: Composition,
     State(clients): State<Clients>,
-    Path(id): Path<String>,
+    PathParam(id): PathParam<String>,
 ) -> Result<Response, Error> {
     let page = page.of::<OrderDetails>()?;
     let ((order, restaurant), ticket, delivery, bill) = try_join!(

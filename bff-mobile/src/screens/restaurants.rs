@@ -1,10 +1,10 @@
 //! Finding a restaurant, and looking at its menu. Which restaurants can deliver is order-history's view.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use gateway_core::compose::Composition;
 use gateway_core::error::Error;
-use gateway_core::extract::QueryParams;
+use gateway_core::extract::{PathParam, QueryParams};
 use serde::{Deserialize, Serialize};
 
 use super::{given, limit, moment};
@@ -62,7 +62,7 @@ pub(crate) async fn list(
 pub(crate) async fn show(
     page: Composition,
     State(clients): State<Clients>,
-    Path(id): Path<String>,
+    PathParam(id): PathParam<String>,
 ) -> Result<Response, Error> {
     let call = page.context().for_required("restaurant");
     let restaurant = clients

@@ -1,10 +1,11 @@
 //! `/v1/orders/{id}`: an order of the partner's account.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use gateway_core::compose::Composition;
 use gateway_core::encode::segment;
 use gateway_core::error::Error;
+use gateway_core::extract::PathParam;
 use serde::Serialize;
 
 use super::{Address, Money, deprecated};
@@ -15,7 +16,7 @@ use crate::partner;
 pub(crate) async fn show(
     page: Composition,
     State(clients): State<Clients>,
-    Path(id): Path<String>,
+    PathParam(id): PathParam<String>,
 ) -> Result<Response, Error> {
     let consumer = partner::consumer(page.context())?;
     let order = clients

@@ -36,7 +36,10 @@ struct PlaceInput {
 const DEFAULT_RADIUS: f64 = 5_000.0;
 const MAX_RADIUS: f64 = 50_000.0;
 
-#[expect(clippy::too_many_arguments, reason = "the arguments of a field are the schema's")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the arguments of a field are the schema's"
+)]
 #[Object]
 impl Query {
     /// Who is signed in; `null` for nobody.

@@ -207,7 +207,7 @@ fn usual(call: &str) -> Answer {
         }),
         "GET /restaurants" => found(restaurant),
         "GET /consumers/consumer-1" => {
-            json!({"id": "consumer-1", "name": {"first": "Ada", "last": "Okafor"}})
+            json!({"id": "consumer-1", "name": {"first": "Consumer", "last": "One"}})
         }
         "GET /orders" => listed(parameter("cursor"), parameter("pageSize")),
         "GET /restaurants/available" => {

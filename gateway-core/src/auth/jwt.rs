@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 
 use super::api_key::ApiKeys;
 use super::jwks::KeySets;
+use super::revocation::Revocations;
 use super::{Principal, TokenPrincipal};
 use crate::config::{ApiKeysConfig, IssuerConfig};
 use crate::deadline::Deadline;
@@ -33,6 +34,7 @@ pub struct Authenticator {
     keys: Arc<KeySets>,
     api_keys: Option<ApiKeys>,
     verified: VerifiedTokens,
+    revocations: Arc<Revocations>,
 }
 
 impl Authenticator {
@@ -42,6 +44,16 @@ impl Authenticator {
             keys,
             api_keys: api_keys.map(ApiKeys::new),
             verified: VerifiedTokens::default(),
+            revocations: Arc::default(),
+        }
+    }
+
+    /// With the process's list of what is not believed any more.
+    #[must_use]
+    pub(crate) fn revocations(self, revocations: Arc<Revocations>) -> Self {
+        Self {
+            revocations,
+            ..self
         }
     }
 
@@ -74,12 +86,20 @@ impl Authenticator {
         let digest: [u8; 32] = Sha256::digest(token).into();
         let now = unix_time();
         if let Some(known) = self.verified.find(&digest, now) {
-            return Ok(Principal::Token(known));
+            return self.unless_revoked(known);
         }
         let verified = self.verify(token, now, deadline).await?;
         let principal = Arc::clone(&verified.principal);
         self.verified.remember(digest, verified);
-        Ok(Principal::Token(principal))
+        self.unless_revoked(principal)
+    }
+
+    /// Asked for each request, so that what this worker has verified before is refused, too.
+    fn unless_revoked(&self, token: Arc<TokenPrincipal>) -> Result<Principal, Error> {
+        if self.revocations.is_revoked(&token) {
+            return Err(invalid("revoked"));
+        }
+        Ok(Principal::Token(token))
     }
 
     fn api_key(&self, key: &str) -> Result<Principal, Error> {

@@ -10,7 +10,7 @@ use super::Config;
 use super::environment::Environment;
 use super::fault::ConfigFaults;
 use super::origin::Origin;
-use super::raw::{self, Tree};
+use super::raw::{self, RawInternalToken, Tree};
 use super::validate::validate;
 
 /// Reads the files in order: tables are merged, any other value of a later file replaces the earlier one (a list as a
@@ -74,8 +74,12 @@ fn from_tables(
     let environment = Environment::new(environment);
     let mut document = Tree::from(Value::Table(merged));
     document.replace_strings(&|text| substitute(text, &environment), &mut faults);
-    let raw = raw::read(document, &mut faults);
-    let origin = Origin::new(Vec::new(), &raw, &environment);
+    let mut raw = raw::read(document, &mut faults);
+    read_key_file(&mut raw.internal_token, &mut faults);
+    let mut origin = Origin::new(Vec::new(), &raw, &environment);
+    if !raw.internal_token.key_file.is_empty() {
+        origin.add_secret_file(PathBuf::from(&raw.internal_token.key_file));
+    }
     let mut config = validate(raw, &mut faults);
     if faults.is_empty() {
         config.origin = origin;
@@ -86,6 +90,23 @@ fn from_tables(
             fault.message = environment.hide(&fault.message);
         }
         Err(faults)
+    }
+}
+
+/// Puts the key in place of the name of its file. An empty text is as good as none: `${VAR:-}` stands for "if there is".
+fn read_key_file(raw: &mut RawInternalToken, faults: &mut ConfigFaults) {
+    const AT: &str = "internal_token.key_file";
+    if raw.key_file.is_empty() {
+        return;
+    }
+    if !raw.key.is_empty() {
+        faults.push(AT, "there is a `key`, too; write one of them");
+        return;
+    }
+    match fs::read_to_string(&raw.key_file) {
+        Ok(key) if key.trim().is_empty() => faults.push(AT, "the file is empty"),
+        Ok(key) => raw.key = key,
+        Err(error) => faults.push(AT, format!("cannot be read: {error}")),
     }
 }
 

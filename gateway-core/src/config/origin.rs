@@ -27,17 +27,27 @@ const SECRETS: [&str; 8] = [
 ];
 
 /// What of `[server]` a reload takes over. Everything else of it belongs to sockets, threads and open connections.
-const RELOADED: [&str; 4] = ["max_requests", "max_uri", "max_body", "lame_duck"];
+const RELOADED: [&str; 6] = [
+    "trusted_proxies",
+    "max_requests",
+    "max_wait",
+    "max_uri",
+    "max_body",
+    "lame_duck",
+];
 
 /// Tables that are only read at the start.
 const AT_START: [&str; 2] = ["admin", "log"];
+
+/// The same, of tables that may be absent: compared as a whole.
+const WHOLE_AT_START: [&str; 1] = ["redis"];
 
 /// The files of a configuration, and what may be seen of it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Origin {
     /// In the order in which they were merged; none for a configuration from texts.
     pub(crate) files: Vec<PathBuf>,
-    /// What `VAR_FILE` variables name.
+    /// What `VAR_FILE` variables name, and keys for the names of files with secrets.
     pub(crate) secret_files: Vec<PathBuf>,
     /// The whole configuration in the shape of the file, secrets redacted.
     pub(crate) shown: Value,
@@ -62,10 +72,22 @@ impl Origin {
             let limits = serde_json::to_value(&raw.rate_limits).unwrap_or_default();
             tables.insert("rate_limits".to_owned(), limits);
         }
+        // And the key of a certificate where it is.
+        let file = raw.server.tls.as_ref().and_then(|tls| tls.key.as_ref());
+        if let (Some(file), Some(value)) = (file, shown.pointer_mut("/server/tls/key")) {
+            *value = environment.hide(&file.display().to_string()).into();
+        }
         Self {
             files,
             secret_files: environment.files(),
             shown,
+        }
+    }
+
+    /// A file that is named by a key, and not by a variable.
+    pub(super) fn add_secret_file(&mut self, file: PathBuf) {
+        if !self.secret_files.contains(&file) {
+            self.secret_files.push(file);
         }
     }
 
@@ -79,6 +101,18 @@ impl Origin {
                 continue;
             };
             keep_table(table, configured, running, &mut kept);
+        }
+        for table in WHOLE_AT_START {
+            if let (Some(configured), Some(running)) =
+                (self.shown.get_mut(table), running.shown.get(table))
+                && configured != running
+            {
+                kept.push(NeedsRestart {
+                    key: table.to_owned(),
+                    running: running.clone(),
+                    configured: std::mem::replace(configured, running.clone()),
+                });
+            }
         }
         kept
     }

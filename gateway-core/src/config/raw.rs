@@ -6,15 +6,18 @@ mod tree;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::{Method, Uri};
+use ipnet::IpNet;
 use jsonwebtoken::Algorithm;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::RedisServer;
 use super::fault::ConfigFaults;
 use crate::graphql::Limits;
 pub(super) use text::{Rate, Share, Size, Text};
@@ -46,8 +49,10 @@ pub(super) struct RawConfig {
     pub(super) deadline: RawDeadline,
     pub(super) issuers: Vec<RawIssuer>,
     pub(super) api_keys: Option<RawApiKeys>,
+    pub(super) internal_token: RawInternalToken,
     pub(super) upstreams: BTreeMap<String, RawUpstream>,
     pub(super) rate_limits: BTreeMap<String, RawRateLimit>,
+    pub(super) redis: Option<RawRedis>,
     pub(super) cache: RawCache,
     pub(super) graphql: RawGraphql,
     pub(super) routes: Vec<RawRoute>,
@@ -59,32 +64,59 @@ pub(super) struct RawConfig {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawServer {
     pub(super) address: Text<SocketAddr>,
+    pub(super) trusted_proxies: Vec<Text<IpNet>>,
     pub(super) workers: usize,
     pub(super) header_timeout: Text<Duration>,
+    pub(super) idle_timeout: Text<Duration>,
+    pub(super) body_timeout: Text<Duration>,
     pub(super) max_connections: usize,
     pub(super) max_requests: usize,
+    pub(super) max_wait: Text<Duration>,
     pub(super) max_uri: Text<Size>,
     pub(super) max_header_bytes: Text<Size>,
     pub(super) max_headers: usize,
     pub(super) max_body: Text<Size>,
     pub(super) lame_duck: Text<Duration>,
     pub(super) grace: Text<Duration>,
+    pub(super) tls: Option<RawTls>,
+}
+
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawTls {
+    pub(super) certificate: Option<PathBuf>,
+    pub(super) key: Option<PathBuf>,
+    pub(super) client_ca: Option<PathBuf>,
+    pub(super) client_auth: Option<RawClientAuth>,
+    pub(super) handshake_timeout: Option<Text<Duration>>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawClientAuth {
+    Required,
+    Optional,
 }
 
 impl Default for RawServer {
     fn default() -> Self {
         Self {
             address: Text(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))),
+            trusted_proxies: Vec::new(),
             workers: 0,
             header_timeout: Text(Duration::from_secs(10)),
+            idle_timeout: Text(Duration::from_mins(1)),
+            body_timeout: Text(Duration::from_secs(10)),
             max_connections: 10_000,
             max_requests: 2_000,
+            max_wait: Text(Duration::from_millis(50)),
             max_uri: Text(Size(8 << 10)),
             max_header_bytes: Text(Size(32 << 10)),
             max_headers: 100,
             max_body: Text(Size(256 << 10)),
             lame_duck: Text(Duration::from_secs(1)),
             grace: Text(Duration::from_secs(8)),
+            tls: None,
         }
     }
 }
@@ -199,6 +231,38 @@ pub(super) struct RawApiKey {
     pub(super) attributes: BTreeMap<String, String>,
 }
 
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawInternalToken {
+    /// A secret, which `Debug` leaves out, and what operators are shown, too.
+    #[serde(skip_serializing)]
+    pub(super) key: String,
+    pub(super) key_file: String,
+    pub(super) key_id: String,
+    pub(super) lifetime: Text<Duration>,
+    pub(super) attributes: Vec<String>,
+}
+
+impl Default for RawInternalToken {
+    fn default() -> Self {
+        Self {
+            key: String::new(),
+            key_file: String::new(),
+            key_id: "gateway".to_owned(),
+            lifetime: Text(Duration::from_secs(60)),
+            attributes: Vec::new(),
+        }
+    }
+}
+
+impl std::fmt::Debug for RawInternalToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RawInternalToken")
+            .field("key_id", &self.key_id)
+            .finish_non_exhaustive()
+    }
+}
+
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum RawProtocol {
@@ -233,10 +297,11 @@ impl Default for RawUpstream {
 }
 
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub(super) enum RawRateLimitKey {
     Address,
     Principal,
+    ApiKey,
     Route,
 }
 
@@ -246,6 +311,26 @@ pub(super) struct RawRateLimit {
     pub(super) key: Option<RawRateLimitKey>,
     pub(super) rate: Option<Text<Rate>>,
     pub(super) burst: Option<u32>,
+}
+
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawRedis {
+    pub(super) url: Option<Text<RedisServer>>,
+    pub(super) timeout: Text<Duration>,
+    pub(super) replicas: Option<u32>,
+    pub(super) prefix: Option<String>,
+}
+
+impl Default for RawRedis {
+    fn default() -> Self {
+        Self {
+            url: None,
+            timeout: Text(Duration::from_millis(25)),
+            replicas: None,
+            prefix: None,
+        }
+    }
 }
 
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
@@ -303,6 +388,7 @@ pub(super) struct RawRoute {
     pub(super) rewrite: Option<String>,
     pub(super) access: Option<RawAccess>,
     pub(super) limits: Vec<String>,
+    pub(super) cost: Option<u32>,
     pub(super) deadline: Option<Text<Duration>>,
     pub(super) max_body: Option<Text<Size>>,
     pub(super) cache: RawRouteCache,
@@ -318,6 +404,7 @@ impl Default for RawRoute {
             rewrite: None,
             access: None,
             limits: Vec::new(),
+            cost: None,
             deadline: None,
             max_body: None,
             cache: RawRouteCache::Off,
@@ -330,6 +417,7 @@ impl Default for RawRoute {
 pub(super) struct RawPolicy {
     pub(super) access: Option<RawAccess>,
     pub(super) limits: Vec<String>,
+    pub(super) cost: Option<u32>,
     pub(super) deadline: Option<Text<Duration>>,
     pub(super) max_body: Option<Text<Size>>,
 }

@@ -122,8 +122,8 @@ fn find<'a>(schema: &'a mut Value, path: &[String]) -> Option<&'a mut Value> {
     Some(found)
 }
 
-/// The comments of a file, by the path of the key or table that they stand above. A key that is commented out is a key all
-/// the same.
+/// The comments of a file, by the path of the key or table that they stand above. A key or table that is commented out is
+/// one all the same.
 fn explanations(text: &str) -> Vec<(Vec<String>, String)> {
     let mut found: Vec<(Vec<String>, String)> = Vec::new();
     let mut table: Vec<String> = Vec::new();
@@ -133,8 +133,9 @@ fn explanations(text: &str) -> Vec<(Vec<String>, String)> {
             words.clear();
             continue;
         }
-        if line.starts_with('[') {
-            table = line
+        let bare = line.strip_prefix('#').unwrap_or(line).trim_start();
+        if bare.starts_with('[') && bare.ends_with(']') {
+            table = bare
                 .trim_matches(['[', ']'])
                 .split('.')
                 .map(str::to_owned)
@@ -143,7 +144,6 @@ fn explanations(text: &str) -> Vec<(Vec<String>, String)> {
             words.clear();
             continue;
         }
-        let bare = line.strip_prefix('#').unwrap_or(line).trim_start();
         let key = bare
             .parse::<toml::Table>()
             .ok()
@@ -227,7 +227,7 @@ mod tests {
         assert_eq!(at("server")["additionalProperties"], false);
         assert_eq!(
             at("rate_limits.any.key")["enum"],
-            serde_json::json!(["address", "principal", "route"])
+            serde_json::json!(["address", "principal", "api_key", "route"])
         );
         assert_eq!(
             at("routes.access")["anyOf"][0]["enum"],

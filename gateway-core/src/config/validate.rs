@@ -3,10 +3,12 @@
 
 mod access;
 mod check;
+mod internal_token;
 mod routes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -17,13 +19,14 @@ use tracing_subscriber::EnvFilter;
 
 use super::fault::ConfigFaults;
 use super::raw::{
-    RawApiKeys, RawCache, RawConfig, RawDeadline, RawGraphql, RawIssuer, RawProtocol, RawRateLimit,
-    RawRateLimitKey, RawServer, RawUpstream, child, element,
+    RawApiKeys, RawCache, RawClientAuth, RawConfig, RawDeadline, RawGraphql, RawIssuer,
+    RawProtocol, RawRateLimit, RawRateLimitKey, RawRedis, RawServer, RawTls, RawUpstream, Text,
+    child, element,
 };
 use super::{
     AdminConfig, ApiKeyConfig, ApiKeysConfig, CacheConfig, Config, DeadlineConfig, IssuerConfig,
-    LogConfig, Origin, RateLimitConfig, RateLimitKey, ServerConfig, UpstreamConfig,
-    UpstreamProtocol,
+    LogConfig, Origin, RateLimitConfig, RateLimitKey, RedisConfig, ServerConfig, TlsConfig,
+    UpstreamConfig, UpstreamProtocol,
 };
 use crate::graphql::Limits;
 use check::Check;
@@ -58,13 +61,15 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
     let deadline = deadline(&raw.deadline, &mut check);
     let issuers = issuers(raw.issuers, &mut warnings, &mut check);
     let api_keys = raw.api_keys.map(|keys| api_keys(keys, &mut check));
+    let internal_token = internal_token::internal_token(raw.internal_token, &mut check);
     let upstreams = upstreams(raw.upstreams, &mut check);
     let rate_limits = rate_limits(raw.rate_limits, &mut check);
+    let redis = raw.redis.and_then(|raw| redis(raw, &mut check));
     let cache = cache(&raw.cache, &mut check);
     let graphql = graphql(&raw.graphql, &mut check);
     let names = routes::Names {
         upstreams: upstreams.keys().map(String::as_str).collect(),
-        rate_limits: rate_limits.keys().map(String::as_str).collect(),
+        rate_limits: &rate_limits,
     };
     let routes = routes::routes(raw.routes, &names, &mut check);
     let policies = routes::policies(raw.policies, &routes, &names, &mut check);
@@ -78,9 +83,11 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
         deadline,
         issuers,
         api_keys,
+        internal_token,
         problem_base: problem_base(&raw.problems.base, &mut check),
         upstreams,
         rate_limits,
+        redis,
         cache,
         graphql,
         routes,
@@ -107,20 +114,54 @@ fn server(raw: RawServer, check: &mut Check<'_>) -> ServerConfig {
     });
     ServerConfig {
         address: raw.address.0,
+        trusted_proxies: raw
+            .trusted_proxies
+            .iter()
+            .map(|network| network.0.trunc())
+            .collect(),
         workers: if raw.workers == 0 {
             thread::available_parallelism().map_or(1, usize::from)
         } else {
             raw.workers
         },
         header_timeout: check.positive(raw.header_timeout, "server.header_timeout"),
+        idle_timeout: check.positive(raw.idle_timeout, "server.idle_timeout"),
+        body_timeout: check.positive(raw.body_timeout, "server.body_timeout"),
         max_connections: check.at_least_one(raw.max_connections, "server.max_connections"),
         max_requests: check.at_least_one(raw.max_requests, "server.max_requests"),
+        max_wait: raw.max_wait.0,
         max_uri_bytes,
         max_header_bytes,
         max_headers: check.at_least_one(raw.max_headers, "server.max_headers"),
         max_body_bytes: raw.max_body.0.0,
         lame_duck: raw.lame_duck.0,
         grace: raw.grace.0,
+        tls: raw.tls.map(|raw| tls(raw, check)),
+    }
+}
+
+/// Whether the files hold what they should is found when they are read (`server/tls.rs`), at the start and later.
+fn tls(raw: RawTls, check: &mut Check<'_>) -> TlsConfig {
+    if raw.certificate.is_none() {
+        check.missing("server.tls.certificate");
+    }
+    if raw.key.is_none() {
+        check.missing("server.tls.key");
+    }
+    check.that(
+        raw.client_auth.is_none() || raw.client_ca.is_some(),
+        "server.tls.client_auth",
+        || "needs server.tls.client_ca".to_owned(),
+    );
+    let handshake_timeout = raw
+        .handshake_timeout
+        .unwrap_or(Text(Duration::from_secs(10)));
+    TlsConfig {
+        certificate: raw.certificate.unwrap_or_default(),
+        key: raw.key.unwrap_or_default(),
+        client_ca: raw.client_ca,
+        require_client: raw.client_auth != Some(RawClientAuth::Optional),
+        handshake_timeout: check.positive(handshake_timeout, "server.tls.handshake_timeout"),
     }
 }
 
@@ -387,6 +428,7 @@ fn rate_limits(
             RateLimitConfig {
                 key: match raw.key {
                     Some(RawRateLimitKey::Principal) => RateLimitKey::Principal,
+                    Some(RawRateLimitKey::ApiKey) => RateLimitKey::ApiKey,
                     Some(RawRateLimitKey::Route) => RateLimitKey::Route,
                     Some(RawRateLimitKey::Address) | None => RateLimitKey::Address,
                 },
@@ -406,6 +448,35 @@ fn graphql(raw: &RawGraphql, check: &mut Check<'_>) -> Limits {
         directives: raw.max_directives,
         introspection: raw.introspection,
     }
+}
+
+/// A request should not notice that a store is slow.
+const MAX_STORE_TIMEOUT: Duration = Duration::from_secs(1);
+
+fn redis(raw: RawRedis, check: &mut Check<'_>) -> Option<RedisConfig> {
+    if raw.url.is_none() {
+        check.missing("redis.url");
+    }
+    // Without it a replica would not know its share, and an outage of the store would multiply every limit.
+    if raw.replicas.is_none() {
+        check.missing("redis.replicas");
+    }
+    check.that(raw.replicas != Some(0), "redis.replicas", || {
+        "has to be at least 1".to_owned()
+    });
+    let timeout = check.positive(raw.timeout, "redis.timeout");
+    check.that(timeout <= MAX_STORE_TIMEOUT, "redis.timeout", || {
+        "has to be at most 1s: requests wait for it".to_owned()
+    });
+    if let Some(prefix) = &raw.prefix {
+        check.name(prefix, "redis.prefix");
+    }
+    Some(RedisConfig {
+        server: raw.url?.0,
+        timeout,
+        replicas: NonZeroU32::new(raw.replicas?)?,
+        prefix: raw.prefix,
+    })
 }
 
 fn cache(raw: &RawCache, check: &mut Check<'_>) -> CacheConfig {

@@ -1,8 +1,9 @@
-//! The size of request bodies: announced ones are refused before a byte is read, streamed ones when they pass the limit.
+//! The size of request bodies: streamed ones end in an error when they pass the limit, announced ones are refused before
+//! a byte is read. When that is, is up to who reads (`extract.rs`, `proxy.rs`): what comes first is told first.
 
 use axum::body::Body;
-use http::Request;
 use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, Request};
 use http_body_util::Limited;
 
 use crate::error::{ClientError, Error};
@@ -15,19 +16,23 @@ impl BodyLimit {
     pub(crate) fn bytes(self) -> u64 {
         self.0
     }
+
+    /// Refuses a body that is announced to be too large.
+    pub(crate) fn check_announced(self, headers: &HeaderMap) -> Result<(), Error> {
+        let announced = headers
+            .get(CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|text| text.parse::<u64>().ok());
+        if announced.is_some_and(|length| length > self.0) {
+            return Err(ClientError::BodyTooLarge { limit: self.0 }.into());
+        }
+        Ok(())
+    }
 }
 
-pub(super) fn apply(request: Request<Body>, limit: u64) -> Result<Request<Body>, Error> {
-    let announced = request
-        .headers()
-        .get(CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|text| text.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > limit) {
-        return Err(ClientError::BodyTooLarge { limit }.into());
-    }
+pub(super) fn apply(request: Request<Body>, limit: u64) -> Request<Body> {
     let bytes = usize::try_from(limit).unwrap_or(usize::MAX);
     let mut request = request.map(|body| Body::new(Limited::new(body, bytes)));
     request.extensions_mut().insert(BodyLimit(limit));
-    Ok(request)
+    request
 }

@@ -1,36 +1,62 @@
-//! Rate limits (GCRA): how many requests an address, a principal or everybody may send on a route, and the headers that
-//! say so. How many requests the gateway works on at once is `admission.rs`; where buckets are kept is `rate_limit/buckets.rs`.
+//! Rate limits (GCRA): how many requests an address, a principal, an API key or everybody may send on a route.
+//! How many requests the gateway works on at once is `admission.rs`; this process's buckets are `rate_limit/buckets.rs`,
+//! those that replicas share `rate_limit/store.rs`.
 
 mod buckets;
+mod policy;
+mod store;
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use governor::Quota;
 use governor::clock::{Clock, DefaultClock};
-use governor::middleware::StateInformationMiddleware;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use sha2::{Digest, Sha256};
 
 use crate::auth::Principal;
-use crate::config::{RateLimitConfig, RateLimitKey};
-use buckets::{Bucket, Buckets, Lookup, Mode};
-
-/// draft-ietf-httpapi-ratelimit-headers, sections 3 and 4.
-const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+use crate::config::{Config, PolicyConfig, RateLimitConfig, RateLimitKey};
+use crate::deadline::Deadline;
+use buckets::{Bucket, Mode};
+pub(crate) use policy::RateLimitHeaders;
+use policy::{Policy, Wait};
+pub(crate) use store::Store as RateLimitStore;
+use store::{Entry, Verdict};
 
 /// A policy, found by its name when routes are set up, so that no name is looked up per request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LimitId(usize);
 
-/// The route's name, which it keeps when the configuration is read again.
+/// The limits of a route, by when they can be checked. Those of each phase are taken together or not at all; what the
+/// first phase has taken stays taken when the second refuses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RouteLimits {
+    /// By address and by route: checked before credentials are looked at, so that they also stop who guesses them.
+    pub(crate) before: Vec<LimitId>,
+    /// By who is calling: known only after the credentials are.
+    pub(crate) after: Vec<LimitId>,
+    /// As how many requests one counts.
+    pub(crate) cost: NonZeroU32,
+}
+
+/// A route, for limits that it has for itself: its name, which it has in all replicas and keeps when the configuration is
+/// read again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RouteKey(pub(crate) &'static str);
+
+/// One request, as a limiter sees it.
+#[derive(Clone, Copy)]
+pub(crate) struct Counted<'a> {
+    pub(crate) route: RouteKey,
+    pub(crate) cost: NonZeroU32,
+    /// Not looked at for the limits of [`RouteLimits::before`].
+    pub(crate) principal: &'a Principal,
+    pub(crate) address: IpAddr,
+    /// A store that is asked has no more time than the request.
+    pub(crate) deadline: Deadline,
+}
 
 /// All policies of the process. A policy's buckets are shared by all routes that name it.
 pub(crate) struct RateLimiter<C: Clock = DefaultClock> {
@@ -38,37 +64,8 @@ pub(crate) struct RateLimiter<C: Clock = DefaultClock> {
     names: BTreeMap<String, LimitId>,
     /// Turns principals into keys of one size; keyed, so that nobody can aim at another's bucket.
     hasher: RandomState,
-}
-
-struct Policy<C: Clock> {
-    key: RateLimitKey,
-    /// `"name"`, as a structured-field string.
-    quoted: String,
-    /// `"name";q=100;w=2`.
-    policy_item: String,
-    burst: u32,
-    /// After which one more request is allowed.
-    interval: Duration,
-    limiter: governor::RateLimiter<Lookup, Buckets, C, StateInformationMiddleware>,
-}
-
-/// What an answer says about its limits. Empty where a route has none.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct RateLimitHeaders {
-    /// `RateLimit-Policy`: every policy of the route, with how many requests it grants (`q`) in how many seconds (`w`).
-    pub(crate) policy: Option<HeaderValue>,
-    /// `RateLimit`: what is left (`r`), and in how many seconds everything is granted again (`t`).
-    pub(crate) limit: Option<HeaderValue>,
-}
-
-impl RateLimitHeaders {
-    pub(crate) fn apply(&self, headers: &mut HeaderMap) {
-        for (name, value) in [(RATELIMIT_POLICY, &self.policy), (RATELIMIT, &self.limit)] {
-            if let Some(value) = value {
-                headers.insert(name, value.clone());
-            }
-        }
-    }
+    /// Where replicas count together.
+    store: Option<Arc<RateLimitStore>>,
 }
 
 /// A request over a limit.
@@ -80,16 +77,43 @@ pub(crate) struct Denied {
 }
 
 impl RateLimiter {
-    pub(crate) fn new(config: &BTreeMap<String, RateLimitConfig>) -> Self {
-        Self::with_clock(config, &DefaultClock::default())
+    /// With a `store`, replicas share the limits; without, this process counts for itself.
+    pub(crate) fn new(config: &Config, store: Option<Arc<RateLimitStore>>) -> Self {
+        let policies = config.policies.values();
+        let policies = || {
+            let routes = config.routes.iter().map(|route| &route.policy);
+            policies.clone().chain(routes)
+        };
+        let largest_cost = |name: &str| {
+            policies()
+                .filter(|policy| policy.limits.iter().any(|limit| limit == name))
+                .map(|policy| policy.cost.get())
+                .max()
+                .unwrap_or(1)
+        };
+        Self::with_clock(
+            &config.rate_limits,
+            largest_cost,
+            store,
+            &DefaultClock::default(),
+        )
     }
 }
 
 impl<C: Clock + Clone> RateLimiter<C> {
-    fn with_clock(config: &BTreeMap<String, RateLimitConfig>, clock: &C) -> Self {
+    fn with_clock(
+        config: &BTreeMap<String, RateLimitConfig>,
+        largest_cost: impl Fn(&str) -> u32,
+        store: Option<Arc<RateLimitStore>>,
+        clock: &C,
+    ) -> Self {
+        let replicas = store.as_ref().map_or(1, |store| store.replicas());
         let policies = config
             .iter()
-            .map(|(name, config)| Arc::new(Policy::new(name, config, clock.clone())))
+            .map(|(name, config)| {
+                let cost = largest_cost(name);
+                Arc::new(Policy::new(name, config, replicas, cost, clock.clone()))
+            })
             .collect();
         let names = config
             .keys()
@@ -100,6 +124,7 @@ impl<C: Clock + Clone> RateLimiter<C> {
             policies,
             names,
             hasher: RandomState::new(),
+            store,
         }
     }
 
@@ -123,62 +148,119 @@ impl<C: Clock + Clone> RateLimiter<C> {
         self
     }
 
-    /// The policies with these names; a name that is not configured is left out (the configuration refuses it before).
-    pub(crate) fn resolve(&self, names: &[String]) -> Vec<LimitId> {
-        names
+    /// The limits that a route's policy names; a name that is not configured is left out (the configuration refuses it
+    /// before).
+    pub(crate) fn resolve(&self, policy: &PolicyConfig) -> RouteLimits {
+        let (before, after) = policy
+            .limits
             .iter()
             .filter_map(|name| self.names.get(name).copied())
-            .collect()
+            .partition(|id| match self.policies[id.0].key {
+                RateLimitKey::Address | RateLimitKey::Route => true,
+                RateLimitKey::Principal | RateLimitKey::ApiKey => false,
+            });
+        RouteLimits {
+            before,
+            after,
+            cost: policy.cost,
+        }
     }
 
-    /// Counts one request against all `limits`, or against none of them when one refuses it.
-    pub(crate) fn check(
+    /// Counts one request against all `limits`, or against none of them when one refuses it. Waits for nothing unless
+    /// replicas share the limits; and then for one answer of the store at most.
+    pub(crate) async fn check(
         &self,
         limits: &[LimitId],
-        route: RouteKey,
-        principal: &Principal,
-        address: IpAddr,
+        request: &Counted<'_>,
     ) -> Result<RateLimitHeaders, Denied> {
-        let policies = || {
-            limits
-                .iter()
-                .filter_map(|id| self.policies.get(id.0).map(Arc::as_ref))
-        };
+        match &self.store {
+            Some(store) if !limits.is_empty() => self.check_shared(store, limits, request).await,
+            _ => self.check_own(limits, request),
+        }
+    }
+
+    /// By the buckets of this process.
+    fn check_own(
+        &self,
+        limits: &[LimitId],
+        request: &Counted<'_>,
+    ) -> Result<RateLimitHeaders, Denied> {
+        let policies = || self.policies(limits);
         let Some(last) = policies().next_back() else {
             return Ok(RateLimitHeaders::default());
-        };
-        let bucket = |policy: &Policy<C>| self.bucket(policy.key, route, principal, address);
-        let denied = |policy: &Policy<C>, wait: Duration| Denied {
-            retry_after: wait,
-            headers: RateLimitHeaders {
-                policy: policy_header(policies()),
-                limit: header(policy.limit_item(0)),
-            },
         };
 
         // Nothing is taken before all agree; the last one can take at once. Another thread may get in between: then a
         // denied request has cost the earlier policies one, which is not worth a lock over all of them.
         let measure = |policy: &Policy<C>, mode| {
             policy
-                .measure(bucket(policy), mode)
-                .map_err(|wait| denied(policy, wait))
+                .measure(self.bucket(policy.key, request), request.cost, mode)
+                .map_err(|Wait { wait, left }| Denied {
+                    retry_after: wait,
+                    headers: RateLimitHeaders::new(
+                        policies(),
+                        // The policy's own borrow is longer than the closure's.
+                        policies()
+                            .filter(|other| std::ptr::eq(*other, policy))
+                            .map(|policy| (policy, left)),
+                    ),
+                })
         };
         let others = || policies().filter(|policy| !std::ptr::eq(*policy, last));
         for policy in others() {
             measure(policy, Mode::Look)?;
         }
         let left_of_last = measure(last, Mode::Take)?;
-        let mut limit = String::new();
+        let mut left = Vec::with_capacity(limits.len());
         for policy in others() {
-            let remaining = measure(policy, Mode::Take)?;
-            limit.push_str(&policy.limit_item(remaining));
-            limit.push_str(", ");
+            left.push((policy, measure(policy, Mode::Take)?));
         }
-        limit.push_str(&last.limit_item(left_of_last));
-        Ok(RateLimitHeaders {
-            policy: policy_header(policies()),
-            limit: header(limit),
-        })
+        left.push((last, left_of_last));
+        Ok(RateLimitHeaders::new(policies(), left))
+    }
+
+    /// By the buckets that all replicas share; by this process's share of them when the store does not answer.
+    async fn check_shared(
+        &self,
+        store: &RateLimitStore,
+        limits: &[LimitId],
+        request: &Counted<'_>,
+    ) -> Result<RateLimitHeaders, Denied> {
+        let own = store.is_settling().then(|| self.check_own(limits, request));
+        if let Some(Err(denied)) = own {
+            store.spared();
+            return Err(denied);
+        }
+        let entries: Vec<Entry<'_>> = self
+            .policies(limits)
+            .map(|policy| Entry {
+                key: shared_key(store.prefix(), policy, request),
+                interval: &policy.whole.micros,
+                burst: policy.whole.burst,
+            })
+            .collect();
+        let verdict = store
+            .ask(&entries, request.cost.get(), request.deadline)
+            .await;
+        let policies = || self.policies(limits);
+        match verdict {
+            Some(Verdict::Allowed(left)) => {
+                if own.is_none() {
+                    for policy in policies() {
+                        policy.note(self.bucket(policy.key, request), request.cost);
+                    }
+                }
+                Ok(RateLimitHeaders::new(policies(), policies().zip(left)))
+            }
+            Some(Verdict::Denied { policy, wait, left }) => Err(Denied {
+                retry_after: wait,
+                headers: RateLimitHeaders::new(
+                    policies(),
+                    policies().nth(policy).map(|policy| (policy, left)),
+                ),
+            }),
+            None => own.unwrap_or_else(|| self.check_own(limits, request)),
+        }
     }
 
     /// Forgets buckets that are full again. Called by the control runtime, now and then.
@@ -188,94 +270,68 @@ impl<C: Clock + Clone> RateLimiter<C> {
         }
     }
 
-    fn bucket(
-        &self,
-        key: RateLimitKey,
-        route: RouteKey,
-        principal: &Principal,
-        address: IpAddr,
-    ) -> Bucket {
-        match (key, principal) {
-            (RateLimitKey::Route, _) => Bucket::Route(route.0),
-            (RateLimitKey::Principal, Principal::Token(token)) => Bucket::Principal(
-                self.hasher
-                    .hash_one(("token", &token.issuer, &token.subject)),
-            ),
+    fn policies(&self, limits: &[LimitId]) -> impl DoubleEndedIterator<Item = &Policy<C>> {
+        limits
+            .iter()
+            .filter_map(|id| self.policies.get(id.0).map(Arc::as_ref))
+    }
+
+    fn bucket(&self, key: RateLimitKey, request: &Counted<'_>) -> Bucket {
+        match Caller::of(key, request) {
+            Caller::Route(route) => Bucket::Route(route.0),
+            Caller::Address(address) => Bucket::from(address),
+            Caller::Named(identity) => Bucket::Principal(self.hasher.hash_one(identity)),
+        }
+    }
+}
+
+/// Whose request it is, as far as a limit is concerned.
+enum Caller<'a> {
+    Route(RouteKey),
+    Address(IpAddr),
+    /// What kind of caller, and two names that make it one of a kind.
+    Named((&'static str, &'a str, &'a str)),
+}
+
+impl<'a> Caller<'a> {
+    fn of(key: RateLimitKey, request: &Counted<'a>) -> Self {
+        match (key, request.principal) {
+            (RateLimitKey::Route, _) => Self::Route(request.route),
+            (RateLimitKey::Address, _) | (_, Principal::Anonymous) => {
+                Self::Address(request.address)
+            }
+            (RateLimitKey::Principal | RateLimitKey::ApiKey, Principal::Token(token)) => {
+                Self::Named(("token", &token.issuer, &token.subject))
+            }
             (RateLimitKey::Principal, Principal::ApiKey(key)) => {
-                Bucket::Principal(self.hasher.hash_one(("api key", &key.owner)))
+                Self::Named(("owner", &key.owner, ""))
             }
-            (RateLimitKey::Address, _) | (RateLimitKey::Principal, Principal::Anonymous) => {
-                Bucket::from(address)
-            }
+            (RateLimitKey::ApiKey, Principal::ApiKey(key)) => Self::Named(("key", &key.key_id, "")),
         }
     }
 }
 
-impl<C: Clock> Policy<C> {
-    fn new(name: &str, config: &RateLimitConfig, clock: C) -> Self {
-        // Both are at least 1 in a configuration that was validated.
-        let interval = config.window / config.requests.max(1);
-        let burst = NonZeroU32::new(config.burst).unwrap_or(NonZeroU32::MIN);
-        let quota = Quota::with_period(interval)
-            .map_or(Quota::per_second(burst), |quota| quota.allow_burst(burst));
-        let quoted = format!("\"{name}\"");
-        let policy_item = format!(
-            "{quoted};q={burst};w={}",
-            whole_seconds(interval * burst.get()).max(1)
-        );
-        Self {
-            key: config.key,
-            quoted,
-            policy_item,
-            burst: burst.get(),
-            interval,
-            limiter: governor::RateLimiter::new(quota, Buckets::default(), clock),
+/// The bucket's key in the store: the same in every replica, of bounded size, and without anybody's name.
+fn shared_key<C: Clock>(prefix: &str, policy: &Policy<C>, request: &Counted<'_>) -> String {
+    let name = &policy.name;
+    match Caller::of(policy.key, request) {
+        Caller::Route(route) => format!("{prefix}:{name}:route:{}", route.0),
+        Caller::Address(address) => match Bucket::from(address) {
+            Bucket::V6(network) => format!("{prefix}:{name}:v6:{network:x}"),
+            _ => format!("{prefix}:{name}:v4:{}", address.to_canonical()),
+        },
+        Caller::Named((kind, first, second)) => {
+            let digest = Sha256::new()
+                // With its length, so that no two pairs of names read the same.
+                .chain_update((first.len() as u64).to_be_bytes())
+                .chain_update(first)
+                .chain_update(second)
+                .finalize();
+            let mut half = [0; 16];
+            half.copy_from_slice(&digest[..16]);
+            format!("{prefix}:{name}:{kind}:{:032x}", u128::from_be_bytes(half))
         }
     }
-
-    /// Whether buckets of the one mean the same in the other.
-    fn is_like(&self, other: &Self) -> bool {
-        self.key == other.key && self.interval == other.interval && self.burst == other.burst
-    }
-
-    /// What is left after this request, or how long it would have to wait.
-    fn measure(&self, bucket: Bucket, mode: Mode) -> Result<u32, Duration> {
-        match self.limiter.check_key(&Lookup { bucket, mode }) {
-            Ok(snapshot) => Ok(snapshot.remaining_burst_capacity()),
-            Err(until) => Err(until.wait_time_from(self.limiter.clock().now())),
-        }
-    }
-
-    fn limit_item(&self, remaining: u32) -> String {
-        let full_after = self.interval * self.burst.saturating_sub(remaining);
-        let mut item = self.quoted.clone();
-        // Writing to a string does not fail.
-        let _ = write!(item, ";r={remaining};t={}", whole_seconds(full_after));
-        item
-    }
-}
-
-fn policy_header<'a, C: Clock + 'a>(
-    policies: impl Iterator<Item = &'a Policy<C>>,
-) -> Option<HeaderValue> {
-    let mut text = String::new();
-    for policy in policies {
-        if !text.is_empty() {
-            text.push_str(", ");
-        }
-        text.push_str(&policy.policy_item);
-    }
-    header(text)
-}
-
-/// Names are checked by the configuration: they always make a header value.
-fn header(text: String) -> Option<HeaderValue> {
-    HeaderValue::try_from(text).ok()
-}
-
-/// Rounded up: nobody should come back too early.
-fn whole_seconds(duration: Duration) -> u64 {
-    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }
 
 #[cfg(test)]

@@ -24,9 +24,7 @@ pub(super) fn set(headers: &mut HeaderMap, observation: &Observation) {
         .or_insert(HeaderValue::from_static(
             "default-src 'none'; frame-ancestors 'none'",
         ));
-    if let Some(limits) = &observation.rate_limits {
-        limits.apply(headers);
-    }
+    observation.rate_limits.apply(headers);
     // How the services behind us are doing is not for everybody.
     let known = observation
         .principal

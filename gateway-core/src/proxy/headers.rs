@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 
 use http::header::{
-    AUTHORIZATION, CONNECTION, COOKIE, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE, VIA,
+    AUTHORIZATION, CONNECTION, COOKIE, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SERVER, TE,
+    TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::context::RequestContext;
 
@@ -25,23 +25,31 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 /// A service gets the caller's identity from us, never the credentials that the client showed.
 const CREDENTIALS: [HeaderName; 3] = [AUTHORIZATION, COOKIE, HeaderName::from_static("x-api-key")];
 
+/// What a service says about how it is built and how it is doing is not for clients.
+const INTERNAL: [HeaderName; 3] = [
+    SERVER,
+    HeaderName::from_static("x-powered-by"),
+    HeaderName::from_static("server-timing"),
+];
+
 const OUR_VIA: HeaderValue = HeaderValue::from_static("1.1 gateway");
 
-pub(super) fn prepare_request(headers: &mut HeaderMap, uri: &Uri, context: &RequestContext) {
+pub(super) fn prepare_request(headers: &mut HeaderMap, context: &RequestContext) {
     remove_hop_by_hop(headers);
     for name in CREDENTIALS {
         headers.remove(name);
     }
-    let host = headers.remove(HOST).or_else(|| {
-        uri.authority()
-            .and_then(|authority| HeaderValue::from_str(authority.as_str()).ok())
-    });
+    // The one that the edge has settled on.
+    let host = headers.remove(HOST);
     forwarded(headers, context.client_address(), host);
     headers.append(VIA, OUR_VIA);
 }
 
 pub(super) fn prepare_response(headers: &mut HeaderMap) {
     remove_hop_by_hop(headers);
+    for name in INTERNAL {
+        headers.remove(name);
+    }
     headers.append(VIA, OUR_VIA);
 }
 
@@ -119,7 +127,7 @@ mod tests {
             );
         }
         let context = RequestContext::for_tests(Duration::from_secs(1));
-        prepare_request(&mut headers, &Uri::from_static("/"), &context);
+        prepare_request(&mut headers, &context);
         let mut names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{DeclaredRoute, Rewrite};
 use crate::config::{Access, Config, ConfigFault, ConfigFaults, PolicyConfig, RouteCache};
-use crate::edge::{LimitId, RateLimiter};
+use crate::edge::{RateLimiter, RouteLimits};
 use crate::intern::intern;
 use crate::metrics::{Metrics, RouteMetrics};
 
@@ -21,7 +21,7 @@ pub(crate) struct Route {
     pub(crate) methods: Vec<Method>,
     pub(crate) action: Action,
     pub(crate) access: Access,
-    pub(crate) limits: Vec<LimitId>,
+    pub(crate) limits: RouteLimits,
     pub(crate) deadline: Duration,
     pub(crate) max_body_bytes: u64,
     pub(crate) metrics: RouteMetrics,
@@ -249,7 +249,7 @@ impl Builder<'_> {
             methods,
             action,
             access: policy.access.clone(),
-            limits: self.limiter.resolve(&policy.limits),
+            limits: self.limiter.resolve(policy),
             deadline: policy.deadline.unwrap_or(self.config.deadline.default),
             max_body_bytes: policy
                 .max_body_bytes

@@ -246,7 +246,7 @@ pub(crate) fn is_json(media_type: &str) -> bool {
 }
 
 /// What may be passed on of a service's refusal: the members of its problem document that are meant for callers.
-fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Refusal {
+pub(crate) fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Refusal {
     #[derive(serde::Deserialize, Default)]
     #[serde(default)]
     struct ServiceProblem {

@@ -69,6 +69,14 @@ impl UpstreamError {
             .is_some_and(|refusal| refusal.status == StatusCode::NOT_FOUND)
     }
 
+    /// Whether a status says that the service failed: 5xx, and what it says about *our* credentials. It has never seen the
+    /// client's.
+    pub(crate) fn is_failure(status: StatusCode) -> bool {
+        status.is_server_error()
+            || status == StatusCode::UNAUTHORIZED
+            || status == StatusCode::PROXY_AUTHENTICATION_REQUIRED
+    }
+
     /// The reason that a section gives for having no data.
     #[must_use]
     pub fn reason(&self) -> &'static str {

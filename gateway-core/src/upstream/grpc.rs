@@ -4,11 +4,15 @@
 use std::error::Error as _;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use axum::body::Body;
-use http::{Request, Response, StatusCode, Uri};
-use hyper::body::Incoming;
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode, Uri};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::{LengthLimitError, Limited};
 use tonic::{Code, Status};
 
 use super::error::{UpstreamError, UpstreamErrorKind};
@@ -29,6 +33,29 @@ pub struct GrpcChannel {
     pool: Pool,
     context: RequestContext,
     deadline: Deadline,
+    verdict: Verdict,
+}
+
+/// Whether the service itself has said that the call failed. Otherwise a failure was found here, by the code that reads the
+/// answer; it has the same codes.
+#[derive(Clone, Default)]
+struct Verdict(Arc<AtomicBool>);
+
+impl Verdict {
+    fn look(&self, headers: &HeaderMap) {
+        let status = headers.get(Status::GRPC_STATUS);
+        if status.is_some_and(|status| status != "0") {
+            self.give();
+        }
+    }
+
+    fn give(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn was_given(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl GrpcUpstream {
@@ -55,21 +82,35 @@ impl GrpcUpstream {
             pool: self.pool.clone(),
             context: context.clone(),
             deadline,
+            verdict: Verdict::default(),
         };
+        let verdict = channel.verdict.clone();
         let origin = self.pool.uri(http::uri::PathAndQuery::from_static("/"));
         let result = match tokio::time::timeout_at(deadline.at(), call(channel, origin)).await {
             Err(_elapsed) => Err(self.pool.error(UpstreamErrorKind::Timeout)),
-            Ok(Err(status)) => Err(self.classify(status)),
+            Ok(Err(status)) => Err(self.classify(status, &verdict)),
             Ok(Ok(answer)) => Ok(answer.into_inner()),
         };
         attempt.finished(result.as_ref().map_or_else(UpstreamError::reason, |_| "ok"));
         result
     }
 
-    fn classify(&self, status: Status) -> UpstreamError {
+    fn classify(&self, status: Status, verdict: &Verdict) -> UpstreamError {
         // A failure of our own transport travels inside the status; it says more than the status does.
         if let Some(kind) = transport_failure(&status) {
             return self.pool.error(kind).caused_by(status);
+        }
+        if !verdict.was_given() {
+            let kind = match status.code() {
+                Code::OutOfRange | Code::ResourceExhausted => Some(UpstreamErrorKind::TooLarge),
+                Code::Internal | Code::Unknown | Code::DataLoss | Code::Unimplemented => {
+                    Some(UpstreamErrorKind::Undecodable)
+                }
+                _ => None,
+            };
+            if let Some(kind) = kind {
+                return self.pool.error(kind).caused_by(status);
+            }
         }
         let kind = match status.code() {
             Code::DeadlineExceeded | Code::Cancelled => UpstreamErrorKind::Timeout,
@@ -107,6 +148,9 @@ fn transport_failure(status: &Status) -> Option<UpstreamErrorKind> {
         if let Some(upstream) = error.downcast_ref::<UpstreamError>() {
             return Some(upstream.kind.clone());
         }
+        if error.is::<LengthLimitError>() {
+            return Some(UpstreamErrorKind::TooLarge);
+        }
         if error.is::<hyper::Error>() {
             return Some(UpstreamErrorKind::Reset);
         }
@@ -116,9 +160,9 @@ fn transport_failure(status: &Status) -> Option<UpstreamErrorKind> {
 }
 
 impl tower::Service<Request<tonic::body::Body>> for GrpcChannel {
-    type Response = Response<Incoming>;
+    type Response = Response<Body>;
     type Error = UpstreamError;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Incoming>, UpstreamError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, UpstreamError>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
         // Readiness is the pool's business, inside the call: a channel is made for one call and never waits here.
@@ -128,10 +172,55 @@ impl tower::Service<Request<tonic::body::Body>> for GrpcChannel {
     fn call(&mut self, request: Request<tonic::body::Body>) -> Self::Future {
         let this = self.clone();
         Box::pin(async move {
-            this.pool
+            let response = this
+                .pool
                 .send(request.map(Body::new), &this.context, this.deadline)
-                .await
+                .await?;
+            this.verdict.look(response.headers());
+            // What is not gRPC at all speaks by its HTTP status, for which there are codes.
+            if response.status() != StatusCode::OK {
+                this.verdict.give();
+            }
+            let limit = this.pool.max_response_bytes();
+            Ok(response.map(|body| {
+                Body::new(Heard {
+                    body: Body::new(Limited::new(body, limit)),
+                    verdict: this.verdict,
+                })
+            }))
         })
+    }
+}
+
+/// An answer on its way; its trailers say how the call ended.
+struct Heard {
+    body: Body,
+    verdict: Verdict,
+}
+
+impl HttpBody for Heard {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some(trailers) = frame.trailers_ref()
+        {
+            self.verdict.look(trailers);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

@@ -14,11 +14,11 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::error::{UpstreamError, UpstreamErrorKind};
+use crate::auth::internal_token::{InternalTokenSigner, InternalTokens, X_INTERNAL_TOKEN};
 use crate::config::{UpstreamConfig, UpstreamProtocol};
 use crate::context::RequestContext;
 use crate::deadline::Deadline;
 use crate::metrics::{Metrics, UpstreamMetrics};
-use crate::trace::TRACEPARENT;
 
 /// What is left of the deadline, in milliseconds.
 pub(crate) const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("request-timeout");
@@ -42,6 +42,7 @@ struct Shared {
     client: Client<HttpConnector, Body>,
     metrics: UpstreamMetrics,
     commands: TaskTracker,
+    internal_tokens: Option<InternalTokens>,
 }
 
 impl Pool {
@@ -50,6 +51,7 @@ impl Pool {
         config: &UpstreamConfig,
         metrics: &Metrics,
         commands: TaskTracker,
+        signer: Option<&Arc<InternalTokenSigner>>,
     ) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
@@ -76,6 +78,7 @@ impl Pool {
                 client,
                 metrics: metrics.upstream(name),
                 commands,
+                internal_tokens: signer.map(|signer| InternalTokens::new(signer, name)),
             }),
         }
     }
@@ -179,11 +182,16 @@ impl Pool {
                 }
             }
         }
-        headers.insert(
-            HeaderName::from_static(TRACEPARENT),
-            context.trace().child_header(),
-        );
+        context.trace().inject(headers);
         headers.insert(X_REQUEST_ID, context.request_id().to_header());
+        // Ours or none: what a client or a handler put there never gets to a service.
+        match &self.shared.internal_tokens {
+            Some(tokens) => match tokens.header(context.principal_for_upstreams()) {
+                Some(token) => headers.insert(X_INTERNAL_TOKEN, token),
+                None => headers.remove(X_INTERNAL_TOKEN),
+            },
+            None => headers.remove(X_INTERNAL_TOKEN),
+        };
     }
 }
 

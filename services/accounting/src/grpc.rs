@@ -1,5 +1,6 @@
 //! The gRPC surface: requests in, rows of the projections out, and the statuses that callers get. Transport, health and
-//! metrics are the chassis'; rules are the domain's.
+//! metrics are the chassis'; rules are the domain's. Who acts for a consumer sees that consumer's accounts and bills; to
+//! them others' do not exist.
 
 mod boundary;
 
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware;
 use chrono::{DateTime, SecondsFormat, Utc};
-use ftgo_chassis::Money;
+use ftgo_chassis::{Caller, Money};
 use ftgo_messaging::Database;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
@@ -51,6 +52,7 @@ impl Accounting for AccountingService {
         request: Request<proto::GetAccountRequest>,
     ) -> Result<Response<proto::Account>, Status> {
         use proto::get_account_request::Key;
+        let caller = caller(&request)?;
         let key = match request.into_inner().key {
             Some(Key::AccountId(id)) => AccountKey::Account(id),
             Some(Key::ConsumerId(id)) => AccountKey::Consumer(id),
@@ -60,17 +62,23 @@ impl Accounting for AccountingService {
                 ));
             }
         };
-        Ok(Response::new(self.account(key).await?.into()))
+        let account = self.account(key).await?;
+        if !caller.is_consumer(&account.consumer_id) {
+            return Err(no_account());
+        }
+        Ok(Response::new(account.into()))
     }
 
     async fn get_bill(
         &self,
         request: Request<proto::GetBillRequest>,
     ) -> Result<Response<proto::Bill>, Status> {
+        let caller = caller(&request)?;
         let order_id = not_empty("order_id", request.into_inner().order_id)?;
         let bill = store::bill(self.database.read(), &order_id)
             .await
             .map_err(database_failed)?
+            .filter(|bill| caller.is_consumer(&bill.consumer_id))
             .ok_or_else(|| Status::not_found("the order has no bill"))?;
         Ok(Response::new(bill.into()))
     }
@@ -79,6 +87,7 @@ impl Accounting for AccountingService {
         &self,
         request: Request<proto::ListBillsRequest>,
     ) -> Result<Response<proto::ListBillsResponse>, Status> {
+        let caller = caller(&request)?;
         let order_ids = request.into_inner().order_ids;
         if order_ids.len() > MOST_IDS {
             return Err(Status::invalid_argument(format!(
@@ -93,6 +102,7 @@ impl Accounting for AccountingService {
             .await
             .map_err(database_failed)?
             .into_iter()
+            .filter(|bill| caller.is_consumer(&bill.consumer_id))
             .map(|bill| (bill.order_id.clone(), bill))
             .collect();
         // Removing keeps an id that was asked for twice from being answered twice.
@@ -109,6 +119,9 @@ impl Accounting for AccountingService {
         request: Request<proto::SetAccountStatusRequest>,
     ) -> Result<Response<proto::Account>, Status> {
         use proto::set_account_status_request::Key;
+        if !caller(&request)?.is_internal() {
+            return Err(Status::permission_denied("the caller may not do this"));
+        }
         let request = request.into_inner();
         let key = match request.key {
             Some(Key::AccountId(id)) => AccountKey::Account(id),
@@ -131,6 +144,17 @@ impl Accounting for AccountingService {
     }
 }
 
+/// Who the chassis has found out is calling.
+fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
+    let caller = request.extensions().get::<Caller>().cloned();
+    // Never "nobody has checked, so everything is allowed".
+    caller.ok_or_else(|| Status::unauthenticated("the call was not checked"))
+}
+
+fn no_account() -> Status {
+    Status::not_found("there is no such account")
+}
+
 enum AccountKey {
     Account(String),
     Consumer(String),
@@ -147,9 +171,7 @@ impl AccountingService {
                 store::account_by_consumer(reader, &not_empty("consumer_id", id)?).await
             }
         };
-        found
-            .map_err(database_failed)?
-            .ok_or_else(|| Status::not_found("there is no such account"))
+        found.map_err(database_failed)?.ok_or_else(no_account)
     }
 
     async fn change(&self, account_id: &str, command: Command) -> Result<(), Status> {

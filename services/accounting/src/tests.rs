@@ -41,6 +41,7 @@ async fn start(directory: &Path, transport: &Arc<InProcessTransport>) -> Running
         transport: Some(Arc::clone(transport)),
         faults: false,
         seed: false,
+        trust: None,
     })
     .await
     .unwrap()

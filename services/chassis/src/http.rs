@@ -17,6 +17,7 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::caller::{Admission, admit};
 use crate::faults::{self, Switchboard};
 use crate::json::Json;
 use crate::openapi::Document;
@@ -37,6 +38,7 @@ pub(crate) struct Parts {
     pub(crate) openapi: Document,
     pub(crate) database: Database,
     pub(crate) faults: bool,
+    pub(crate) admission: Admission,
 }
 
 /// The routes of the service and of the chassis with everything around them.
@@ -47,9 +49,12 @@ pub(crate) fn router(parts: Parts) -> Router {
         openapi,
         database,
         faults,
+        admission,
     } = parts;
     let document = Arc::new(openapi.to_json());
     let mut router = routes
+        // Only around the service's own routes: who keeps the service running has no token.
+        .layer(from_fn_with_state(Arc::new(admission), admit))
         .route("/health/live", get(async || up()))
         .route("/health/ready", get(move || ready(database.clone())))
         .route("/metrics", get(async move || metrics(service)))

@@ -1,5 +1,6 @@
 //! JSON bodies: read with errors that say what is wrong and where. What a body means is the business of its type.
 
+mod strict;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,7 @@ use serde_path_to_error::{Path, Segment};
 
 use crate::http::BODY_LIMIT;
 use crate::problem::{FieldError, ServiceError};
+use strict::Strict;
 
 /// A JSON body, in a request or in an answer.
 ///
@@ -52,7 +54,7 @@ impl<T: Serialize> IntoResponse for Json<T> {
 /// `BadRequest` when it is not JSON, `Validation` when it does not fit.
 pub fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T, ServiceError> {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
-    let misfit = match serde_path_to_error::deserialize(&mut deserializer) {
+    let misfit = match serde_path_to_error::deserialize(Strict::new(&mut deserializer)) {
         Ok(value) => {
             deserializer.end().map_err(|error| malformed(&error))?;
             return Ok(value);

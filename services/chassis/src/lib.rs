@@ -30,6 +30,7 @@
 //!   grace period is dropped.
 
 pub mod address;
+pub mod caller;
 pub mod etag;
 pub mod faults;
 pub mod geo;
@@ -46,6 +47,7 @@ pub mod service;
 mod testing;
 
 pub use address::Address;
+pub use caller::{Caller, TrustedGateways};
 pub use geo::GeoPoint;
 pub use json::Json;
 pub use money::{Currency, Money, MoneyError};

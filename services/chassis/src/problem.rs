@@ -5,7 +5,7 @@ use std::error::Error;
 
 use axum::response::{IntoResponse, Response};
 use ftgo_messaging::BoxError;
-use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 
@@ -62,6 +62,12 @@ pub enum ServiceError {
     /// 400: not even well-formed.
     #[error("{0}")]
     BadRequest(String),
+    /// 401: the call does not say on whose behalf it comes.
+    #[error("the call has no valid internal token")]
+    Unauthenticated,
+    /// 403: the caller may know of it, and not do it.
+    #[error("the caller may not do this")]
+    Forbidden,
     /// 412: `If-Match` names another version.
     #[error("the resource has another version")]
     PreconditionFailed,
@@ -107,6 +113,8 @@ impl ServiceError {
                 StatusCode::UNPROCESSABLE_ENTITY
             }
             ServiceError::BadRequest(_) => StatusCode::BAD_REQUEST,
+            ServiceError::Unauthenticated => StatusCode::UNAUTHORIZED,
+            ServiceError::Forbidden => StatusCode::FORBIDDEN,
             ServiceError::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             ServiceError::PreconditionRequired => StatusCode::PRECONDITION_REQUIRED,
             ServiceError::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -167,6 +175,8 @@ impl From<&ServiceError> for Problem {
             ServiceError::Validation(errors) => problem.errors.clone_from(errors),
             ServiceError::NotFound
             | ServiceError::BadRequest(_)
+            | ServiceError::Unauthenticated
+            | ServiceError::Forbidden
             | ServiceError::PreconditionFailed
             | ServiceError::PreconditionRequired
             | ServiceError::UnsupportedMediaType
@@ -200,6 +210,11 @@ impl IntoResponse for ServiceError {
             _ => {}
         }
         let mut response = Problem::from(&self).into_response();
+        if matches!(self, ServiceError::Unauthenticated) {
+            // RFC 9110, 15.5.2: a 401 names what is missing.
+            let scheme = HeaderValue::from_static("Internal-Token");
+            response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+        }
         if matches!(self, ServiceError::Unavailable(_)) {
             let second = HeaderValue::from_static("1");
             response.headers_mut().insert(RETRY_AFTER, second);

@@ -23,6 +23,7 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::caller::{Admission, TrustedGateways};
 use crate::openapi::Document;
 use crate::{http, idempotency, metrics};
 
@@ -53,6 +54,8 @@ pub struct Environment {
     pub faults: bool,
     /// Whether the service writes its demonstration data, as far as it is missing.
     pub seed: bool,
+    /// Who may call: requests need an internal token of one of these gateways. Without it whoever gets here may.
+    pub trust: Option<TrustedGateways>,
 }
 
 /// A service that holds its address and its database, and serves nothing yet.
@@ -64,6 +67,7 @@ pub struct Service {
     database: Database,
     shutdown: CancellationToken,
     routes: Router,
+    public: &'static [&'static str],
     openapi: Document,
     handler: Option<Arc<dyn MessageHandler>>,
     background: Vec<(&'static str, BoxFuture<'static, ()>)>,
@@ -133,6 +137,7 @@ impl Service {
             database,
             shutdown: CancellationToken::new(),
             routes: Router::new(),
+            public: &[],
             handler: None,
             background: Vec::new(),
         })
@@ -160,6 +165,13 @@ impl Service {
     #[must_use]
     pub fn routes(mut self, routes: Router) -> Service {
         self.routes = routes;
+        self
+    }
+
+    /// Routes, by their paths as they were given to the router, that anybody may read: GET and HEAD need no token.
+    #[must_use]
+    pub fn public(mut self, routes: &'static [&'static str]) -> Service {
+        self.public = routes;
         self
     }
 
@@ -234,6 +246,7 @@ impl Service {
             openapi: self.openapi,
             database: database.clone(),
             faults: self.environment.faults,
+            admission: Admission::new(name, self.environment.trust, self.public),
         });
         let server = tokio::spawn(http::serve(self.listener, router, shutdown.clone()));
 

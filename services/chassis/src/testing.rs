@@ -29,6 +29,7 @@ pub(crate) fn environment(directory: &Path) -> Environment {
         transport: None,
         faults: false,
         seed: false,
+        trust: None,
     }
 }
 

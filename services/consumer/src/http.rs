@@ -8,7 +8,7 @@ use ftgo_chassis::etag::{IfNoneMatch, etag};
 use ftgo_chassis::idempotency::{self, Attempt, IdempotencyKey, StoredResponse};
 use ftgo_chassis::json::accept;
 use ftgo_chassis::openapi::{Document, Operation, schema_ref};
-use ftgo_chassis::{Address, FieldError, IdList, Json, Query, ServiceError};
+use ftgo_chassis::{Address, Caller, FieldError, IdList, Json, Query, ServiceError};
 use ftgo_messaging::{Database, outbox};
 use http::StatusCode;
 use http::header::ETAG;
@@ -73,9 +73,11 @@ struct AddressBody<'a> {
 
 async fn create_consumer(
     State(database): State<Database>,
+    caller: Caller,
     key: IdempotencyKey,
     Json(request): Json<CreateConsumer>,
 ) -> Result<Response, ServiceError> {
+    caller.require_internal()?;
     let addresses = request.addresses.iter().enumerate();
     let mut errors: Vec<FieldError> = addresses
         .flat_map(|(index, new)| new.address.check(&format!("/addresses/{index}")))
@@ -110,21 +112,28 @@ async fn create_consumer(
     Ok(response.into_response())
 }
 
+/// Unknown ids, and those of others, are left out.
 async fn find_consumers(
     State(database): State<Database>,
+    caller: Caller,
     Query(Ids { ids }): Query<Ids>,
 ) -> Result<Response, ServiceError> {
     let consumers = store::find_all(&mut *database.read().acquire().await?, &ids).await?;
-    let items: Vec<_> = consumers.iter().map(consumer_body).collect();
+    let items: Vec<_> = consumers
+        .iter()
+        .filter(|consumer| caller.is_consumer(&consumer.id))
+        .map(consumer_body)
+        .collect();
     Ok(Json(json!({"items": items})).into_response())
 }
 
 async fn get_consumer(
     State(database): State<Database>,
+    caller: Caller,
     Path(id): Path<String>,
     known: IfNoneMatch,
 ) -> Result<Response, ServiceError> {
-    let consumer = read(&database, &id).await?;
+    let consumer = read(&database, &caller, &id).await?;
     let tag = [(ETAG, etag(consumer.version))];
     if known.has(consumer.version) {
         return Ok((StatusCode::NOT_MODIFIED, tag).into_response());
@@ -134,18 +143,20 @@ async fn get_consumer(
 
 async fn get_addresses(
     State(database): State<Database>,
+    caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Response, ServiceError> {
-    let consumer = read(&database, &id).await?;
+    let consumer = read(&database, &caller, &id).await?;
     let items: Vec<_> = consumer.addresses.iter().map(address_body).collect();
     Ok(Json(json!({"items": items})).into_response())
 }
 
 async fn get_address(
     State(database): State<Database>,
+    caller: Caller,
     Path((id, address_id)): Path<(String, String)>,
 ) -> Result<Response, ServiceError> {
-    let consumer = read(&database, &id).await?;
+    let consumer = read(&database, &caller, &id).await?;
     let saved = consumer
         .addresses
         .iter()
@@ -156,10 +167,12 @@ async fn get_address(
 
 async fn add_address(
     State(database): State<Database>,
+    caller: Caller,
     Path(id): Path<String>,
     key: IdempotencyKey,
     Json(request): Json<NewAddress>,
 ) -> Result<Response, ServiceError> {
+    own(&caller, &id)?;
     accept(request.address.check(""))?;
     let operation = format!("POST /consumers/{id}/addresses");
     let mut tx = database.write().await?;
@@ -181,11 +194,21 @@ async fn add_address(
     Ok(response.into_response())
 }
 
-async fn block(database: State<Database>, id: Path<String>) -> Result<Response, ServiceError> {
+async fn block(
+    database: State<Database>,
+    caller: Caller,
+    id: Path<String>,
+) -> Result<Response, ServiceError> {
+    caller.require_internal()?;
     set_blocked(database, id, true).await
 }
 
-async fn unblock(database: State<Database>, id: Path<String>) -> Result<Response, ServiceError> {
+async fn unblock(
+    database: State<Database>,
+    caller: Caller,
+    id: Path<String>,
+) -> Result<Response, ServiceError> {
+    caller.require_internal()?;
     set_blocked(database, id, false).await
 }
 
@@ -209,10 +232,20 @@ async fn set_blocked(
         .into_response())
 }
 
-async fn read(database: &Database, id: &str) -> Result<Consumer, ServiceError> {
+/// The record, if it is the caller's own: another's is as one that does not exist.
+async fn read(database: &Database, caller: &Caller, id: &str) -> Result<Consumer, ServiceError> {
+    own(caller, id)?;
     let mut connection = database.read().acquire().await?;
     let consumer = store::find(&mut connection, id).await?;
     consumer.ok_or(ServiceError::NotFound)
+}
+
+fn own(caller: &Caller, id: &str) -> Result<(), ServiceError> {
+    if caller.is_consumer(id) {
+        Ok(())
+    } else {
+        Err(ServiceError::NotFound)
+    }
 }
 
 fn consumer_body(consumer: &Consumer) -> ConsumerBody<'_> {

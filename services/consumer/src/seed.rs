@@ -1,4 +1,4 @@
-//! The consumers of the demonstration. The people are made up.
+//! The consumers of the demonstration, named for their ids: they stand for nobody. Whoever signs up comes in over HTTP.
 
 use ftgo_chassis::Address;
 use ftgo_messaging::{Database, outbox};
@@ -22,8 +22,8 @@ struct Person {
 const PEOPLE: [Person; 4] = [
     Person {
         id: "consumer-1",
-        first: "Nadia",
-        last: "Whitfield",
+        first: "Consumer",
+        last: "One",
         addresses: &[
             ("Home", "415 Lakeshore Avenue", Some("Apt 12"), "94610"),
             ("Work", "1810 Broadway", Some("Floor 6"), "94612"),
@@ -31,20 +31,20 @@ const PEOPLE: [Person; 4] = [
     },
     Person {
         id: "consumer-2",
-        first: "Marcus",
-        last: "Adeyemi",
+        first: "Consumer",
+        last: "Two",
         addresses: &[("Home", "2248 Telegraph Avenue", Some("Apt 3B"), "94612")],
     },
     Person {
         id: "consumer-3",
-        first: "Lucia",
-        last: "Ferran",
+        first: "Consumer",
+        last: "Three",
         addresses: &[("Home", "3316 Grand Avenue", None, "94610")],
     },
     Person {
         id: "consumer-4",
-        first: "Theo",
-        last: "Lindqvist",
+        first: "Consumer",
+        last: "Four",
         addresses: &[("Home", "604 8th Street", Some("Unit 401"), "94607")],
     },
 ];

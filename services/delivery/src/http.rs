@@ -1,5 +1,8 @@
 //! The surface of deliveries and couriers: the routes, and how refusals of the domain become answers. What happens on
-//! each route stands in `http/deliveries` and `http/couriers`; who may act as which courier is decided in the gateway.
+//! each route stands in `http/deliveries` and `http/couriers`.
+//!
+//! Couriers act for themselves only. A delivery does not know whose order it is for, so that one whose id somebody knows
+//! can be read: the gateway has checked the order, whose id is the delivery's.
 
 mod couriers;
 mod deliveries;

@@ -1,5 +1,5 @@
 //! FTGO's deliveries: who brings an order from the restaurant to the door, and the couriers with their places and plans.
-//! Who may act as which courier is decided in the gateway; orders and tickets belong to others.
+//! Orders and tickets belong to others.
 
 pub mod courier;
 pub mod delivery;

@@ -9,7 +9,7 @@ use crate::store::couriers;
 const COURIERS: [(&str, &str, GeoPoint); 3] = [
     (
         "courier-1",
-        "Amara",
+        "Courier One",
         GeoPoint {
             lat: 37.8044,
             lng: -122.2712,
@@ -17,7 +17,7 @@ const COURIERS: [(&str, &str, GeoPoint); 3] = [
     ),
     (
         "courier-2",
-        "Ben",
+        "Courier Two",
         GeoPoint {
             lat: 37.7980,
             lng: -122.2630,
@@ -25,7 +25,7 @@ const COURIERS: [(&str, &str, GeoPoint); 3] = [
     ),
     (
         "courier-3",
-        "Chiyo",
+        "Courier Three",
         GeoPoint {
             lat: 37.8110,
             lng: -122.2650,

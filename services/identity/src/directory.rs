@@ -100,23 +100,23 @@ const fn person(
 }
 
 static SUBJECTS: &[Subject] = &[
-    person("consumer-1", Role::Consumer, "Nadia", "Whitfield"),
-    person("consumer-2", Role::Consumer, "Marcus", "Adeyemi"),
-    person("consumer-3", Role::Consumer, "Lucia", "Ferran"),
-    person("consumer-4", Role::Consumer, "Theo", "Lindqvist"),
-    person("courier-1", Role::Courier, "Amara", "Osei"),
-    person("courier-2", Role::Courier, "Ben", "Castillo"),
-    person("courier-3", Role::Courier, "Chiyo", "Tanabe"),
+    person("consumer-1", Role::Consumer, "Consumer", "One"),
+    person("consumer-2", Role::Consumer, "Consumer", "Two"),
+    person("consumer-3", Role::Consumer, "Consumer", "Three"),
+    person("consumer-4", Role::Consumer, "Consumer", "Four"),
+    person("courier-1", Role::Courier, "Courier", "One"),
+    person("courier-2", Role::Courier, "Courier", "Two"),
+    person("courier-3", Role::Courier, "Courier", "Three"),
     Subject {
         restaurant_ids: &["restaurant-1", "restaurant-2", "restaurant-3"],
-        ..person("staff-1", Role::Staff, "Hugo", "Tanaka")
+        ..person("staff-1", Role::Staff, "Staff", "One")
     },
     Subject {
         restaurant_ids: &["restaurant-4", "restaurant-5", "restaurant-6"],
-        ..person("staff-2", Role::Staff, "Ines", "Moreau")
+        ..person("staff-2", Role::Staff, "Staff", "Two")
     },
-    person("partner-1", Role::Partner, "", "Harbor Offices Catering"),
-    person("partner-2", Role::Partner, "", "Lakeside Hotel"),
+    person("partner-1", Role::Partner, "", "Partner One"),
+    person("partner-2", Role::Partner, "", "Partner Two"),
 ];
 
 /// The subject called `sub`.
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_partner_has_a_name_without_a_leading_space() {
-        assert_eq!(find("partner-2").unwrap().name(), "Lakeside Hotel");
-        assert_eq!(find("consumer-1").unwrap().name(), "Nadia Whitfield");
+        assert_eq!(find("partner-2").unwrap().name(), "Partner Two");
+        assert_eq!(find("consumer-1").unwrap().name(), "Consumer One");
     }
 }

@@ -83,6 +83,7 @@ async fn start_in(folder: &Path) -> RunningService {
         transport: None,
         faults: false,
         seed: false,
+        trust: None,
     };
     crate::start(environment).await.unwrap()
 }

@@ -1,5 +1,9 @@
 //! The kitchen's HTTP surface: tickets one by one, by ids, or a restaurant's page by page, and the moves that staff make.
-//! Which moves are legal is the ticket's business; who may make them is decided in the gateway.
+//! Which moves are legal is the ticket's business.
+//!
+//! Staff see and move the tickets of their own restaurants only; to them another's does not exist. A ticket does not know
+//! whose order it is for, so that one whose id somebody else knows can be read: the gateway has checked the order, whose
+//! id is the ticket's. Lists of a restaurant and moves are the staff's alone.
 
 mod cursor;
 mod document;
@@ -12,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use chrono::{DateTime, Utc};
 use ftgo_chassis::etag::{IfMatch, IfNoneMatch, etag};
-use ftgo_chassis::{IdList, Json, Query, ServiceError};
+use ftgo_chassis::{Caller, IdList, Json, Query, ServiceError};
 use ftgo_messaging::Database;
 use http::StatusCode;
 use http::header::ETAG;
@@ -24,6 +28,9 @@ use crate::store::{self, TicketFilter};
 use crate::ticket::{Moved, Ticket, TicketError, TicketState};
 
 pub use document::document;
+
+/// The role of those who work in a restaurant.
+const STAFF: &str = "staff";
 
 const PAGE_SIZE: u32 = 20;
 const LARGEST_PAGE: u32 = 100;
@@ -79,11 +86,13 @@ impl From<TicketError> for ServiceError {
 
 async fn show(
     State(database): State<Database>,
+    caller: Caller,
     Path(id): Path<String>,
     known: IfNoneMatch,
 ) -> Result<Response, ServiceError> {
     let ticket = store::find(database.read(), &id)
         .await?
+        .filter(|ticket| may_read(&caller, ticket))
         .ok_or(ServiceError::NotFound)?;
     if known.has(ticket.version) {
         let tag = [(ETAG, etag(ticket.version))];
@@ -94,14 +103,19 @@ async fn show(
 
 async fn list(
     State(database): State<Database>,
+    caller: Caller,
     Query(parameters): Query<ListParameters>,
 ) -> Result<Response, ServiceError> {
     match (&parameters.ids, &parameters.restaurant_id) {
         (Some(ids), None) => {
-            let tickets = store::find_all(database.read(), ids).await?;
+            let mut tickets = store::find_all(database.read(), ids).await?;
+            tickets.retain(|ticket| may_read(&caller, ticket));
             Ok(tickets_answer(&tickets, None))
         }
         (None, Some(restaurant_id)) => {
+            if !caller.works_for(restaurant_id) {
+                return Err(ServiceError::NotFound);
+            }
             let size = parameters.page_size.unwrap_or(PAGE_SIZE);
             if !(1..=LARGEST_PAGE).contains(&size) {
                 let detail = format!("pageSize must be within 1 and {LARGEST_PAGE}");
@@ -123,11 +137,12 @@ async fn list(
 
 async fn accept(
     State(database): State<Database>,
+    caller: Caller,
     Path(id): Path<String>,
     if_match: IfMatch,
     Json(acceptance): Json<Acceptance>,
 ) -> Result<Response, ServiceError> {
-    play(&database, &id, &if_match, |ticket, now| {
+    play(&database, &caller, &id, &if_match, |ticket, now| {
         ticket.accept(acceptance.ready_by, now)
     })
     .await
@@ -135,31 +150,35 @@ async fn accept(
 
 async fn preparing(
     State(database): State<Database>,
+    caller: Caller,
     Path(id): Path<String>,
     if_match: IfMatch,
 ) -> Result<Response, ServiceError> {
-    play(&database, &id, &if_match, Ticket::start_preparing).await
+    play(&database, &caller, &id, &if_match, Ticket::start_preparing).await
 }
 
 async fn ready(
     State(database): State<Database>,
+    caller: Caller,
     Path(id): Path<String>,
     if_match: IfMatch,
 ) -> Result<Response, ServiceError> {
-    play(&database, &id, &if_match, Ticket::finish_preparing).await
+    play(&database, &caller, &id, &if_match, Ticket::finish_preparing).await
 }
 
 async fn picked_up(
     State(database): State<Database>,
+    caller: Caller,
     Path(id): Path<String>,
     if_match: IfMatch,
 ) -> Result<Response, ServiceError> {
-    play(&database, &id, &if_match, Ticket::pick_up).await
+    play(&database, &caller, &id, &if_match, Ticket::pick_up).await
 }
 
 /// Makes a move and tells the world of it, in one transaction. Answers the ticket as it is afterwards.
 async fn play(
     database: &Database,
+    caller: &Caller,
     id: &str,
     if_match: &IfMatch,
     action: impl FnOnce(&mut Ticket, DateTime<Utc>) -> Moved,
@@ -167,6 +186,7 @@ async fn play(
     let mut tx = database.write().await?;
     let mut ticket = store::find(&mut *tx, id)
         .await?
+        .filter(|ticket| caller.works_for(&ticket.restaurant_id))
         .ok_or(ServiceError::NotFound)?;
     if_match.check(ticket.version)?;
     let event = action(&mut ticket, clock::now())?;
@@ -178,6 +198,16 @@ async fn play(
     }
     tx.commit().await?;
     Ok(resource(&ticket))
+}
+
+fn may_read(caller: &Caller, ticket: &Ticket) -> bool {
+    match caller {
+        Caller::Gateway(principal) if principal.has_role(STAFF) => {
+            principal.works_for(&ticket.restaurant_id)
+        }
+        Caller::Gateway(_) | Caller::Internal => true,
+        Caller::Anonymous => false,
+    }
 }
 
 fn resource(ticket: &Ticket) -> Response {

@@ -1,5 +1,5 @@
 //! FTGO's kitchen: the tickets on which restaurants cook, its part in the sagas of the order service, and the surface for
-//! restaurant staff. Who may see or accept a ticket is decided in the gateway; menus and orders belong to others.
+//! restaurant staff. Menus and orders belong to others.
 
 pub mod events;
 pub mod http;

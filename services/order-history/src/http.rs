@@ -22,6 +22,9 @@ pub(crate) struct AppState {
     pub(crate) feed: Arc<Feed>,
 }
 
+/// What anybody may read.
+pub(crate) const PUBLIC: &[&str] = &["/restaurants/available"];
+
 /// The service's own routes.
 pub(crate) fn router(state: AppState) -> Router {
     Router::new()

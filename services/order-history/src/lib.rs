@@ -91,6 +91,7 @@ pub async fn start_with(
     Ok(service
         .messages(Arc::new(handler))
         .openapi(http::document())
+        .public(http::PUBLIC)
         .routes(http::router(AppState { database, feed }))
         .start())
 }

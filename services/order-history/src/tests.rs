@@ -73,6 +73,7 @@ async fn start_in(
         transport: Some(transport),
         faults: false,
         seed: false,
+        trust: None,
     };
     let service = start_with(environment, settings).await.unwrap();
     // attached by a task of its own

@@ -15,8 +15,8 @@ use ::http::StatusCode;
 use axum::Router;
 use axum::routing::{get, post};
 use chrono::{DateTime, SubsecRound as _, Utc};
-use ftgo_chassis::ServiceError;
 use ftgo_chassis::idempotency::{Attempt, IdempotencyKey, StoredResponse, begin};
+use ftgo_chassis::{Caller, ServiceError};
 use ftgo_messaging::Database;
 use ftgo_messaging::crash::{self, Side};
 use ftgo_messaging::saga::Orchestrator;
@@ -72,6 +72,13 @@ impl App {
         crash::point(NAME, saga, Side::After);
         Ok(())
     }
+}
+
+/// The order, if there is one and it is the caller's: another's is as one that does not exist.
+fn own(caller: &Caller, order: Option<Order>) -> Result<Order, ServiceError> {
+    order
+        .filter(|order| caller.is_consumer(order.consumer_id()))
+        .ok_or(ServiceError::NotFound)
 }
 
 /// 202 with the state that the request has brought the order into. A saga finishes the work.

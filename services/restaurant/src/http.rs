@@ -12,7 +12,7 @@ use axum::routing::{get, post, put};
 use chrono::Utc;
 use ftgo_chassis::etag::{IfMatch, IfNoneMatch, etag};
 use ftgo_chassis::idempotency::{self, Attempt, IdempotencyKey, StoredResponse};
-use ftgo_chassis::{IdList, Json, Query, ServiceError};
+use ftgo_chassis::{Caller, IdList, Json, Query, ServiceError};
 use ftgo_messaging::Database;
 use http::header::{CACHE_CONTROL, ETAG};
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -31,6 +31,9 @@ pub(crate) use document::document;
 /// Shared caches may answer for us, shortly: menus change seldom, and whoever changes one is told by the event.
 const CACHEABLE: HeaderValue = HeaderValue::from_static("public, max-age=5");
 
+/// What anybody may read.
+pub(crate) const PUBLIC: &[&str] = &["/restaurants", "/restaurants/{id}"];
+
 pub(crate) fn routes(database: Database) -> Router {
     Router::new()
         .route("/restaurants", post(create).get(list))
@@ -41,9 +44,11 @@ pub(crate) fn routes(database: Database) -> Router {
 
 async fn create(
     State(database): State<Database>,
+    caller: Caller,
     key: IdempotencyKey,
     Json(draft): Json<RestaurantDraft>,
 ) -> Result<Response, ServiceError> {
+    caller.require_internal()?;
     let mut tx = database.write().await?;
     let slot = match idempotency::begin(&mut tx, "POST /restaurants", &key, &draft).await? {
         Attempt::First(slot) => slot,

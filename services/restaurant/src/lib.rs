@@ -43,6 +43,7 @@ pub async fn start(environment: Environment) -> Result<RunningService, StartErro
     }
     Ok(service
         .openapi(http::document())
+        .public(http::PUBLIC)
         .routes(http::routes(database))
         .start())
 }

@@ -23,6 +23,7 @@ use crate::demo::children::{ChildError, Children};
 use crate::demo::files::Files;
 use crate::demo::progress::Progress;
 use crate::demo::stop::Stop;
+use crate::gateway_key::{GatewayKey, GatewayKeyError};
 use crate::logging;
 use crate::service::Service;
 use crate::system::{Ftgo, Options, Ports, SystemError};
@@ -64,6 +65,8 @@ pub enum DemoError {
     Seed(#[from] seed::SeedError),
     #[error(transparent)]
     Keys(#[from] keys::KeysError),
+    #[error(transparent)]
+    GatewayKey(#[from] GatewayKeyError),
     #[error(transparent)]
     Child(#[from] ChildError),
 }
@@ -118,11 +121,13 @@ async fn live(
     logging::to_file(&files.log("services"))?;
     progress.step("ports are free, binaries and configuration are there");
 
+    let gateway_key = GatewayKey::ensure(&files.gateway_key())?;
     let ftgo = services.insert(
         Ftgo::start(Options {
             ports: Ports::Demo,
             faults: true,
             seed: true,
+            trust: Some(gateway_key.trust()),
             ..Options::new(files.databases())
         })
         .await?,
@@ -134,9 +139,9 @@ async fn live(
         Service::OrderHistory.port(),
     ));
 
-    let seeded = seed::past_orders(&files, progress).await?;
+    let seeded = seed::past_orders(&files, &gateway_key, progress).await?;
     let keys = keys::ensure(&files)?;
-    let token = seed::token_of("consumer-1").await?;
+    let token = seed::token_of("consumer-1", &gateway_key).await?;
     files::write_private(&files.token(), &token)?;
 
     for bff in Bff::ALL {

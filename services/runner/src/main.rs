@@ -12,6 +12,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ftgo_messaging::crash;
+use ftgo_runner::gateway_key::GatewayKey;
 use ftgo_runner::service::Service;
 use ftgo_runner::system::{Ftgo, Options, Ports};
 use ftgo_runner::{control, demo, logging};
@@ -60,6 +61,10 @@ struct ServicesArgs {
     /// Writes the demo's consumers, restaurants and couriers where they are missing.
     #[arg(long)]
     seed: bool,
+    /// The file of the gateways' signing key, made when it is missing. Calls then need a token that is signed with it;
+    /// without, whoever reaches a service may call it.
+    #[arg(long, value_name = "FILE")]
+    gateway_key: Option<PathBuf>,
     /// Kills this process when it gets to this point for the first time, e.g. kitchen.CreateTicket.before-commit.
     #[arg(long, value_name = "POINT")]
     crash_at: Option<String>,
@@ -155,6 +160,7 @@ async fn services(args: ServicesArgs) -> anyhow::Result<()> {
         crash::arm(point)?;
     }
 
+    let gateway_key = args.gateway_key.as_deref().map(GatewayKey::ensure);
     let ftgo = Ftgo::start(Options {
         data_dir: args.data,
         host: args.host,
@@ -166,6 +172,7 @@ async fn services(args: ServicesArgs) -> anyhow::Result<()> {
         faults: args.faults,
         seed: args.seed,
         only: args.only,
+        trust: gateway_key.transpose()?.map(|key| key.trust()),
     })
     .await?;
     let ftgo = Arc::new(ftgo);

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use ftgo_chassis::{Environment, RunningService, StartError};
+use ftgo_chassis::{Environment, RunningService, StartError, TrustedGateways};
 use ftgo_messaging::transport::InProcessTransport;
 use futures_util::future::join_all;
 use tokio::sync::Mutex;
@@ -45,6 +45,9 @@ pub struct Options {
     pub seed: bool,
     /// Starts these alone. Messages for the others are kept in the outbox until they are started, too.
     pub only: Option<Vec<Service>>,
+    /// The gateways that the services believe; without any, whoever reaches a service may call it. Identity is for
+    /// everybody.
+    pub trust: Option<TrustedGateways>,
 }
 
 impl Options {
@@ -58,6 +61,7 @@ impl Options {
             faults: false,
             seed: false,
             only: None,
+            trust: None,
         }
     }
 }
@@ -182,7 +186,10 @@ impl Ftgo {
         let give_up = Instant::now() + REBIND_BOUND;
         let started = loop {
             let issuer = self.options.issuer.as_deref();
-            match service.start(self.environment(address), issuer).await {
+            match service
+                .start(self.environment(service, address), issuer)
+                .await
+            {
                 Err(error)
                     if slot.address.get().is_some()
                         && address_in_use(&error)
@@ -224,13 +231,15 @@ impl Ftgo {
         SocketAddr::new(self.options.host, port)
     }
 
-    fn environment(&self, address: SocketAddr) -> Environment {
+    fn environment(&self, service: Service, address: SocketAddr) -> Environment {
+        let trust = (service != Service::Identity).then_some(self.options.trust.as_ref());
         Environment {
             address,
             data_dir: self.options.data_dir.clone(),
             transport: Some(Arc::clone(&self.transport)),
             faults: self.options.faults,
             seed: self.options.seed,
+            trust: trust.flatten().cloned(),
         }
     }
 }

@@ -19,6 +19,7 @@ use super::verified::{GENERATION, Verified, VerifiedTokens};
 use super::{Authenticator, unix_time};
 use crate::auth::api_key::{self, Environment};
 use crate::auth::jwks::KeySets;
+use crate::auth::revocation::Revocations;
 use crate::auth::test_issuer::{Behaviour, EC, ED, FOREIGN, RSA, TestIssuer, until};
 use crate::auth::{Principal, TokenPrincipal};
 use crate::config::{ApiKeyConfig, ApiKeysConfig, IssuerConfig};
@@ -471,4 +472,29 @@ async fn verified_tokens_are_bounded_and_those_in_use_stay() {
     }
     assert!(verified.len() <= 2 * GENERATION + 1, "{}", verified.len());
     assert!(verified.find(&digest(1), now).is_none());
+}
+
+#[tokio::test]
+async fn a_revoked_token_is_refused_also_when_it_was_verified_before() {
+    let mut fixture = Fixture::start().await;
+    let list = Arc::new(Revocations::default());
+    fixture.authenticator = fixture.authenticator.revocations(Arc::clone(&list));
+    let mut claims = fixture.claims();
+    let first = EC.token("ec", &claims);
+    claims["jti"] = "token-2".into();
+    let second = EC.token("ec", &claims);
+    fixture.bearer(&first).await.unwrap();
+    fixture.bearer(&second).await.unwrap();
+
+    let issuer = fixture.issuer.url.clone();
+    let revoke = |what: Value| {
+        let mut told = what;
+        told["issuer"] = issuer.clone().into();
+        list.add(&serde_json::from_value(told).unwrap()).unwrap();
+    };
+    revoke(json!({"jti": "token-1"}));
+    assert_eq!(fixture.bearer(&first).await.unwrap_err(), "revoked");
+    fixture.bearer(&second).await.unwrap();
+    revoke(json!({"sub": "someone"}));
+    assert_eq!(fixture.bearer(&second).await.unwrap_err(), "revoked");
 }

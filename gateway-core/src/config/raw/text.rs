@@ -4,17 +4,19 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use http::{Method, Uri};
+use ipnet::IpNet;
 use jsonwebtoken::Algorithm;
+use redis::{ConnectionAddr, IntoConnectionInfo};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::config::fault::suggest;
-use crate::config::units;
+use crate::config::{RedisServer, units};
 
 /// A value that stands in the file as text.
 #[derive(Clone, Debug, PartialEq)]
@@ -146,6 +148,43 @@ impl FromText for SocketAddr {
     }
     fn to_text(&self) -> String {
         self.to_string()
+    }
+}
+
+/// A network, or one address.
+impl FromText for IpNet {
+    const EXPECTED: &'static str = r#"a network such as "10.0.0.0/8""#;
+    fn from_text(text: &str) -> Result<Self, String> {
+        text.parse()
+            .or_else(|_| text.parse::<IpAddr>().map(Self::from))
+            .map_err(|_| {
+                format!(
+                    r#"`{text}` is not a network; write "10.0.0.0/8", "fd00::/8" or an address"#
+                )
+            })
+    }
+    fn to_text(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl FromText for RedisServer {
+    const EXPECTED: &'static str = r#"a URL such as "redis://127.0.0.1:6379/0""#;
+    fn from_text(text: &str) -> Result<Self, String> {
+        // It may hold a password: neither the text nor the parser's words are repeated in a fault.
+        text.into_connection_info().map(Self).map_err(|_| {
+            "not a Redis URL; write redis://user:password@host:port/database, or rediss:// for TLS"
+                .to_owned()
+        })
+    }
+    fn to_text(&self) -> String {
+        // Without what it takes to get in.
+        let scheme = match self.0.addr() {
+            ConnectionAddr::Tcp(..) => "redis",
+            ConnectionAddr::TcpTls { .. } => "rediss",
+            _ => "redis+unix",
+        };
+        format!("{scheme}://{self}/{}", self.0.redis_settings().db())
     }
 }
 

@@ -2,6 +2,7 @@
 //! Paths that collide are found when the table is built (`route.rs`), where the routes from code are known, too.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 
 use http::Method;
 
@@ -9,12 +10,12 @@ use super::access::access;
 use super::check::Check;
 use crate::config::fault::suggest;
 use crate::config::raw::{RawPolicy, RawRoute, RawRouteCache, child, element};
-use crate::config::{PassthroughConfig, PolicyConfig, RouteCache};
+use crate::config::{PassthroughConfig, PolicyConfig, RateLimitConfig, RouteCache};
 
 /// What a route can refer to.
 pub(super) struct Names<'a> {
     pub(super) upstreams: Vec<&'a str>,
-    pub(super) rate_limits: Vec<&'a str>,
+    pub(super) rate_limits: &'a BTreeMap<String, RateLimitConfig>,
 }
 
 pub(super) fn routes(
@@ -106,6 +107,7 @@ fn route(raw: RawRoute, at: &str, names: &Names<'_>, check: &mut Check<'_>) -> P
         RawPolicy {
             access: raw.access,
             limits: raw.limits,
+            cost: raw.cost,
             deadline: raw.deadline,
             max_body: raw.max_body,
         },
@@ -125,22 +127,36 @@ fn route(raw: RawRoute, at: &str, names: &Names<'_>, check: &mut Check<'_>) -> P
 }
 
 fn policy(raw: RawPolicy, at: &str, names: &Names<'_>, check: &mut Check<'_>) -> PolicyConfig {
+    let at_policy = at;
     let limits = child(at, "limits");
+    let cost = raw.cost.map_or(Some(NonZeroU32::MIN), NonZeroU32::new);
+    check.that(cost.is_some(), &child(at, "cost"), || {
+        "has to be at least 1".to_owned()
+    });
+    let cost = cost.unwrap_or(NonZeroU32::MIN);
     for (index, limit) in raw.limits.iter().enumerate() {
         let at = element(&limits, index);
         check.that(!raw.limits[..index].contains(limit), &at, || {
             format!("`{limit}` is there twice")
         });
-        if !names.rate_limits.contains(&limit.as_str())
-            && !check.faults.explains(&child("rate_limits", limit))
-        {
-            let hint = suggest(limit, names.rate_limits.iter().copied());
-            check.fault(&at, format!("no rate limit is named `{limit}`; {hint}"));
+        match names.rate_limits.get(limit) {
+            Some(known) => check.that(cost.get() <= known.burst, &child(at_policy, "cost"), || {
+                format!(
+                    "more than the burst of `{limit}` ({}): no request would ever pass",
+                    known.burst
+                )
+            }),
+            None if !check.faults.explains(&child("rate_limits", limit)) => {
+                let hint = suggest(limit, names.rate_limits.keys().map(String::as_str));
+                check.fault(&at, format!("no rate limit is named `{limit}`; {hint}"));
+            }
+            None => {}
         }
     }
     PolicyConfig {
         access: access(raw.access, at, check),
         limits: raw.limits,
+        cost,
         deadline: raw
             .deadline
             .map(|deadline| check.positive(deadline, &child(at, "deadline"))),

@@ -5,6 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
+};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::Method;
 use jsonwebtoken::Algorithm;
 
@@ -342,6 +347,81 @@ fn a_secret_in_an_address_is_not_repeated() {
     assert_eq!(report.lines().count(), 2, "{report}");
 }
 
+#[test]
+fn a_redis_is_named_with_its_replicas_and_never_with_its_password() {
+    let text = r#"
+        [redis]
+        url = "redis://user:hunter2@10.0.0.7:6380/2"
+        replicas = 3
+        "#;
+    let redis = load(&[text]).unwrap().redis.unwrap();
+    assert_eq!(redis.replicas.get(), 3);
+    assert_eq!(redis.timeout, Duration::from_millis(25));
+    assert_eq!(
+        format!("{} {:?}", redis.server, redis.server),
+        "10.0.0.7:6380 10.0.0.7:6380"
+    );
+    assert!(!format!("{redis:?}").contains("hunter2"), "{redis:?}");
+    assert!(load(&[""]).unwrap().redis.is_none());
+
+    for (text, expected) in [
+        (
+            "[redis]",
+            "redis.url: is required\nredis.replicas: is required",
+        ),
+        (
+            "[redis]\nurl = \"http://user:hunter2@10.0.0.7\"\nreplicas = 0\ntimeout = \"2s\"\nprefix = \"A b\"",
+            "redis.url: not a Redis URL; write redis://user:password@host:port/database, or rediss:// for TLS\n\
+             redis.replicas: has to be at least 1\n\
+             redis.timeout: has to be at most 1s: requests wait for it\n\
+             redis.prefix: `A b` is not a name; use lower-case letters, digits, `-` and `_`",
+        ),
+    ] {
+        assert_eq!(report(text), expected);
+    }
+}
+
+#[test]
+fn a_route_costs_no_more_than_its_limits_grant_at_once() {
+    let limits = r#"
+        [rate_limits.caller]
+        key = "api_key"
+        rate = "10/s"
+        [policies.gadgets]
+        access = "public"
+        limits = ["caller"]
+        "#;
+    let with = |cost: u32| load(&[limits, &format!("[policies.gadgets]\ncost = {cost}")]);
+    assert_eq!(with(10).unwrap().policies["gadgets"].cost.get(), 10);
+    assert_eq!(
+        with(11).unwrap_err().to_string(),
+        "policies.gadgets.cost: more than the burst of `caller` (10): no request would ever pass"
+    );
+    assert_eq!(
+        with(0).unwrap_err().to_string(),
+        "policies.gadgets.cost: has to be at least 1"
+    );
+    assert_eq!(load(&[limits]).unwrap().policies["gadgets"].cost.get(), 1);
+}
+
+#[test]
+fn trusted_proxies_are_networks_or_addresses() {
+    let config =
+        load(&["[server]\ntrusted_proxies = [\"10.1.2.3/8\", \"192.0.2.1\", \"fd00::/8\"]"])
+            .unwrap();
+    let networks: Vec<String> = config
+        .server
+        .trusted_proxies
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(networks, ["10.0.0.0/8", "192.0.2.1/32", "fd00::/8"]);
+    assert_eq!(
+        report("[server]\ntrusted_proxies = [\"10.0.0.0/33\"]"),
+        "server.trusted_proxies[0]: `10.0.0.0/33` is not a network; write \"10.0.0.0/8\", \"fd00::/8\" or an address"
+    );
+}
+
 fn shipped(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../config")
@@ -418,8 +498,10 @@ fn the_example_documents_every_key() {
         "[[issuers]]",
         "[api_keys]",
         "[[api_keys.keys]]",
+        "[internal_token]",
         "[upstreams.x]",
         "[rate_limits.x]",
+        "[redis]",
         "[cache]",
         "[[routes]]",
         "[routes.access]",
@@ -439,4 +521,68 @@ fn the_example_documents_every_key() {
         }
     }
     assert!(keys > 60, "{keys}");
+}
+
+fn pem(der: &[u8]) -> String {
+    let text = STANDARD.encode(der);
+    format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n")
+}
+
+#[test]
+fn an_internal_token_needs_a_key_that_can_sign() {
+    let p256 = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+    let p256 = pem(p256.to_pkcs8v1().unwrap().as_ref());
+    let ed = pem(Ed25519KeyPair::generate()
+        .unwrap()
+        .to_pkcs8v1()
+        .unwrap()
+        .as_ref());
+    for key in [&p256, &ed] {
+        let text = format!("[internal_token]\nkey = '''{key}'''\nattributes = [\"team\"]");
+        let token = load(&[&text]).unwrap().internal_token.unwrap();
+        assert_eq!(
+            (token.key_id.as_str(), token.lifetime.as_secs()),
+            ("gateway", 60)
+        );
+        assert_eq!(token.attributes, ["team"]);
+        assert!(!format!("{token:?}").contains(&key[40..60]));
+    }
+    for absent in ["", "[internal_token]\nkey = \"\"\nkey_file = \"\""] {
+        assert!(load(&[absent]).unwrap().internal_token.is_none());
+    }
+
+    let p384 = EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).unwrap();
+    let p384 = pem(p384.to_pkcs8v1().unwrap().as_ref());
+    for useless in [p384.as_str(), "secret-text"] {
+        let report = report(&format!("[internal_token]\nkey = '''{useless}'''"));
+        assert!(
+            report.starts_with("internal_token.key: not a private key"),
+            "{report}"
+        );
+        assert!(!report.contains(useless), "{report}");
+    }
+    let lifetime = report("[internal_token]\nlifetime = \"10m\"");
+    assert!(
+        lifetime.starts_with("internal_token.lifetime: "),
+        "{lifetime}"
+    );
+}
+
+#[test]
+fn the_key_of_the_internal_token_can_be_in_a_file() {
+    let p256 = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+    let file = std::env::temp_dir().join(format!("internal-token-{}.pem", uuid::Uuid::now_v7()));
+    fs::write(&file, pem(p256.to_pkcs8v1().unwrap().as_ref())).unwrap();
+    let text = format!("[internal_token]\nkey_file = \"{}\"", file.display());
+    let loaded = load(&[&text]);
+    fs::remove_file(&file).unwrap();
+    assert!(loaded.unwrap().internal_token.is_some());
+
+    let gone = report(&text);
+    assert!(
+        gone.starts_with("internal_token.key_file: cannot be read"),
+        "{gone}"
+    );
+    let both = report(&format!("{text}\nkey = \"x\""));
+    assert!(both.contains("write one of them"), "{both}");
 }

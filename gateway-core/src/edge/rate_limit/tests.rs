@@ -3,15 +3,18 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use governor::clock::FakeRelativeClock;
 use http::HeaderMap;
 
-use super::{Denied, LimitId, RateLimitHeaders, RateLimiter, RouteKey};
+use super::{Counted, Denied, LimitId, RateLimitHeaders, RateLimiter, RouteKey};
 use crate::auth::{ApiKeyPrincipal, Principal, TokenPrincipal};
-use crate::config::{RateLimitConfig, RateLimitKey};
+use crate::config::{Access, PolicyConfig, RateLimitConfig, RateLimitKey};
+use crate::deadline::Deadline;
 
 const HERE: &str = "192.0.2.1";
 const ROUTE: RouteKey = RouteKey("route");
@@ -38,14 +41,34 @@ impl Fixture {
             .collect();
         let clock = FakeRelativeClock::default();
         Self {
-            limiter: RateLimiter::with_clock(&config, &clock),
+            limiter: RateLimiter::with_clock(&config, |_| 1, None, &clock),
             clock,
         }
     }
 
     fn ids(&self, names: &[&str]) -> Vec<LimitId> {
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        self.limiter.resolve(&names)
+        names.iter().map(|name| self.limiter.names[*name]).collect()
+    }
+
+    fn count(
+        &self,
+        names: &[&str],
+        cost: u32,
+        route: RouteKey,
+        principal: &Principal,
+        address: IpAddr,
+    ) -> Result<RateLimitHeaders, Denied> {
+        let request = Counted {
+            route,
+            cost: NonZeroU32::new(cost).unwrap(),
+            principal,
+            address,
+            deadline: Deadline::after(Duration::from_secs(1)),
+        };
+        self.limiter
+            .check(&self.ids(names), &request)
+            .now_or_never()
+            .expect("limits of this process are never waited for")
     }
 
     fn check(
@@ -54,9 +77,7 @@ impl Fixture {
         principal: &Principal,
         address: &str,
     ) -> Result<RateLimitHeaders, Denied> {
-        let address: IpAddr = address.parse().unwrap();
-        self.limiter
-            .check(&self.ids(names), ROUTE, principal, address)
+        self.count(names, 1, ROUTE, principal, address.parse().unwrap())
     }
 
     /// How many requests in a row are let through, at most 100.
@@ -111,6 +132,7 @@ fn each_caller_has_a_bucket_of_its_own() {
     let fixture = Fixture::new(&[
         ("address", limit(RateLimitKey::Address, 1, 60, 2)),
         ("caller", limit(RateLimitKey::Principal, 1, 60, 2)),
+        ("key", limit(RateLimitKey::ApiKey, 1, 60, 2)),
     ]);
     let nobody = Principal::Anonymous;
     for (limit, principal, address, expected) in [
@@ -130,6 +152,12 @@ fn each_caller_has_a_bucket_of_its_own() {
         ("caller", &person("a", "two"), HERE, 2),
         ("caller", &machine("a", "key-1"), HERE, 2),
         ("caller", &machine("a", "key-2"), HERE, 0),
+        // By key each of an owner's keys counts for itself; who has none is known as a principal.
+        ("key", &machine("a", "key-1"), HERE, 2),
+        ("key", &machine("a", "key-2"), HERE, 2),
+        ("key", &machine("a", "key-2"), "192.0.2.9", 0),
+        ("key", &person("a", "one"), HERE, 2),
+        ("key", &person("a", "one"), "192.0.2.9", 0),
         // Who has no principal is known by the address.
         ("caller", &nobody, HERE, 2),
         ("caller", &nobody, HERE, 0),
@@ -146,11 +174,15 @@ fn each_caller_has_a_bucket_of_its_own() {
 #[test]
 fn a_limit_by_route_is_one_bucket_for_everybody_on_the_route() {
     let fixture = Fixture::new(&[("total", limit(RateLimitKey::Route, 1, 60, 1))]);
-    let ids = fixture.ids(&["total"]);
     let check = |route, who: &Principal, address: &str| {
         fixture
-            .limiter
-            .check(&ids, RouteKey(route), who, address.parse().unwrap())
+            .count(
+                &["total"],
+                1,
+                RouteKey(route),
+                who,
+                address.parse().unwrap(),
+            )
             .is_ok()
     };
     assert!(check("one", &person("a", "one"), HERE));
@@ -174,6 +206,71 @@ fn a_denial_takes_nothing_from_the_other_policies() {
     for wide in ["a-wide", "c-wide"] {
         assert_eq!(fixture.admitted(&[wide], &nobody, HERE), 8, "{wide}");
     }
+}
+
+#[test]
+fn a_dear_request_counts_as_several() {
+    let fixture = Fixture::new(&[("address", limit(RateLimitKey::Address, 10, 10, 10))]);
+    let send = |cost| {
+        let address = HERE.parse().unwrap();
+        fixture.count(&["address"], cost, ROUTE, &Principal::Anonymous, address)
+    };
+    let left = |headers: &RateLimitHeaders| headers.limit.clone().unwrap();
+    assert_eq!(left(&send(4).unwrap()), r#""address";r=6;t=4"#);
+    assert_eq!(left(&send(4).unwrap()), r#""address";r=2;t=8"#);
+    // Two are missing; what is left is still there for a cheaper one.
+    let denied = send(4).unwrap_err();
+    assert_eq!(denied.retry_after, Duration::from_secs(2));
+    assert_eq!(left(&denied.headers), r#""address";r=2;t=8"#);
+    assert_eq!(left(&send(2).unwrap()), r#""address";r=0;t=10"#);
+    fixture.clock.advance(Duration::from_secs(4));
+    assert!(send(4).is_ok());
+    assert!(send(1).is_err());
+}
+
+#[test]
+fn limits_that_need_no_credentials_come_before_them() {
+    let fixture = Fixture::new(&[
+        ("address", limit(RateLimitKey::Address, 1, 60, 2)),
+        ("caller", limit(RateLimitKey::Principal, 1, 60, 2)),
+        ("key", limit(RateLimitKey::ApiKey, 1, 60, 2)),
+        ("total", limit(RateLimitKey::Route, 1, 60, 2)),
+    ]);
+    let resolved = fixture.limiter.resolve(&PolicyConfig {
+        access: Access::Public,
+        limits: ["key", "total", "caller", "address", "unknown"]
+            .map(str::to_owned)
+            .to_vec(),
+        cost: NonZeroU32::new(3).unwrap(),
+        deadline: None,
+        max_body_bytes: None,
+    });
+    assert_eq!(resolved.before, fixture.ids(&["total", "address"]));
+    assert_eq!(resolved.after, fixture.ids(&["key", "caller"]));
+    assert_eq!(resolved.cost.get(), 3);
+}
+
+#[test]
+fn headers_of_both_phases_are_one_list() {
+    let fixture = Fixture::new(&[
+        ("address", limit(RateLimitKey::Address, 10, 1, 10)),
+        ("caller", limit(RateLimitKey::Principal, 10, 60, 2)),
+    ]);
+    let caller = person("a", "one");
+    let before = fixture.check(&["address"], &caller, HERE).unwrap();
+    let after = fixture.check(&["caller"], &caller, HERE).unwrap();
+    let at_once = fixture
+        .check(&["address", "caller"], &caller, HERE)
+        .unwrap();
+    let merged = before.clone().merge(after);
+    assert_eq!(merged.policy, at_once.policy);
+    assert_eq!(
+        merged.limit.unwrap(),
+        r#""address";r=9;t=1, "caller";r=1;t=6"#
+    );
+    let none = RateLimitHeaders::default();
+    assert_eq!(none.clone().merge(before.clone()), before);
+    assert_eq!(before.clone().merge(none), before);
 }
 
 #[test]
@@ -234,8 +331,7 @@ fn buckets_are_forgotten_when_full_and_bounded_when_not() {
     for address in 0..400_000_u32 {
         let address = IpAddr::from(address.to_be_bytes());
         fixture
-            .limiter
-            .check(&fixture.ids(&["address"]), ROUTE, &nobody, address)
+            .count(&["address"], 1, ROUTE, &nobody, address)
             .unwrap();
     }
     assert!(held() <= 64 * 4096, "{}", held());

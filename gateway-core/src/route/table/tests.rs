@@ -1,8 +1,6 @@
 //! Matching, and what is reported when the table cannot be built.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use std::collections::BTreeMap;
-
 use http::Method;
 
 use super::{NoMatch, RouteTable};
@@ -33,7 +31,7 @@ fn config(more: &str) -> Config {
 }
 
 fn build(config: &Config, declared: &[DeclaredRoute]) -> Result<RouteTable, ConfigFaults> {
-    let limiter = RateLimiter::new(&BTreeMap::new());
+    let limiter = RateLimiter::new(config, None);
     RouteTable::build(config, declared, &limiter, &Metrics::new().unwrap())
 }
 

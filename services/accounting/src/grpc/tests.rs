@@ -45,6 +45,7 @@ impl Accounting {
             transport: None,
             faults: true,
             seed: false,
+            trust: None,
         })
         .await
         .unwrap();
@@ -426,6 +427,7 @@ async fn accounts_survive_a_restart() {
         transport: None,
         faults: false,
         seed: false,
+        trust: None,
     })
     .await
     .unwrap();

@@ -105,6 +105,13 @@ async fn a_body_that_does_not_fit_is_told_where() {
         ("{}", ""),
         ("[]", ""),
         ("null", ""),
+        // An array is no object, whatever its members.
+        ("[[]]", ""),
+        (r#"{"lineItems":[[1]]}"#, "/lineItems/0"),
+        (
+            r#"{"lineItems":[{"quantity":1,"price":["1.00","USD"]}]}"#,
+            "/lineItems/0/price",
+        ),
         (r#"{"lineItems":3}"#, "/lineItems"),
         (
             r#"{"lineItems":[{"quantity":1},{"quantity":-1}]}"#,
@@ -128,6 +135,11 @@ async fn a_body_that_does_not_fit_is_told_where() {
         assert_eq!(problem["errors"][0]["pointer"], pointer, "{problem}");
         let detail = problem["errors"][0]["detail"].as_str().unwrap();
         assert!(!detail.is_empty() && !detail.contains("line 1"), "{detail}");
+        // Nor does it matter to a caller what our types are called.
+        assert!(
+            !detail.contains("struct") && !detail.contains("Order"),
+            "{detail}"
+        );
     }
 }
 

@@ -4,7 +4,7 @@
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
-use ftgo_chassis::{FieldError, GeoPoint, Json, ServiceError};
+use ftgo_chassis::{Caller, FieldError, GeoPoint, Json, ServiceError};
 use serde::{Deserialize, Serialize};
 use sqlx::SqliteConnection;
 
@@ -53,9 +53,11 @@ impl Location {
 
 pub(super) async fn set_availability(
     State(surface): State<Surface>,
+    caller: Caller,
     Path(id): Path<String>,
     Json(body): Json<Availability>,
 ) -> Result<Response, ServiceError> {
+    own(&caller, &id)?;
     let mut tx = surface.database.write().await?;
     let mut courier = find(&mut tx, &id).await?;
     courier.set_available(body.available);
@@ -67,9 +69,11 @@ pub(super) async fn set_availability(
 
 pub(super) async fn set_location(
     State(surface): State<Surface>,
+    caller: Caller,
     Path(id): Path<String>,
     Json(body): Json<Location>,
 ) -> Result<Response, ServiceError> {
+    own(&caller, &id)?;
     let location = body.check()?;
     let mut tx = surface.database.write().await?;
     let mut courier = find(&mut tx, &id).await?;
@@ -86,8 +90,10 @@ pub(super) async fn set_location(
 
 pub(super) async fn plan(
     State(surface): State<Surface>,
+    caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Response, ServiceError> {
+    own(&caller, &id)?;
     let courier = couriers::find(surface.database.read(), &id)
         .await?
         .ok_or(ServiceError::NotFound)?;
@@ -99,6 +105,15 @@ pub(super) async fn plan(
         actions: courier::plan(&under_way),
     };
     Ok(Json(plan).into_response())
+}
+
+/// To everybody else a courier does not exist.
+fn own(caller: &Caller, id: &str) -> Result<(), ServiceError> {
+    if caller.is_courier(id) {
+        Ok(())
+    } else {
+        Err(ServiceError::NotFound)
+    }
 }
 
 async fn find(tx: &mut SqliteConnection, id: &str) -> Result<Courier, ServiceError> {

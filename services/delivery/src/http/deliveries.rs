@@ -5,7 +5,7 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use ftgo_chassis::etag::{IfMatch, etag};
-use ftgo_chassis::{IdList, Json, Query, ServiceError};
+use ftgo_chassis::{Caller, IdList, Json, Query, ServiceError};
 use http::header::ETAG;
 use serde::{Deserialize, Serialize};
 
@@ -54,20 +54,38 @@ pub(super) async fn list(
 
 pub(super) async fn pick_up(
     State(surface): State<Surface>,
+    caller: Caller,
     Path(id): Path<String>,
     if_match: IfMatch,
     Json(report): Json<Report>,
 ) -> Result<Response, ServiceError> {
-    play(&surface, &id, &if_match, &report, Delivery::pick_up).await
+    play(
+        &surface,
+        &caller,
+        &id,
+        &if_match,
+        &report,
+        Delivery::pick_up,
+    )
+    .await
 }
 
 pub(super) async fn drop_off(
     State(surface): State<Surface>,
+    caller: Caller,
     Path(id): Path<String>,
     if_match: IfMatch,
     Json(report): Json<Report>,
 ) -> Result<Response, ServiceError> {
-    play(&surface, &id, &if_match, &report, Delivery::drop_off).await
+    play(
+        &surface,
+        &caller,
+        &id,
+        &if_match,
+        &report,
+        Delivery::drop_off,
+    )
+    .await
 }
 
 type Move = fn(&mut Delivery, &str, DateTime<Utc>) -> Result<DeliveryEvent, DeliveryError>;
@@ -75,11 +93,16 @@ type Move = fn(&mut Delivery, &str, DateTime<Utc>) -> Result<DeliveryEvent, Deli
 /// Makes a move and tells the world of it, in one transaction. Answers the delivery as it is afterwards.
 async fn play(
     surface: &Surface,
+    caller: &Caller,
     id: &str,
     if_match: &IfMatch,
     report: &Report,
     action: Move,
 ) -> Result<Response, ServiceError> {
+    // Nobody reports for another courier, who to them does not exist.
+    if !caller.is_courier(&report.courier_id) {
+        return Err(ServiceError::NotFound);
+    }
     let mut tx = surface.database.write().await?;
     let mut located = deliveries::find(&mut *tx, id)
         .await?

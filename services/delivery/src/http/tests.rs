@@ -46,6 +46,7 @@ impl Server {
             transport: Some(Arc::clone(transport)),
             faults: false,
             seed: true,
+            trust: None,
         })
         .await
         .unwrap()
@@ -181,7 +182,7 @@ async fn a_delivery_from_the_restaurant_to_the_door() {
     assert_eq!(delivery["state"], "SCHEDULED");
     // The restaurant lies next to where courier-1 is.
     assert_eq!(delivery["courier"]["id"], "courier-1");
-    assert_eq!(delivery["courier"]["name"], "Amara");
+    assert_eq!(delivery["courier"]["name"], "Courier One");
     assert_eq!(
         delivery["courier"]["location"],
         json!({"lat": 37.8044, "lng": -122.2712})

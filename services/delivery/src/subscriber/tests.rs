@@ -220,7 +220,12 @@ async fn of_two_couriers_the_nearer_one_goes() {
     let service = service().await;
     let mut far = RESTAURANT_AT;
     far.lat += 0.02;
-    let stranger = Courier::new("courier-0".to_owned(), "Ada".to_owned(), true, None);
+    let stranger = Courier::new(
+        "courier-0".to_owned(),
+        "Courier Zero".to_owned(),
+        true,
+        None,
+    );
     for courier in [
         stranger,
         courier_at("courier-1", far),

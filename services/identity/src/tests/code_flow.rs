@@ -120,7 +120,7 @@ async fn a_person_signs_in_and_the_client_refreshes() {
     let id = identity.verify(id_token, "JWT").await;
     assert_eq!(id["aud"], "bff-web");
     assert_eq!(id["nonce"], "n-1");
-    assert_eq!(id["name"], "Nadia Whitfield");
+    assert_eq!(id["name"], "Consumer One");
     assert_eq!(id["email"], "consumer-1@ftgo.example");
     assert!(id["auth_time"].is_i64());
     assert_eq!(id["sid"], access["sid"]);

@@ -43,6 +43,7 @@ impl Server {
             transport: Some(Arc::clone(transport)),
             faults: false,
             seed: true,
+            trust: None,
         })
         .await
         .unwrap()

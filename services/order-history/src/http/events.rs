@@ -4,7 +4,7 @@
 use axum::extract::State;
 use axum::response::sse::Sse;
 use axum::response::{IntoResponse, Response};
-use ftgo_chassis::{Query, ServiceError};
+use ftgo_chassis::{Caller, Query, ServiceError};
 use http::header::{CACHE_CONTROL, HeaderValue};
 use http::{HeaderMap, HeaderName};
 use serde::Deserialize;
@@ -26,9 +26,12 @@ pub(super) struct EventsQuery {
 
 pub(super) async fn follow(
     State(state): State<AppState>,
+    caller: Caller,
     Query(query): Query<EventsQuery>,
     headers: HeaderMap,
 ) -> Result<Response, ServiceError> {
+    // Everybody's events are in it: it is for gateways, which show each of their clients its own.
+    caller.require_internal()?;
     let start = start(&headers, query.since);
     let filter = filter(query.kinds.as_deref());
     let stream = state.feed.follow(start, filter).await?;

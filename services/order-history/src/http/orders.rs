@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use chrono::{DateTime, Utc};
-use ftgo_chassis::{Json, Query, ServiceError};
+use ftgo_chassis::{Caller, Json, Query, ServiceError};
 use serde::Deserialize;
 
 use super::AppState;
@@ -27,12 +27,16 @@ pub(super) struct HistoryQuery {
 
 pub(super) async fn find(
     State(state): State<AppState>,
+    caller: Caller,
     Query(query): Query<HistoryQuery>,
 ) -> Result<Json<Page<OrderRow>>, ServiceError> {
     if query.consumer_id.is_empty() {
         return Err(ServiceError::BadRequest(
             "consumerId: must not be empty".to_owned(),
         ));
+    }
+    if !caller.is_consumer(&query.consumer_id) {
+        return Err(ServiceError::Forbidden);
     }
     let page_size = page_size(query.page_size)?;
     let after = query

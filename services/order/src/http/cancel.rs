@@ -2,25 +2,24 @@
 //! Not here: whether the kitchen still allows it, which the saga finds out.
 
 use axum::extract::{Path, State};
-use ftgo_chassis::ServiceError;
 use ftgo_chassis::etag::IfMatch;
 use ftgo_chassis::idempotency::{Attempt, IdempotencyKey, StoredResponse, begin};
+use ftgo_chassis::{Caller, ServiceError};
 
 use super::error::not_started;
-use super::{App, accepted, now};
+use super::{App, accepted, now, own};
 use crate::sagas::{CANCEL_ORDER, SagaData};
 use crate::store;
 
 pub(super) async fn cancel(
     State(app): State<App>,
+    caller: Caller,
     Path(id): Path<String>,
     key: IdempotencyKey,
     if_match: IfMatch,
 ) -> Result<StoredResponse, ServiceError> {
     let mut tx = app.database.write().await?;
-    let mut order = store::find_in(&mut tx, &id)
-        .await?
-        .ok_or(ServiceError::NotFound)?;
+    let mut order = own(&caller, store::find_in(&mut tx, &id).await?)?;
     let operation = format!("POST /orders/{id}/cancel of {}", order.consumer_id());
     let slot = match begin(&mut tx, &operation, &key, &()).await? {
         Attempt::First(slot) => slot,

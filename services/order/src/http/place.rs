@@ -4,7 +4,7 @@
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use ftgo_chassis::idempotency::{Attempt, IdempotencyKey, StoredResponse, begin};
-use ftgo_chassis::{Address, FieldError, Json, ServiceError};
+use ftgo_chassis::{Address, Caller, FieldError, Json, ServiceError};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -28,9 +28,13 @@ pub(super) struct PlaceOrder {
 
 pub(super) async fn place(
     State(app): State<App>,
+    caller: Caller,
     key: IdempotencyKey,
     Json(body): Json<PlaceOrder>,
 ) -> Result<StoredResponse, ServiceError> {
+    if !caller.is_consumer(&body.consumer_id) {
+        return Err(ServiceError::Forbidden);
+    }
     let operation = format!("POST /orders of {}", body.consumer_id);
     // Before any check: what was accepted once stays accepted, though the delivery time may have passed since.
     if let Some(answer) = app.earlier_answer(&operation, &key, &body).await? {

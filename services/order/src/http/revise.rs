@@ -4,12 +4,12 @@
 use axum::extract::{Path, State};
 use ftgo_chassis::etag::IfMatch;
 use ftgo_chassis::idempotency::{Attempt, IdempotencyKey, StoredResponse, begin};
-use ftgo_chassis::{Json, ServiceError};
+use ftgo_chassis::{Caller, Json, ServiceError};
 use serde::{Deserialize, Serialize};
 
 use super::error::not_started;
 use super::selection::{RequestedLine, selection};
-use super::{App, accepted, now};
+use super::{App, accepted, now, own};
 use crate::domain::{Order, Restaurant};
 use crate::sagas::{REVISE_ORDER, SagaData};
 use crate::store;
@@ -23,14 +23,13 @@ pub(super) struct ReviseOrder {
 
 pub(super) async fn revise(
     State(app): State<App>,
+    caller: Caller,
     Path(id): Path<String>,
     key: IdempotencyKey,
     if_match: IfMatch,
     Json(body): Json<ReviseOrder>,
 ) -> Result<StoredResponse, ServiceError> {
-    let known = store::find(app.database.read(), &id)
-        .await?
-        .ok_or(ServiceError::NotFound)?;
+    let known = own(&caller, store::find(app.database.read(), &id).await?)?;
     let operation = format!("POST /orders/{id}/revise of {}", known.consumer_id());
     if let Some(answer) = app.earlier_answer(&operation, &key, &body).await? {
         return Ok(answer);

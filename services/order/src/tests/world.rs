@@ -160,6 +160,7 @@ impl World {
             transport: Some(Arc::clone(&self.transport)),
             faults: false,
             seed: false,
+            trust: None,
         };
         self.service = Some(crate::start_with(environment, RETRY).await.unwrap());
     }

@@ -28,6 +28,7 @@ impl Restaurants {
             transport: None,
             faults: false,
             seed,
+            trust: None,
         })
         .await
         .unwrap();

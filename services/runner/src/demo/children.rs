@@ -143,6 +143,7 @@ impl Children {
             command.arg("--config").arg(files.public_keys());
         }
         let process = command
+            .env("INTERNAL_TOKEN_KEY_FILE", files.gateway_key())
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(err)

@@ -77,6 +77,11 @@ impl Files {
         self.root.join("public-keys.toml")
     }
 
+    /// The key by which the BFFs tell the services who is calling.
+    pub(crate) fn gateway_key(&self) -> PathBuf {
+        self.root.join("gateway-key.pem")
+    }
+
     /// A bearer token, for the curl lines.
     pub(crate) fn token(&self) -> PathBuf {
         self.root.join("token")

@@ -16,6 +16,7 @@ use crate::demo::files::{self, Files, FilesError};
 use crate::demo::progress::Progress;
 use crate::demo::seed::api::{Api, ApiError};
 use crate::demo::seed::plan::{Outcome, PastOrder};
+use crate::gateway_key::GatewayKey;
 
 /// Orders in progress at once: enough to keep two cores busy, few enough to keep each of them quick.
 const CONCURRENT: usize = 12;
@@ -70,8 +71,8 @@ impl Seeded {
 }
 
 /// A bearer token of the development identity provider for `subject`, valid for a working day.
-pub(crate) async fn token_of(subject: &str) -> Result<String, SeedError> {
-    Api::new()
+pub(crate) async fn token_of(subject: &str, key: &GatewayKey) -> Result<String, SeedError> {
+    Api::new(key)
         .token(subject)
         .await
         .map_err(|source| SeedError::Api {
@@ -82,8 +83,12 @@ pub(crate) async fn token_of(subject: &str) -> Result<String, SeedError> {
 
 /// Places the past orders that are not there yet and waits until order-history shows all of them, and open
 /// restaurants. Everything in it can be repeated: an interrupted start is completed by the next one.
-pub(crate) async fn past_orders(files: &Files, progress: &Progress) -> Result<Seeded, SeedError> {
-    let api = Api::new();
+pub(crate) async fn past_orders(
+    files: &Files,
+    key: &GatewayKey,
+    progress: &Progress,
+) -> Result<Seeded, SeedError> {
+    let api = Api::new(key);
     let marker = files.seed_marker();
     let done = files::read(&marker)?
         .and_then(|text| serde_json::from_str::<Seeded>(&text).ok())

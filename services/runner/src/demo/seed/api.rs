@@ -1,9 +1,11 @@
 //! The services' HTTP surfaces as the seed uses them: paths, narrow bodies, statuses. When each is called is `drive`'s.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use chrono::{SecondsFormat, TimeDelta, Utc};
-use reqwest::{RequestBuilder, StatusCode};
+use gateway_core::auth::internal_token::{InternalTokenSigner, SigningError, X_INTERNAL_TOKEN};
+use reqwest::{Method, RequestBuilder, StatusCode};
 use rust_decimal::Decimal;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -12,6 +14,7 @@ use url::form_urlencoded;
 
 use crate::demo::local;
 use crate::demo::seed::plan::PastOrder;
+use crate::gateway_key::GatewayKey;
 use crate::service::Service;
 
 /// How long the kitchen of the demo takes, from the start of the demo on.
@@ -24,6 +27,8 @@ const TOKEN_SECONDS: u32 = 8 * 60 * 60;
 pub enum ApiError {
     #[error("the service does not answer")]
     Transport(#[from] reqwest::Error),
+    #[error(transparent)]
+    Signing(#[from] SigningError),
     #[error("the service answers {status}: {detail}")]
     Status { status: u16, detail: String },
 }
@@ -31,6 +36,7 @@ pub enum ApiError {
 /// The services at their demo ports.
 pub(super) struct Api {
     client: reqwest::Client,
+    signer: Arc<InternalTokenSigner>,
 }
 
 /// What an order says in one line.
@@ -118,10 +124,33 @@ pub(super) enum TicketStep {
 }
 
 impl Api {
-    pub(super) fn new() -> Api {
+    pub(super) fn new(key: &GatewayKey) -> Api {
         Api {
             client: reqwest::Client::new(),
+            signer: key.signer(),
         }
+    }
+
+    /// A request to a service in the demo's own name: the seed plays many people's parts.
+    fn request(
+        &self,
+        method: Method,
+        service: Service,
+        path: &str,
+    ) -> Result<RequestBuilder, ApiError> {
+        let token = self.signer.for_itself(service.name())?;
+        Ok(self
+            .client
+            .request(method, local(service.port(), path))
+            .header(X_INTERNAL_TOKEN, token))
+    }
+
+    fn get(&self, service: Service, path: &str) -> Result<RequestBuilder, ApiError> {
+        self.request(Method::GET, service, path)
+    }
+
+    fn post(&self, service: Service, path: &str) -> Result<RequestBuilder, ApiError> {
+        self.request(Method::POST, service, path)
     }
 
     /// The id of the order, which the same key always has.
@@ -131,8 +160,7 @@ impl Api {
         lines: &[Line],
     ) -> Result<String, ApiError> {
         let request = self
-            .client
-            .post(url(Service::Order, "/orders"))
+            .post(Service::Order, "/orders")?
             .header("Idempotency-Key", &order.key)
             .json(&json!({
                 "consumerId": order.consumer,
@@ -146,32 +174,20 @@ impl Api {
     }
 
     pub(super) async fn order_state(&self, id: &str) -> Result<String, ApiError> {
-        let request = self
-            .client
-            .get(url(Service::Order, &format!("/orders/{id}")));
+        let request = self.get(Service::Order, &format!("/orders/{id}"))?;
         Ok(answer::<InState>(request).await?.state)
     }
 
     pub(super) async fn cancel(&self, id: &str) -> Result<(), ApiError> {
-        done(
-            self.client
-                .post(url(Service::Order, &format!("/orders/{id}/cancel"))),
-        )
-        .await
+        done(self.post(Service::Order, &format!("/orders/{id}/cancel"))?).await
     }
 
     pub(super) async fn restaurant(&self, id: &str) -> Result<Restaurant, ApiError> {
-        answer(
-            self.client
-                .get(url(Service::Restaurant, &format!("/restaurants/{id}"))),
-        )
-        .await
+        answer(self.get(Service::Restaurant, &format!("/restaurants/{id}"))?).await
     }
 
     pub(super) async fn ticket_state(&self, id: &str) -> Result<String, ApiError> {
-        let request = self
-            .client
-            .get(url(Service::Kitchen, &format!("/tickets/{id}")));
+        let request = self.get(Service::Kitchen, &format!("/tickets/{id}"))?;
         Ok(answer::<InState>(request).await?.state)
     }
 
@@ -182,9 +198,7 @@ impl Api {
             TicketStep::Ready => "ready",
             TicketStep::PickedUp => "picked-up",
         };
-        let request = self
-            .client
-            .post(url(Service::Kitchen, &format!("/tickets/{id}/{path}")));
+        let request = self.post(Service::Kitchen, &format!("/tickets/{id}/{path}"))?;
         done(match step {
             TicketStep::Accept => request.json(&json!({ "readyBy": ready_by() })),
             TicketStep::Preparing | TicketStep::Ready | TicketStep::PickedUp => request,
@@ -194,9 +208,7 @@ impl Api {
 
     /// `None` until the delivery service has heard of the order.
     pub(super) async fn delivery(&self, id: &str) -> Result<Option<Delivery>, ApiError> {
-        let request = self
-            .client
-            .get(url(Service::Delivery, &format!("/deliveries/{id}")));
+        let request = self.get(Service::Delivery, &format!("/deliveries/{id}"))?;
         match answer(request).await {
             Ok(delivery) => Ok(Some(delivery)),
             Err(ApiError::Status { status: 404, .. }) => Ok(None),
@@ -214,11 +226,7 @@ impl Api {
 
     async fn courier_does(&self, id: &str, action: &str, courier: &str) -> Result<(), ApiError> {
         let request = self
-            .client
-            .post(url(
-                Service::Delivery,
-                &format!("/deliveries/{id}/{action}"),
-            ))
+            .post(Service::Delivery, &format!("/deliveries/{id}/{action}"))?
             .json(&json!({ "courierId": courier }));
         done(request).await
     }
@@ -231,8 +239,8 @@ impl Api {
             let page_size = PAGE_SIZE.to_string();
             let mut query = vec![("consumerId", consumer), ("pageSize", page_size.as_str())];
             query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
-            let url = url(Service::OrderHistory, "/orders") + &encoded(&query);
-            let page: Page = answer(self.client.get(url)).await?;
+            let path = format!("/orders{}", encoded(&query));
+            let page: Page = answer(self.get(Service::OrderHistory, &path)?).await?;
             shown.extend(page.items.into_iter().map(|order| order.id));
             cursor = page.next_cursor;
             if cursor.is_none() {
@@ -252,19 +260,17 @@ impl Api {
             ("lng", lng.to_string()),
             ("radius", radius_metres.to_string()),
         ];
-        let url = url(Service::OrderHistory, "/restaurants/available") + &encoded(&query);
-        Ok(answer::<Page>(self.client.get(url)).await?.items.len())
+        let path = format!("/restaurants/available{}", encoded(&query));
+        let page: Page = answer(self.get(Service::OrderHistory, &path)?).await?;
+        Ok(page.items.len())
     }
 
     pub(super) async fn token(&self, subject: &str) -> Result<String, ApiError> {
         let query = [("sub", subject), ("expires_in", &TOKEN_SECONDS.to_string())];
-        let url = url(Service::Identity, "/dev/token") + &encoded(&query);
-        Ok(answer::<Token>(self.client.get(url)).await?.access_token)
+        let path = format!("/dev/token{}", encoded(&query));
+        let token: Token = answer(self.get(Service::Identity, &path)?).await?;
+        Ok(token.access_token)
     }
-}
-
-fn url(service: Service, path: &str) -> String {
-    local(service.port(), path)
 }
 
 /// On a whole second, as a person would promise it.

@@ -1,0 +1,240 @@
+//! One policy: its pace, the buckets of this process, and its words in the headers of an answer.
+//! Which bucket a request belongs to, and how several policies come to one decision, is in `rate_limit.rs`.
+
+use std::fmt::Write;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use governor::Quota;
+use governor::clock::{Clock, DefaultClock};
+use governor::middleware::StateInformationMiddleware;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::buckets::{Bucket, Buckets, Lookup, Mode};
+use super::store::Left;
+use crate::config::{RateLimitConfig, RateLimitKey};
+
+/// draft-ietf-httpapi-ratelimit-headers, sections 3 and 4.
+const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+
+pub(super) struct Policy<C: Clock = DefaultClock> {
+    pub(super) name: String,
+    pub(super) key: RateLimitKey,
+    /// The whole limit.
+    pub(super) whole: Pace,
+    /// What this process grants by itself: the whole limit, or its share when replicas share it.
+    own: Pace,
+    /// `"name"`, as a structured-field string.
+    quoted: String,
+    /// `"name";q=100;w=2`.
+    policy_item: String,
+    pub(super) limiter: governor::RateLimiter<Lookup, Buckets, C, StateInformationMiddleware>,
+}
+
+#[derive(PartialEq, Eq)]
+pub(super) struct Pace {
+    pub(super) burst: u32,
+    /// After which one more request is allowed.
+    interval: Duration,
+    /// The interval in microseconds, as the store takes it.
+    pub(super) micros: String,
+}
+
+impl Pace {
+    fn new(interval: Duration, burst: u32) -> Self {
+        Self {
+            burst,
+            interval,
+            micros: format!("{:.3}", interval.as_secs_f64() * 1e6),
+        }
+    }
+}
+
+/// A request that has to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Wait {
+    pub(super) wait: Duration,
+    pub(super) left: Left,
+}
+
+impl<C: Clock> Policy<C> {
+    /// `replicas` is how many processes share the limit, `largest_cost` what its dearest route costs.
+    pub(super) fn new(
+        name: &str,
+        config: &RateLimitConfig,
+        replicas: u32,
+        largest_cost: u32,
+        clock: C,
+    ) -> Self {
+        // Both are at least 1 in a configuration that was validated.
+        let interval = config.window / config.requests.max(1);
+        let whole = Pace::new(interval, config.burst);
+        // However small the share: what costs most passes now and then.
+        let own = Pace::new(
+            interval * replicas,
+            (config.burst / replicas).max(largest_cost).max(1),
+        );
+        let burst = NonZeroU32::new(own.burst).unwrap_or(NonZeroU32::MIN);
+        let quota = Quota::with_period(own.interval)
+            .map_or(Quota::per_second(burst), |quota| quota.allow_burst(burst));
+        let quoted = format!("\"{name}\"");
+        let policy_item = format!(
+            "{quoted};q={};w={}",
+            whole.burst,
+            whole_seconds(whole.interval * whole.burst).max(1)
+        );
+        Self {
+            name: name.to_owned(),
+            key: config.key,
+            whole,
+            own,
+            quoted,
+            policy_item,
+            limiter: governor::RateLimiter::new(quota, Buckets::default(), clock),
+        }
+    }
+
+    /// Whether buckets of the one mean the same in the other. Replicas and costs are in this process's own pace.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        self.key == other.key && self.whole == other.whole && self.own == other.own
+    }
+
+    /// What this process's own buckets say: what is left after this request, or how long it would have to wait.
+    pub(super) fn measure(
+        &self,
+        bucket: Bucket,
+        cost: NonZeroU32,
+        mode: Mode,
+    ) -> Result<Left, Wait> {
+        let pace = &self.own;
+        match self.limiter.check_key_n(&Lookup { bucket, mode }, cost) {
+            Ok(Ok(snapshot)) => {
+                let remaining = snapshot.remaining_burst_capacity();
+                Ok(Left {
+                    remaining,
+                    full_after: pace.interval * pace.burst.saturating_sub(remaining),
+                })
+            }
+            Ok(Err(until)) => {
+                let wait = until.wait_time_from(self.limiter.clock().now());
+                // So many of its requests have to be granted again before it fits.
+                let missing = wait.as_nanos().div_ceil(pace.interval.as_nanos().max(1));
+                let missing = u32::try_from(missing).unwrap_or(u32::MAX);
+                Err(Wait {
+                    wait,
+                    left: Left {
+                        remaining: cost.get().saturating_sub(missing),
+                        full_after: wait + pace.interval * pace.burst.saturating_sub(cost.get()),
+                    },
+                })
+            }
+            // The configuration refuses a cost above the burst.
+            Err(_larger_than_the_bucket) => {
+                let full_after = pace.interval * pace.burst;
+                Err(Wait {
+                    wait: full_after,
+                    left: Left {
+                        remaining: 0,
+                        full_after,
+                    },
+                })
+            }
+        }
+    }
+
+    /// Notes a request that the store has let through: should the store go away, this process has used that much of its
+    /// share already.
+    pub(super) fn note(&self, bucket: Bucket, cost: NonZeroU32) {
+        // Refused when the share is used up; then there is nothing to note.
+        let _ = self.measure(bucket, cost, Mode::Take);
+    }
+
+    /// `"name";r=5;t=2`.
+    fn write_item(&self, text: &mut String, left: Left) {
+        if !text.is_empty() {
+            text.push_str(", ");
+        }
+        // Writing to a string does not fail.
+        let _ = write!(
+            text,
+            "{};r={};t={}",
+            self.quoted,
+            left.remaining,
+            whole_seconds(left.full_after)
+        );
+    }
+}
+
+/// What an answer says about its limits. Empty where a route has none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RateLimitHeaders {
+    /// `RateLimit-Policy`: every policy of the route, with how many requests it grants (`q`) in how many seconds (`w`).
+    pub(crate) policy: Option<HeaderValue>,
+    /// `RateLimit`: what is left (`r`), and in how many seconds everything is granted again (`t`).
+    pub(crate) limit: Option<HeaderValue>,
+}
+
+impl RateLimitHeaders {
+    /// All of `policies`, and what is left of those in `left`.
+    pub(super) fn new<'a, C: Clock + 'a>(
+        policies: impl Iterator<Item = &'a Policy<C>>,
+        left: impl IntoIterator<Item = (&'a Policy<C>, Left)>,
+    ) -> Self {
+        let mut limit = String::new();
+        for (policy, left) in left {
+            policy.write_item(&mut limit, left);
+        }
+        let mut text = String::new();
+        for policy in policies {
+            if !text.is_empty() {
+                text.push_str(", ");
+            }
+            text.push_str(&policy.policy_item);
+        }
+        Self {
+            policy: header(text),
+            limit: header(limit),
+        }
+    }
+
+    /// Both: what was checked first stands first.
+    #[must_use]
+    pub(crate) fn merge(self, later: Self) -> Self {
+        Self {
+            policy: join(self.policy, later.policy),
+            limit: join(self.limit, later.limit),
+        }
+    }
+
+    pub(crate) fn apply(&self, headers: &mut HeaderMap) {
+        for (name, value) in [(RATELIMIT_POLICY, &self.policy), (RATELIMIT, &self.limit)] {
+            if let Some(value) = value {
+                headers.insert(name, value.clone());
+            }
+        }
+    }
+}
+
+fn join(first: Option<HeaderValue>, second: Option<HeaderValue>) -> Option<HeaderValue> {
+    match (first, second) {
+        (Some(first), Some(second)) => {
+            let both = [first.as_bytes(), b", ", second.as_bytes()].concat();
+            HeaderValue::from_bytes(&both).ok()
+        }
+        (first, second) => first.or(second),
+    }
+}
+
+/// Names are checked by the configuration: they always make a header value.
+fn header(text: String) -> Option<HeaderValue> {
+    if text.is_empty() {
+        return None;
+    }
+    HeaderValue::try_from(text).ok()
+}
+
+/// Rounded up: nobody should come back too early.
+fn whole_seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}

@@ -1,0 +1,396 @@
+//! A gateway with a small app and a service behind it, both on real sockets, and a client that sends bytes as a test wants
+//! them. What is claimed about them stands in `wire_tests.rs`.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http_body_util::{BodyExt, Full};
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+
+use crate::auth::api_key::{self, Environment};
+use crate::error::{Error, FieldError};
+use crate::extract::{JsonBody, PathParam};
+use crate::route::Routes;
+use crate::upstream::{GrpcUpstream, UnknownUpstream, UpstreamClient, Upstreams};
+use crate::{App, Gateway, RequestContext, RunningGateway, config};
+
+pub(super) struct World {
+    gateway: RunningGateway,
+    key: String,
+    seen: Arc<Mutex<Vec<HeaderMap>>>,
+}
+
+/// An answer as it came over the wire.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) status: u16,
+    head: String,
+    pub(super) body: String,
+}
+
+impl Reply {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().skip(1).find_map(|line| {
+            let (found, value) = line.split_once(':')?;
+            found.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+
+    /// The problem document, after the checks that hold for every one.
+    #[track_caller]
+    pub(super) fn problem(&self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{self:?}");
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/problem+json"),
+            "{self:?}"
+        );
+        let problem: Value = serde_json::from_str(&self.body).unwrap();
+        assert_eq!(problem["status"], status, "{self:?}");
+        assert_eq!(
+            problem["requestId"].as_str(),
+            self.header("x-request-id"),
+            "{self:?}"
+        );
+        assert!(problem["instance"].is_string(), "{self:?}");
+        problem
+    }
+
+    /// How the calls to services ended, as the answer tells callers that are known.
+    pub(super) fn outcome(&self) -> &str {
+        self.header("server-timing")
+            .and_then(|timing| timing.split("desc=").nth(1))
+            .unwrap_or("")
+    }
+}
+
+impl World {
+    pub(super) async fn start() -> Self {
+        crate::install_crypto();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let record = Arc::clone(&seen);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let service = axum::Router::new().fallback(async move |request: Request| {
+            record.lock().unwrap().push(request.headers().clone());
+            serve(request).await
+        });
+        tokio::spawn(async { axum::serve(listener, service).await });
+
+        let key = api_key::generate("acme", Environment::Test).unwrap();
+        let config = config::from_text(&[&configuration(address, &key.hash_hex)]).unwrap();
+        let app = App {
+            name: "widgets",
+            routes,
+        };
+        Self {
+            gateway: Gateway::start(app, config).unwrap(),
+            key: key.secret,
+            seen,
+        }
+    }
+
+    /// The head of an authenticated request.
+    pub(super) fn head(&self, line: &str, fields: &[&str]) -> String {
+        let mut head = format!(
+            "{line} HTTP/1.1\r\nHost: gateway.example\r\nConnection: close\r\nX-API-Key: {}\r\n",
+            self.key
+        );
+        for field in fields {
+            head.push_str(field);
+            head.push_str("\r\n");
+        }
+        head.push_str("\r\n");
+        head
+    }
+
+    pub(super) async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.gateway.address()).await.unwrap()
+    }
+
+    /// Sends bytes and reads what comes back until the gateway closes.
+    pub(super) async fn raw(&self, bytes: &str) -> Reply {
+        let mut socket = self.connect().await;
+        socket.write_all(bytes.as_bytes()).await.unwrap();
+        reply(socket).await
+    }
+
+    pub(super) async fn get(&self, path: &str) -> Reply {
+        self.raw(&self.head(&format!("GET {path}"), &[])).await
+    }
+
+    pub(super) async fn send(&self, line: &str, fields: &[&str], body: &str) -> Reply {
+        let length = format!("Content-Length: {}", body.len());
+        let mut fields = fields.to_vec();
+        fields.push(&length);
+        self.raw(&(self.head(line, &fields) + body)).await
+    }
+
+    /// The headers that the service saw last.
+    pub(super) fn last_seen(&self) -> HeaderMap {
+        self.seen.lock().unwrap().last().unwrap().clone()
+    }
+
+    pub(super) fn calls(&self) -> usize {
+        self.seen.lock().unwrap().len()
+    }
+}
+
+pub(super) async fn reply(mut socket: TcpStream) -> Reply {
+    let mut bytes = Vec::new();
+    // A reset after the answer loses nothing of it.
+    let _ = socket.read_to_end(&mut bytes).await;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    Reply {
+        status: head.split(' ').nth(1).unwrap().parse().unwrap(),
+        head: head.to_owned(),
+        body: body.to_owned(),
+    }
+}
+
+fn configuration(service: SocketAddr, hash: &str) -> String {
+    let mut text = format!(
+        r#"
+        [server]
+        address = "127.0.0.1:0"
+        workers = 1
+        lame_duck = "0ms"
+        max_body = "1KiB"
+        [admin]
+        address = "127.0.0.1:0"
+        [api_keys]
+        prefix = "acme"
+        [[api_keys.keys]]
+        id = "k1"
+        owner = "acme"
+        hash = "sha256:{hash}"
+        [upstreams.parts]
+        address = "http://{service}"
+        [upstreams.labels]
+        address = "http://{service}"
+        protocol = "grpc"
+        max_response = "1KiB"
+        [[routes]]
+        name = "parts"
+        path = "/parts/{{*rest}}"
+        methods = ["GET", "POST"]
+        upstream = "parts"
+        access = "authenticated"
+        deadline = "500ms"
+        "#
+    );
+    for route in ["widget", "change", "teapot", "graphql", "composed", "label"] {
+        text.push_str(&format!("[policies.{route}]\naccess = \"authenticated\"\n"));
+    }
+    text
+}
+
+#[derive(Clone)]
+struct Clients {
+    parts: UpstreamClient,
+    labels: GrpcUpstream,
+}
+
+#[derive(Deserialize)]
+struct Change {
+    size: u8,
+}
+
+fn routes(upstreams: &Upstreams, _: &crate::config::Config) -> Result<Routes, UnknownUpstream> {
+    let clients = Clients {
+        parts: upstreams.client("parts")?,
+        labels: upstreams.grpc("labels")?,
+    };
+    Ok(Routes::new()
+        .get(
+            "widget",
+            "/widgets/{id}",
+            async |PathParam(id): PathParam<u32>| id.to_string(),
+        )
+        .post("change", "/widgets/{id}", change)
+        .get("teapot", "/teapot", async || {
+            (
+                StatusCode::IM_A_TEAPOT,
+                "thread 'main' panicked at secret.rs",
+            )
+        })
+        .get("graphql", "/graphql", async || {
+            let kind = [(
+                CONTENT_TYPE,
+                "application/graphql-response+json; charset=utf-8",
+            )];
+            (StatusCode::BAD_REQUEST, kind, "{\"errors\":[]}")
+        })
+        .get("composed", "/composed/{id}", composed)
+        .get("label", "/label/{case}", label)
+        .with_state(clients))
+}
+
+/// Widget 1 is the caller's; who sees the others learns that from nothing, not even from a complaint about a body.
+async fn change(PathParam(id): PathParam<u32>, request: Request) -> Result<String, Error> {
+    use axum::extract::FromRequest;
+    if id != 1 {
+        return Err(Error::not_found());
+    }
+    let JsonBody(change) = JsonBody::<Change>::from_request(request, &()).await?;
+    Ok(change.size.to_string())
+}
+
+async fn composed(
+    context: RequestContext,
+    axum::extract::State(clients): axum::extract::State<Clients>,
+    PathParam(id): PathParam<String>,
+) -> Result<String, Error> {
+    let call = clients.parts.get(context, format!("/parts/{id}"));
+    Ok(call.json_answer::<Value>().await?.to_string())
+}
+
+async fn label(
+    context: RequestContext,
+    axum::extract::State(clients): axum::extract::State<Clients>,
+    PathParam(case): PathParam<String>,
+) -> Result<String, Error> {
+    let bytes = clients
+        .labels
+        .unary(context, |channel, origin| async move {
+            let mut client = tonic::client::Grpc::with_origin(channel, origin);
+            client
+                .ready()
+                .await
+                .map_err(|error| tonic::Status::from_error(error.into()))?;
+            let path = format!("/labels/{case}").parse().unwrap();
+            client.unary(tonic::Request::new(()), path, Utf8Codec).await
+        })
+        .await
+        .map_err(|error| match error.refusal() {
+            Some(refusal) => crate::error::ClientError::Unprocessable(vec![FieldError {
+                pointer: refusal.status.as_str().to_owned(),
+                detail: refusal.detail.clone().unwrap_or_default(),
+            }])
+            .into(),
+            None => Error::Upstream(error),
+        })?;
+    Ok(bytes)
+}
+
+/// Empty messages there, text back; text that is not UTF-8 cannot be decoded.
+#[derive(Default)]
+struct Utf8Codec;
+
+impl Codec for Utf8Codec {
+    type Encode = ();
+    type Decode = String;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Utf8Codec {
+    type Item = ();
+    type Error = tonic::Status;
+
+    fn encode(&mut self, (): (), _: &mut EncodeBuf<'_>) -> Result<(), tonic::Status> {
+        Ok(())
+    }
+}
+
+impl Decoder for Utf8Codec {
+    type Item = String;
+    type Error = tonic::Status;
+
+    fn decode(&mut self, source: &mut DecodeBuf<'_>) -> Result<Option<String>, tonic::Status> {
+        use bytes::Buf;
+        let bytes = source.copy_to_bytes(source.remaining());
+        // As prost's codec does it.
+        String::from_utf8(bytes.to_vec())
+            .map(Some)
+            .map_err(|error| tonic::Status::internal(error.to_string()))
+    }
+}
+
+/// The service: what it answers hangs on the last segment of the path.
+async fn serve(request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path().to_owned();
+    let Ok(body) = body.collect().await else {
+        return StatusCode::BAD_REQUEST.into_response();
+    };
+    let json = |status: u16, media_type: &'static str, body: &str| {
+        let status = StatusCode::from_u16(status).unwrap();
+        (status, [(CONTENT_TYPE, media_type)], body.to_owned()).into_response()
+    };
+    match path.rsplit('/').next().unwrap() {
+        "echo" => body.to_bytes().into_response(),
+        "hang" => std::future::pending().await,
+        "trace" => {
+            let mut response = json(500, "text/plain", "at com.acme.Secret(Secret.java:42)");
+            let headers = response.headers_mut();
+            headers.insert("server", HeaderValue::from_static("acme/1.0"));
+            headers.insert("x-powered-by", HeaderValue::from_static("secret"));
+            response
+        }
+        "chatty" => {
+            let mut response = json(200, "application/json", "{}");
+            for name in ["server", "x-powered-by", "server-timing"] {
+                let name = HeaderName::from_static(name);
+                let value = HeaderValue::from_static("secret;dur=1");
+                response.headers_mut().insert(name, value);
+            }
+            response
+        }
+        "busy" => ([("retry-after", "7")], json(503, "text/plain", "busy")).into_response(),
+        "conflict" => json(
+            409,
+            "application/problem+json",
+            r#"{"type":"/problems/too-late","detail":"The part has left.","instance":"/internal","stack":"secret"}"#,
+        ),
+        "gone" => json(410, "text/html", "<h1>secret</h1>"),
+        "unauthenticated" => json(401, "text/plain", "who is that gateway?"),
+        "limited" => ([("retry-after", "3")], json(429, "text/plain", "")).into_response(),
+        "not-modified" => StatusCode::NOT_MODIFIED.into_response(),
+        "good" => grpc("0", b"good"),
+        "large" => grpc("0", &[b'x'; 2000]),
+        "broken" => grpc("0", b"\xff\xfe"),
+        "empty" => grpc_of("0", Vec::new()),
+        "internal" => grpc("13", b""),
+        "range" => grpc("11", b""),
+        _ => json(200, "application/json", "{}"),
+    }
+}
+
+fn grpc(status: &'static str, text: &[u8]) -> Response {
+    let mut message = vec![0];
+    message.extend(u32::try_from(text.len()).unwrap().to_be_bytes());
+    message.extend(text);
+    if status != "0" {
+        message.clear();
+    }
+    grpc_of(status, message)
+}
+
+fn grpc_of(status: &'static str, bytes: Vec<u8>) -> Response {
+    let trailers = HeaderMap::from_iter([(
+        HeaderName::from_static("grpc-status"),
+        HeaderValue::from_static(status),
+    )]);
+    let body = Full::from(bytes);
+    let body = Body::new(body.with_trailers(async { Some(Ok(trailers)) }));
+    ([(CONTENT_TYPE, "application/grpc")], body).into_response()
+}
