@@ -1,6 +1,8 @@
 //! Reloads of a gateway at work, over real sockets and with real files: nobody notices one, and a bad file changes nothing.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod carried;
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
