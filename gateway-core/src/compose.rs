@@ -17,9 +17,9 @@
 //! # #[derive(serde::Serialize)] struct Stock;
 //! # #[derive(Clone)] struct Clients;
 //! # impl Clients {
-//! #     async fn widget(&self, _: RequestContext, _: &str) -> Result<Widget, UpstreamError> { todo!() }
-//! #     async fn maker(&self, _: RequestContext, _: &str) -> Result<Maker, UpstreamError> { todo!() }
-//! #     async fn stock(&self, _: RequestContext, _: &str) -> Result<Stock, UpstreamError> { todo!() }
+//! #     async fn widget(&self, _: RequestContext, _: &str) -> Result<Widget, UpstreamError> { Ok(Widget { maker: String::new() }) }
+//! #     async fn maker(&self, _: RequestContext, _: &str) -> Result<Maker, UpstreamError> { Ok(Maker) }
+//! #     async fn stock(&self, _: RequestContext, _: &str) -> Result<Stock, UpstreamError> { Ok(Stock) }
 //! # }
 //! #[derive(serde::Serialize)]
 //! struct WidgetScreen {

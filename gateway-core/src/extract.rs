@@ -3,8 +3,6 @@
 
 mod strict;
 
-use std::error::Error as _;
-
 use axum::body::Body;
 use axum::extract::path::ErrorKind;
 use axum::extract::rejection::PathRejection;
@@ -19,6 +17,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use crate::context::RequestContext;
 use crate::edge::BodyLimit;
 use crate::error::{ClientError, Error, FieldError, GatewayError};
+use crate::server::BodyError;
 use crate::upstream::is_json;
 use strict::Strict;
 
@@ -80,19 +79,24 @@ pub async fn read_body(parts: &Parts, body: Body) -> Result<Bytes, Error> {
     match collected {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if is_length_limit(&error) => Err(ClientError::BodyTooLarge { limit }.into()),
+        Err(error) if is_stalled(&error) => Err(ClientError::BodyTimeout.into()),
         Err(_broken) => Err(Error::bad_request("The body broke off.")),
     }
 }
 
 pub(crate) fn is_length_limit(error: &axum::Error) -> bool {
-    let mut next = error.source();
-    while let Some(source) = next {
-        if source.is::<LengthLimitError>() {
-            return true;
-        }
-        next = source.source();
-    }
-    false
+    sources(error).any(<dyn std::error::Error>::is::<LengthLimitError>)
+}
+
+/// Whether the client has stopped sending, and the server has stopped waiting.
+pub(crate) fn is_stalled(error: &axum::Error) -> bool {
+    sources(error).any(|source| matches!(source.downcast_ref(), Some(BodyError::Stalled)))
+}
+
+fn sources<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(error.source(), |error| (*error).source())
 }
 
 /// Decodes a JSON document.

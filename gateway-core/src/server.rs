@@ -28,6 +28,7 @@ use crate::shutdown::Lifecycle;
 use connection::Connections;
 use overflow::Overflow;
 use refusal::Refusals;
+pub(crate) use request_body::BodyError;
 pub(crate) use tls::{Tls, TlsFault};
 
 /// The pause after an `accept` that failed for lack of file descriptors: others have to close first.

@@ -9,10 +9,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use ftgo_runner::service::Service;
+use ftgo_tests::System;
 use ftgo_tests::bff::{self, Bff};
-use ftgo_tests::process::Process;
+use ftgo_tests::process::{BffProcess, Process};
 use ftgo_tests::system::eventually;
+use reqwest::Method;
 use rustix::process::Signal;
+use serde_json::json;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -45,27 +48,35 @@ async fn listening(process: &Process) -> Result<SocketAddr> {
     Ok(line["address"].as_str().context("no address")?.parse()?)
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_interrupt_ends_the_process_at_once() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let arguments = arguments(&folder, "header_timeout = \"60s\"\ngrace = \"60s\"")?;
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let mut process = Process::start("bff-mobile", &arguments)?;
-    let address = listening(&process).await?;
-    // Half a head, so that the drain has something to wait for.
-    let mut slow = TcpStream::connect(address).await?;
-    slow.write_all(b"GET / HTTP/1.1\r\n").await?;
-    process.signal(Signal::INT)?;
-    eventually("it has stopped listening", async || {
-        Ok(TcpStream::connect(address).await.is_err().then_some(()))
+    let system = System::start().await?;
+    let token = system.token("consumer-1").await?;
+    let mut bff = BffProcess::start(Bff::Mobile, &system).await?;
+    let hang = json!([{"path": "/", "kind": "hang"}]);
+    system.fault(Service::OrderHistory, &hang).await?;
+
+    // A request that takes until its deadline of three seconds, so that the drain has something to wait for.
+    let url = format!("{}/orders", bff.base);
+    let waiting = system.http.request(Method::GET, &url).bearer_auth(&token);
+    let waiting = tokio::spawn(waiting.send());
+    let metrics = format!("{}/metrics", bff.admin);
+    eventually("the request is under way", async || {
+        let text = system.http.get_raw(&metrics).await?.text().await?;
+        let running = "gateway_requests_in_flight 1";
+        Ok(text.lines().any(|line| line == running).then_some(()))
     })
     .await?;
-    ensure!(
-        process.ends_within(Duration::from_secs(1)).await.is_err(),
-        "there was nothing to wait for"
-    );
-    process.signal(Signal::INT)?;
-    process.ends_within(Duration::from_secs(2)).await?;
+
+    bff.process.signal(Signal::INT)?;
+    bff.process
+        .logs("the drain has begun", |line| line["message"] == "draining")
+        .await?;
+    ensure!(!waiting.is_finished(), "there is nothing to wait for");
+    bff.process.signal(Signal::INT)?;
+    bff.process.ends_within(Duration::from_secs(1)).await?;
+    // Cut, and not answered at its deadline.
+    assert!(waiting.await?.is_err());
     Ok(())
 }
 

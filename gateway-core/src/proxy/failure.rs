@@ -57,6 +57,7 @@ fn client_fault(
             limit: limit.map_or(0, BodyLimit::bytes),
         }),
         Progress::Broken => Some(ClientError::BadRequest("The body broke off.".to_owned())),
+        Progress::Stalled => Some(ClientError::BodyTimeout),
         // The time passed while everybody waited for the client.
         Progress::Awaited if error.kind == UpstreamErrorKind::Timeout => {
             Some(ClientError::BodyTimeout)

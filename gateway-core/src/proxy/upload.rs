@@ -10,7 +10,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
-use crate::extract::is_length_limit;
+use crate::extract::{is_length_limit, is_stalled};
 
 /// Where an upload is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub(super) enum Progress {
     TooLarge = 3,
     /// The client broke it off.
     Broken = 4,
+    /// The client stopped sending it.
+    Stalled = 5,
 }
 
 /// Looks at an upload from outside, also after its body is gone.
@@ -53,6 +55,7 @@ impl Upload {
             1 => Progress::Awaited,
             2 => Progress::Ended,
             3 => Progress::TooLarge,
+            5 => Progress::Stalled,
             _ => Progress::Broken,
         }
     }
@@ -83,6 +86,7 @@ impl HttpBody for Watched {
             Poll::Ready(Some(Ok(_))) if self.body.is_end_stream() => Progress::Ended,
             Poll::Ready(Some(Ok(_))) => Progress::Offered,
             Poll::Ready(Some(Err(error))) if is_length_limit(error) => Progress::TooLarge,
+            Poll::Ready(Some(Err(error))) if is_stalled(error) => Progress::Stalled,
             Poll::Ready(Some(Err(_))) => Progress::Broken,
         });
         polled

@@ -297,6 +297,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ClientIo<S> {
             let taken = this.early.len().min(buf.remaining());
             buf.put_slice(&this.early[..taken]);
             this.early.advance(taken);
+            if this.early.is_empty() {
+                // Its memory, too.
+                this.early = Bytes::new();
+            }
         }
         this.check(buf, before)
     }

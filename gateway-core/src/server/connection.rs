@@ -45,7 +45,8 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an HTTP/2 client that has been told to go may take for it.
 const GOODBYE: Duration = Duration::from_secs(5);
 
-/// On drain: how long a new connection, or an idle one of HTTP/1, is kept for a request that may be on its way; its answer says `close`.
+/// On drain: how long a connection that is idle or has just been accepted is kept for a request that may be on its way;
+/// its answer says `close`.
 const LAST_CALL: Duration = Duration::from_millis(500);
 
 /// Closing with bytes unread resets the connection, and the client may lose its answer with it. So the rest of what it
@@ -128,9 +129,15 @@ impl Connections {
         socket: TcpStream,
         peer: SocketAddr,
     ) {
+        let mut shaking = std::pin::pin!(timeout(self.handshake, acceptor.accept(socket)));
         let shaken = tokio::select! {
-            shaken = timeout(self.handshake, acceptor.accept(socket)) => shaken,
-            () = self.last_call() => return,
+            shaken = &mut shaking => shaken,
+            () = self.lifecycle.close_connections.cancelled() => {
+                match timeout(LAST_CALL, shaking).await {
+                    Ok(shaken) => shaken,
+                    Err(_elapsed) => return,
+                }
+            }
         };
         let stream = match shaken {
             Ok(Ok(stream)) => stream,
@@ -162,9 +169,17 @@ impl Connections {
             Some(protocol) => protocol,
             None => {
                 early.reserve(EARLY_BYTES);
+                let mut telling =
+                    std::pin::pin!(timeout(self.patience.header, told(&mut stream, &mut early)));
                 let told = tokio::select! {
-                    told = timeout(self.patience.header, told(&mut stream, &mut early)) => told,
-                    () = self.last_call() => return,
+                    told = &mut telling => told,
+                    // It was accepted a moment ago: its first request is on its way.
+                    () = self.lifecycle.close_connections.cancelled() => {
+                        match timeout(LAST_CALL, telling).await {
+                            Ok(told) => told,
+                            Err(_elapsed) => return,
+                        }
+                    }
                 };
                 match told {
                     Ok(Ok(Some(protocol))) => protocol,
@@ -307,13 +322,6 @@ impl Connections {
         if let Err(error) = ended {
             tracing::debug!(%peer, %error, "connection ended with an error");
         }
-    }
-
-    /// Until a drain has gone on for so long that no first request is on its way any more. A connection that was accepted
-    /// just before is answered like any other: closed with its request unread, it would be reset.
-    async fn last_call(&self) {
-        self.lifecycle.close_connections.cancelled().await;
-        sleep(LAST_CALL).await;
     }
 
     /// What a request on this connection is answered with.

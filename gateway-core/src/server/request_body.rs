@@ -13,7 +13,7 @@ use super::activity::Timer;
 
 /// Why a body broke off.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum BodyError {
+pub(crate) enum BodyError {
     #[error("the request body is broken")]
     Broken(#[source] hyper::Error),
     #[error("the request body came too slowly")]

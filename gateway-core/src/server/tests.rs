@@ -16,6 +16,7 @@ use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
+use axum::extract::Request;
 use axum::response::Response;
 use futures_util::{StreamExt, stream};
 use serde_json::Value;
@@ -24,6 +25,8 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use crate::config::Config;
+use crate::error::Error;
+use crate::extract::read_body;
 use crate::gateway::{App, Gateway, RunningGateway};
 use crate::route::Routes;
 use crate::upstream::{UnknownUpstream, Upstreams};
@@ -45,13 +48,14 @@ fn routes(_upstreams: &Upstreams, _config: &Config) -> Result<Routes, UnknownUps
             pieces("text/event-stream", true)
         })
         .get("large", "/large", async || pieces("text/plain", false))
-        .post("count", "/count", async |body: Bytes| {
-            body.len().to_string()
-        })
-        .post("small", "/small", async |body: Bytes| {
-            body.len().to_string()
-        })
+        .post("count", "/count", count)
+        .post("small", "/small", count)
         .with_state(()))
+}
+
+async fn count(request: Request) -> Result<String, Error> {
+    let (parts, body) = request.into_parts();
+    Ok(read_body(&parts, body).await?.len().to_string())
 }
 
 /// A body that stops after two bytes, or one that goes on for 64 MiB.

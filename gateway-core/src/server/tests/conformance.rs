@@ -171,6 +171,20 @@ async fn what_cannot_be_read_is_refused_with_a_problem() {
 }
 
 #[tokio::test]
+async fn a_target_that_is_only_a_little_too_long_keeps_its_request_id() {
+    let gateway = start("");
+    let mut stream = connect(&gateway).await;
+    let request = format!(
+        "GET /{} HTTP/1.1\r\nHost: a\r\nX-Request-Id: mine\r\n\r\n",
+        "a".repeat(9_000)
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let text = answer(&mut stream).await;
+    assert_eq!(status(&text), 414, "{text}");
+    assert_eq!(header(&text, "x-request-id"), Some("mine"));
+}
+
+#[tokio::test]
 async fn hosts_and_targets() {
     let gateway = start("");
     for (expected, request) in [
