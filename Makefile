@@ -29,6 +29,12 @@ test: ## run the whole test suite; installs what it needs on Debian and Ubuntu
 	cargo build --workspace --all-targets
 	cargo test --workspace
 
+.PHONY: schema
+schema: ## write config/schema.json from the types; a test checks that it is current
+	@touch config/schema.json
+	@cargo build --quiet --bin bff-mobile
+	@$(TARGET_DIR)/debug/bff-mobile --config-schema > config/schema.json
+
 .PHONY: lint
 lint: ## formatting, clippy, licences, bans and sources of dependencies, documentation
 	@scripts/setup.sh lint

@@ -1,5 +1,5 @@
-//! The operators' listener: `/live`, `/ready`, `/metrics`, `/routes`, `/revocations`. It is never public and shows no
-//! client's data.
+//! The operators' listener: `/live`, `/ready`, `/metrics`, `/routes`, `/revocations`, `/config`. It is never public and
+//! shows no client's data.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -14,18 +14,19 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Revocation;
-use crate::gateway::Shared;
+use crate::reload::{ConfigReport, Live};
 use crate::route::RouteSummary;
 use crate::shutdown::Phase;
 
-pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, stop: CancellationToken) {
+pub(crate) async fn serve(listener: TcpListener, live: Arc<Live>, stop: CancellationToken) {
     let router = Router::new()
         .route("/live", get(|| async { "live\n" }))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
         .route("/routes", get(routes))
         .route("/revocations", get(count_revocations).post(revoke))
-        .with_state(shared);
+        .route("/config", get(config))
+        .with_state(live);
     let served = async {
         listener.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -55,7 +56,8 @@ struct Readiness {
 
 /// Ready to take traffic: serving, and able to check every issuer's tokens. Upstreams never make it fail: partial failure
 /// is what a gateway is for.
-async fn ready(State(shared): State<Arc<Shared>>) -> Response {
+async fn ready(State(live): State<Arc<Live>>) -> Response {
+    let shared = live.shared();
     let phase = shared.lifecycle.phase();
     let detail = match phase {
         Phase::Starting => Some("starting".to_owned()),
@@ -99,16 +101,20 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Response {
         .into_response()
 }
 
-async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
+async fn metrics(State(live): State<Arc<Live>>) -> Response {
     (
         [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
-        shared.metrics.render(),
+        live.shared().metrics.render(),
     )
         .into_response()
 }
 
-async fn routes(State(shared): State<Arc<Shared>>) -> Json<Vec<RouteSummary>> {
-    Json(shared.table.summaries())
+async fn routes(State(live): State<Arc<Live>>) -> Json<Vec<RouteSummary>> {
+    Json(live.shared().table.summaries())
+}
+
+async fn config(State(live): State<Arc<Live>>) -> Json<ConfigReport> {
+    Json(live.report())
 }
 
 #[derive(Serialize)]
@@ -116,15 +122,15 @@ struct RevocationCount {
     entries: usize,
 }
 
-async fn count_revocations(State(shared): State<Arc<Shared>>) -> Json<RevocationCount> {
+async fn count_revocations(State(live): State<Arc<Live>>) -> Json<RevocationCount> {
     Json(RevocationCount {
-        entries: shared.revocations.len(),
+        entries: live.shared().revocations.len(),
     })
 }
 
 /// Takes `{"issuer", "jti" or "sub", "until"?}`; what it names is refused from the next request on.
-async fn revoke(State(shared): State<Arc<Shared>>, Json(revocation): Json<Revocation>) -> Response {
-    match shared.revocations.add(&revocation) {
+async fn revoke(State(live): State<Arc<Live>>, Json(revocation): Json<Revocation>) -> Response {
+    match live.shared().revocations.add(&revocation) {
         Ok(()) => {
             tracing::info!(issuer = revocation.issuer, "a revocation was added");
             StatusCode::NO_CONTENT.into_response()

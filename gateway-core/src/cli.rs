@@ -19,20 +19,31 @@ use crate::telemetry;
 )]
 struct Arguments {
     /// A configuration file; several are merged, later ones over earlier ones.
-    #[arg(long = "config", value_name = "FILE", required = true)]
+    #[arg(
+        long = "config",
+        value_name = "FILE",
+        required_unless_present = "config_schema"
+    )]
     config: Vec<PathBuf>,
     /// Check the configuration, report every fault, and end: 0 when it is good, 64 when not.
     #[arg(long)]
     check_config: bool,
+    /// Print the JSON Schema of configuration files, for editors, and end.
+    #[arg(long)]
+    config_schema: bool,
 }
 
-/// Runs `app` until SIGTERM or SIGINT. Exit codes: 0 after a drain, 64 for a bad configuration, 1 for anything else.
+/// Runs `app` until SIGTERM or SIGINT; SIGHUP reads the configuration again. Exit codes: 0 after a drain, 64 for a bad configuration, 1 for anything else.
 #[must_use]
 pub fn main(app: App) -> ExitCode {
     // First of all: it reads and clears the environment, which only a process of one thread may do.
     let inherited = inherited();
     telemetry::install_crypto();
     let arguments = Arguments::parse();
+    if arguments.config_schema {
+        print!("{}", config::schema());
+        return ExitCode::SUCCESS;
+    }
     let config = match config::from_files(&arguments.config) {
         Ok(config) => config,
         Err(faults) => return bad_config(&faults),
@@ -99,10 +110,14 @@ fn run(app: App, config: Config, inherited: Inherited) -> Result<(), StartError>
     let ended = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Thread)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Thread)?;
+        let mut hangup = signal(SignalKind::hangup()).map_err(StartError::Thread)?;
         let gateway = Gateway::new(app, config)?.run_on(inherited)?;
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => gateway.reload(),
+            }
         }
         tokio::select! {
             () = gateway.drain() => {}

@@ -1,9 +1,12 @@
 //! The validated configuration: what the rest of the gateway reads, in domain types that cannot be wrong any more.
 //! Nothing here parses text (`config/raw.rs`), checks it (`config/validate.rs`) or reads files (`config/load.rs`).
 
+mod environment;
 mod fault;
 mod load;
+mod origin;
 mod raw;
+mod schema;
 mod units;
 mod validate;
 
@@ -24,6 +27,8 @@ use crate::graphql::Limits;
 
 pub use fault::{ConfigFault, ConfigFaults};
 pub use load::{from_files, from_text};
+pub(crate) use origin::{NeedsRestart, Origin};
+pub use schema::schema;
 
 /// The exit code of a process whose configuration is wrong: `EX_USAGE` of sysexits.
 pub const EXIT_CONFIG: u8 = 64;
@@ -54,6 +59,8 @@ pub struct Config {
     pub warnings: Vec<String>,
     /// What clients see as the base of problem types, for example `/problems`.
     pub problem_base: Arc<str>,
+    /// Where all this came from, and how it is shown to operators.
+    pub(crate) origin: Origin,
 }
 
 /// The public listener and what it puts up with.
@@ -125,7 +132,7 @@ pub struct DeadlineConfig {
 }
 
 /// A token issuer that this gateway believes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct IssuerConfig {
     /// Exactly as in `iss`; discovery is at `{issuer}/.well-known/openid-configuration`.
     pub issuer: String,
@@ -253,7 +260,7 @@ impl fmt::Display for RedisServer {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheConfig {
     /// Memory for stored responses, in bytes. 0 = no cache.
     pub max_bytes: u64,

@@ -13,6 +13,7 @@ mod path;
 mod problems;
 mod rate_limit;
 mod response_headers;
+mod slot;
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
@@ -26,13 +27,13 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{Method, Request};
 use tokio::time::{Instant, timeout_at};
-use tokio_util::task::TaskTracker;
 use tower::{Service, ServiceExt};
 use tower_http::compression::CompressionLayer;
 
 pub(crate) use admission::{Admission, Permit};
 pub(crate) use body_limit::BodyLimit;
 pub(crate) use rate_limit::{RateLimitStore, RateLimiter, RouteLimits};
+pub(crate) use slot::EdgeSlot;
 
 use crate::auth::{Authenticator, Principal, authorize};
 use crate::context::{ContextParts, RequestContext, RequestId};
@@ -87,9 +88,9 @@ impl Edge {
         }
     }
 
-    /// What still has to be done when the last connection has gone.
-    pub(crate) fn commands(&self) -> &TaskTracker {
-        self.proxy.upstreams().commands()
+    /// What problem types begin with.
+    pub(crate) fn problem_base(&self) -> &str {
+        &self.shared.config.problem_base
     }
 
     /// Answers one request. It never fails: what goes wrong is an answer, too.
@@ -168,10 +169,7 @@ impl Edge {
         let deadline = Deadline::from_instant(started + budget);
 
         let counted = Counted {
-            route: RouteKey {
-                index: route.index,
-                name: route.name,
-            },
+            route: RouteKey(route.name),
             cost: route.limits.cost,
             principal: &Principal::Anonymous,
             address,

@@ -1,4 +1,5 @@
-//! Putting a gateway together from a BFF's [`App`] and a configuration, and ending it. What the parts do is their own.
+//! Putting a gateway together from a BFF's [`App`] and a configuration, and ending it. What the parts do is their own;
+//! when another configuration takes over is `reload.rs`.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -6,7 +7,9 @@ use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::admin;
 use crate::auth::internal_token::InternalTokenSigner;
@@ -17,6 +20,7 @@ use crate::edge::{Admission, Edge, RateLimitStore, RateLimiter};
 use crate::metrics::Metrics;
 use crate::problem::chain;
 use crate::proxy::Proxy;
+use crate::reload::{Live, Reloader};
 use crate::route::{RouteSummary, RouteTable, Routes};
 use crate::server::{Server, Tls, TlsFault};
 use crate::shutdown::{Lifecycle, Phase};
@@ -31,21 +35,24 @@ pub struct App {
     pub routes: fn(&Upstreams, &Config) -> Result<Routes, UnknownUpstream>,
 }
 
-/// What all workers of a process share.
+/// What all workers of a process share for as long as one configuration is at work.
 pub(crate) struct Shared {
     pub(crate) name: &'static str,
+    /// Counts the configurations since the start of the process, from 1.
+    pub(crate) number: u64,
     pub(crate) config: Config,
     pub(crate) table: RouteTable,
     pub(crate) limiter: Arc<RateLimiter>,
     /// Where replicas count together, when the configuration names a place.
     pub(crate) limiter_store: Option<Arc<RateLimitStore>>,
     pub(crate) keys: Arc<KeySets>,
+    pub(crate) cache: Arc<ResponseCache>,
     pub(crate) revocations: Arc<Revocations>,
     pub(crate) metrics: Metrics,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) admission: Admission,
     /// The public listener's certificate; plain text without it.
-    pub(crate) tls: Option<Tls>,
+    pub(crate) tls: Option<Arc<Tls>>,
 }
 
 /// A gateway that could not be started.
@@ -68,8 +75,8 @@ pub enum StartError {
 
 /// A gateway that has been put together and checked, and has not bound a socket yet.
 pub struct Gateway {
-    shared: Arc<Shared>,
-    edges: Vec<Edge>,
+    app: App,
+    live: Arc<Live>,
 }
 
 /// Listeners that were bound before this process started, and outlive it: a restart loses no connection. They take the
@@ -84,57 +91,46 @@ pub struct Inherited {
 pub struct RunningGateway {
     address: SocketAddr,
     admin_address: SocketAddr,
-    shared: Arc<Shared>,
+    live: Arc<Live>,
+    lifecycle: Lifecycle,
+    reload: Arc<Notify>,
     server: Option<Server>,
     control: Option<Runtime>,
     stop_control: CancellationToken,
 }
 
-impl Gateway {
-    /// Puts `app` together with `config`, and checks one against the other.
-    ///
-    /// # Errors
-    /// All faults of the configuration at once.
-    pub fn new(app: App, config: Config) -> Result<Self, StartError> {
+/// One configuration, put together: what all workers share, and an edge for each.
+pub(crate) struct Generation {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) edges: Vec<Edge>,
+}
+
+impl Generation {
+    /// The first one of a process, for as many workers as the configuration says.
+    fn first(app: App, config: Config) -> Result<(Self, Vec<TaskTracker>), StartError> {
         let metrics = Metrics::new()?;
         let limiter_store = config
             .redis
             .as_ref()
             .map(|redis| RateLimitStore::new(redis, app.name, metrics.limiter_store()));
-        let limiter = Arc::new(RateLimiter::new(&config, limiter_store.clone()));
-        let signer = config
-            .internal_token
-            .as_ref()
-            .map(|token| Arc::new(InternalTokenSigner::new(app.name, token)));
-        let probe = Upstreams::new(&config.upstreams, &metrics, signer.as_ref());
-        let (declared, mut faults) = match (app.routes)(&probe, &config) {
-            Ok(routes) => (routes.into_parts().1, Vec::new()),
-            Err(unknown) => (Vec::new(), vec![unknown_upstream(&unknown)]),
-        };
-        let table = match RouteTable::build(&config, &declared, &limiter, &metrics) {
-            Ok(table) if faults.is_empty() => table,
-            // Without the declared routes every policy would look like a fault, too.
-            Ok(_) => return Err(ConfigFaults(faults).into()),
-            Err(more) => {
-                if declared.is_empty() && !faults.is_empty() {
-                    return Err(ConfigFaults(faults).into());
-                }
-                faults.extend(more.0);
-                return Err(ConfigFaults(faults).into());
-            }
-        };
+        let limiter = RateLimiter::new(&config, limiter_store.clone());
         let tls = match config.server.tls.clone().map(Tls::new).transpose() {
-            Ok(tls) => tls,
+            Ok(tls) => tls.map(Arc::new),
             Err(fault) => return Err(ConfigFaults(vec![bad_tls(&fault)]).into()),
         };
-        let shared = Arc::new(Shared {
+        let commands: Vec<TaskTracker> = (0..config.server.workers.max(1))
+            .map(|_| TaskTracker::new())
+            .collect();
+        let shared = Shared {
             tls,
             name: app.name,
+            number: 1,
+            table: build_table(app, &config, &limiter, &metrics)?,
             keys: KeySets::new(&config.issuers),
             revocations: Arc::default(),
-            table,
-            limiter,
+            limiter: Arc::new(limiter),
             limiter_store,
+            cache: Arc::new(ResponseCache::new(&config.cache)),
             metrics,
             lifecycle: Lifecycle::new(),
             admission: Admission::new(
@@ -143,18 +139,70 @@ impl Gateway {
                 config.server.body_timeout,
             ),
             config,
-        });
-        let cache = Arc::new(ResponseCache::new(&shared.config.cache));
+        };
+        Ok((Self::with_edges(app, shared, &commands)?, commands))
+    }
+
+    /// The one after `previous`. What counts or remembers goes on wherever the configuration of it is the same.
+    pub(crate) fn after(
+        previous: &Shared,
+        app: App,
+        mut config: Config,
+        commands: &[TaskTracker],
+    ) -> Result<Self, ConfigFaults> {
+        // What replicas share is connected to at the start.
+        config.redis.clone_from(&previous.config.redis);
+        let limiter_store = previous.limiter_store.clone();
+        let limiter = RateLimiter::new(&config, limiter_store.clone()).inherit(&previous.limiter);
+        let shared = Shared {
+            tls: previous.tls.clone(),
+            revocations: Arc::clone(&previous.revocations),
+            limiter_store,
+            name: app.name,
+            number: previous.number + 1,
+            table: build_table(app, &config, &limiter, &previous.metrics)?,
+            keys: KeySets::after(&previous.keys, &config.issuers),
+            limiter: Arc::new(limiter),
+            cache: if may_keep_cache(&previous.config, &config) {
+                Arc::clone(&previous.cache)
+            } else {
+                Arc::new(ResponseCache::new(&config.cache))
+            },
+            metrics: previous.metrics.clone(),
+            lifecycle: previous.lifecycle.clone(),
+            admission: previous
+                .admission
+                .after(config.server.max_requests, config.server.max_wait),
+            config,
+        };
+        Self::with_edges(app, shared, commands)
+    }
+
+    fn with_edges(
+        app: App,
+        shared: Shared,
+        commands: &[TaskTracker],
+    ) -> Result<Self, ConfigFaults> {
+        let shared = Arc::new(shared);
+        let config = &shared.config;
         let mut edges = Vec::new();
-        for _ in 0..shared.config.server.workers.max(1) {
-            let upstreams =
-                Upstreams::new(&shared.config.upstreams, &shared.metrics, signer.as_ref());
-            let routes = (app.routes)(&upstreams, &shared.config)
+        let signer = config
+            .internal_token
+            .as_ref()
+            .map(|token| Arc::new(InternalTokenSigner::new(app.name, token)));
+        for commands in commands {
+            let upstreams = Upstreams::new(
+                &config.upstreams,
+                &shared.metrics,
+                commands,
+                signer.as_ref(),
+            );
+            let routes = (app.routes)(&upstreams, config)
                 .map_err(|unknown| ConfigFaults(vec![unknown_upstream(&unknown)]))?;
             let authenticator =
-                Authenticator::new(Arc::clone(&shared.keys), shared.config.api_keys.as_ref())
+                Authenticator::new(Arc::clone(&shared.keys), config.api_keys.as_ref())
                     .revocations(Arc::clone(&shared.revocations));
-            let proxy = Proxy::new(upstreams, Arc::clone(&cache));
+            let proxy = Proxy::new(upstreams, Arc::clone(&shared.cache));
             edges.push(Edge::new(
                 Arc::clone(&shared),
                 authenticator,
@@ -164,11 +212,51 @@ impl Gateway {
         }
         Ok(Self { shared, edges })
     }
+}
+
+/// Checks the routes that the code declares against the configuration, and the other way round.
+fn build_table(
+    app: App,
+    config: &Config,
+    limiter: &RateLimiter,
+    metrics: &Metrics,
+) -> Result<RouteTable, ConfigFaults> {
+    let upstreams = Upstreams::new(&config.upstreams, metrics, &TaskTracker::new(), None);
+    match (app.routes)(&upstreams, config) {
+        Ok(routes) => RouteTable::build(config, &routes.into_parts().1, limiter, metrics),
+        // Without the declared routes every policy would look like a fault, too.
+        Err(unknown) => Err(ConfigFaults(vec![unknown_upstream(&unknown)])),
+    }
+}
+
+/// Stored answers say which upstream they are from by its name: they are good for as long as names mean the same.
+fn may_keep_cache(before: &Config, now: &Config) -> bool {
+    before.cache == now.cache
+        && now.upstreams.iter().all(|(name, upstream)| {
+            before
+                .upstreams
+                .get(name)
+                .is_none_or(|known| known.address == upstream.address)
+        })
+}
+
+impl Gateway {
+    /// Puts `app` together with `config`, and checks one against the other.
+    ///
+    /// # Errors
+    /// All faults of the configuration at once.
+    pub fn new(app: App, config: Config) -> Result<Self, StartError> {
+        let (first, commands) = Generation::first(app, config)?;
+        Ok(Self {
+            app,
+            live: Arc::new(Live::new(first, commands)),
+        })
+    }
 
     /// The merged route table.
     #[must_use]
     pub fn routes(&self) -> Vec<RouteSummary> {
-        self.shared.table.summaries()
+        self.live.shared().table.summaries()
     }
 
     /// Puts a gateway together and starts it.
@@ -192,7 +280,8 @@ impl Gateway {
     /// # Errors
     /// An address that cannot be bound, threads that cannot be made.
     pub fn run_on(self, inherited: Inherited) -> Result<RunningGateway, StartError> {
-        let Self { shared, edges } = self;
+        let Self { app, live } = self;
+        let shared = live.shared();
         let bind = |address: SocketAddr, inherited: Option<TcpListener>| {
             inherited
                 .map_or_else(|| TcpListener::bind(address), Ok)
@@ -210,20 +299,29 @@ impl Gateway {
             .build()
             .map_err(StartError::Thread)?;
         let stop_control = CancellationToken::new();
-        shared
-            .keys
-            .spawn_refresh(control.handle(), stop_control.clone());
+        shared.keys.spawn_refresh(control.handle(), &stop_control);
         if let Some(store) = &shared.limiter_store {
             store.spawn_link(control.handle(), stop_control.clone());
         }
-        control.spawn(upkeep(Arc::clone(&shared)));
-        control.spawn(watch_certificate(Arc::clone(&shared)));
+        control.spawn(upkeep(Arc::clone(&live)));
+        if let Some(tls) = &shared.tls {
+            control.spawn(watch_certificate(Arc::clone(tls), shared.metrics.clone()));
+        }
         control.spawn(admin::serve(
             admin_listener,
-            Arc::clone(&shared),
+            Arc::clone(&live),
             stop_control.clone(),
         ));
+        let reload = Arc::new(Notify::new());
+        let reloader = Reloader {
+            app,
+            live: Arc::clone(&live),
+            requested: Arc::clone(&reload),
+            stop: stop_control.clone(),
+        };
+        control.spawn(reloader.run());
 
+        let edges = live.workers().to_vec();
         let server = Server::start(listener, &shared, edges).map_err(StartError::Thread)?;
         shared.lifecycle.enter(Phase::Serving);
         tracing::info!(name = shared.name, %address, admin = %admin_address, "listening");
@@ -238,7 +336,9 @@ impl Gateway {
         Ok(RunningGateway {
             address,
             admin_address,
-            shared,
+            lifecycle: shared.lifecycle.clone(),
+            live,
+            reload,
             server: Some(server),
             control: Some(control),
             stop_control,
@@ -263,10 +363,11 @@ fn unknown_upstream(unknown: &UnknownUpstream) -> ConfigFault {
 /// How often samples are folded and idle limiter keys forgotten.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-async fn upkeep(shared: Arc<Shared>) {
+async fn upkeep(live: Arc<Live>) {
     let mut ticks = tokio::time::interval(UPKEEP);
     loop {
         ticks.tick().await;
+        let shared = live.shared();
         shared.metrics.upkeep();
         shared.limiter.forget_idle();
     }
@@ -276,8 +377,7 @@ async fn upkeep(shared: Arc<Shared>) {
 const CERTIFICATE_LOOK: Duration = Duration::from_secs(2);
 
 /// Takes a new certificate when its files change, or on SIGHUP.
-async fn watch_certificate(shared: Arc<Shared>) {
-    let Some(tls) = &shared.tls else { return };
+async fn watch_certificate(tls: Arc<Tls>, metrics: Metrics) {
     let mut ticks = tokio::time::interval(CERTIFICATE_LOOK);
     let Ok(mut hangup) = signal(SignalKind::hangup()) else {
         tracing::error!("SIGHUP cannot be listened to");
@@ -292,7 +392,7 @@ async fn watch_certificate(shared: Arc<Shared>) {
             Ok(true) => tracing::info!("the certificate has been read again"),
             Ok(false) => {}
             Err(fault) => {
-                shared.metrics.certificate_faults.increment(1);
+                metrics.certificate_faults.increment(1);
                 let error = chain(&fault);
                 tracing::error!(key = fault.key(), error, "the old certificate stays in use");
             }
@@ -313,13 +413,20 @@ impl RunningGateway {
         self.admin_address
     }
 
+    /// Asks for the configuration files to be read again, as SIGHUP does; what came of it is in the log, in the metrics
+    /// and in `/config`. Nothing is waited for, and no request notices.
+    pub fn reload(&self) {
+        self.reload.notify_one();
+    }
+
     /// Ends the gateway without losing a request: readiness fails, connections are accepted for the lame-duck time more,
     /// then requests under way may finish within the grace period. What is left then is cut.
     pub async fn drain(mut self) {
-        let lifecycle = self.shared.lifecycle.clone();
+        let lifecycle = self.lifecycle.clone();
         lifecycle.enter(Phase::Draining);
-        tracing::info!(name = self.shared.name, "draining");
-        tokio::time::sleep(self.shared.config.server.lame_duck).await;
+        let shared = self.live.shared();
+        tracing::info!(name = shared.name, "draining");
+        tokio::time::sleep(shared.config.server.lame_duck).await;
         lifecycle.stop_accepting.cancel();
         lifecycle.close_connections.cancel();
         if let Some(server) = self.server.take()
@@ -329,15 +436,15 @@ impl RunningGateway {
         {
             tracing::error!("waiting for the server's threads failed");
         }
-        tracing::info!(name = self.shared.name, "ended");
+        tracing::info!(name = shared.name, "ended");
     }
 }
 
 impl Drop for RunningGateway {
     fn drop(&mut self) {
-        self.shared.lifecycle.enter(Phase::Draining);
-        self.shared.lifecycle.stop_accepting.cancel();
-        self.shared.lifecycle.close_connections.cancel();
+        self.lifecycle.enter(Phase::Draining);
+        self.lifecycle.stop_accepting.cancel();
+        self.lifecycle.close_connections.cancel();
         self.stop_control.cancel();
         if let Some(control) = self.control.take() {
             control.shutdown_background();

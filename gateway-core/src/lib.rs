@@ -36,6 +36,7 @@ mod gateway;
 mod intern;
 mod metrics;
 mod proxy;
+mod reload;
 mod shutdown;
 mod telemetry;
 mod trace;

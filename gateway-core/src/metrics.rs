@@ -18,6 +18,9 @@ const CONNECTIONS: &str = "gateway_connections";
 const REFUSED: &str = "gateway_connections_refused_total";
 const CERTIFICATE_FAULTS: &str = "gateway_certificate_reload_failures_total";
 const IN_FLIGHT: &str = "gateway_requests_in_flight";
+const CONFIG_RELOADS: &str = "gateway_config_reloads_total";
+const CONFIG_LAST_RELOAD_SUCCESS: &str = "gateway_config_last_reload_success";
+const CONFIG_GENERATION: &str = "gateway_config_generation";
 const LIMITER_STORE_UP: &str = "gateway_rate_limit_store_up";
 const LIMITER_CHECKS: &str = "gateway_rate_limit_checks_total";
 
@@ -43,6 +46,61 @@ pub(crate) struct Metrics {
     pub(crate) in_flight: Gauge,
     /// Requests that no route was found for.
     pub(crate) unmatched: Arc<RouteMetrics>,
+    pub(crate) config: Arc<ConfigMetrics>,
+}
+
+/// Handles for what became of the configuration files.
+pub(crate) struct ConfigMetrics {
+    applied: Counter,
+    refused: Counter,
+    last_success: Gauge,
+    generation: Gauge,
+}
+
+impl ConfigMetrics {
+    fn register(recorder: &PrometheusRecorder) -> Self {
+        recorder.describe_counter(
+            CONFIG_RELOADS.into(),
+            Some(Unit::Count),
+            "Reloads of the configuration by outcome.".into(),
+        );
+        recorder.describe_gauge(
+            CONFIG_LAST_RELOAD_SUCCESS.into(),
+            None,
+            "1 when the files as they are now are at work, 0 when they were refused.".into(),
+        );
+        recorder.describe_gauge(
+            CONFIG_GENERATION.into(),
+            Some(Unit::Count),
+            "How many configurations have been at work since the start.".into(),
+        );
+        let reloads = |outcome: &'static str| {
+            let labels = vec![Label::new("outcome", outcome)];
+            recorder.register_counter(&Key::from_parts(CONFIG_RELOADS, labels), &METADATA)
+        };
+        let gauge =
+            |name: &'static str| recorder.register_gauge(&Key::from_static_name(name), &METADATA);
+        let metrics = Self {
+            applied: reloads("success"),
+            refused: reloads("failure"),
+            last_success: gauge(CONFIG_LAST_RELOAD_SUCCESS),
+            generation: gauge(CONFIG_GENERATION),
+        };
+        metrics.last_success.set(1.0);
+        metrics.generation.set(1.0);
+        metrics
+    }
+
+    pub(crate) fn applied(&self) {
+        self.applied.increment(1);
+        self.last_success.set(1.0);
+        self.generation.increment(1.0);
+    }
+
+    pub(crate) fn refused(&self) {
+        self.refused.increment(1);
+        self.last_success.set(0.0);
+    }
 }
 
 /// Handles for one route: requests by class of status, duration, bytes.
@@ -152,6 +210,7 @@ impl Metrics {
         let refused = recorder.register_counter(&Key::from_static_name(REFUSED), &METADATA);
         let in_flight = recorder.register_gauge(&Key::from_static_name(IN_FLIGHT), &METADATA);
         let unmatched = Arc::new(RouteMetrics::register(&recorder, "unmatched"));
+        let config = Arc::new(ConfigMetrics::register(&recorder));
         Ok(Self {
             recorder: Arc::new(recorder),
             handle,
@@ -160,6 +219,7 @@ impl Metrics {
             certificate_faults,
             in_flight,
             unmatched,
+            config,
         })
     }
 
@@ -260,5 +320,28 @@ impl UpstreamMetrics {
             .map_or(&self.other, |(_, counter)| counter);
         counter.increment(1);
         self.duration.record(took.as_secs_f64());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    /// Every name that is written in this file.
+    #[test]
+    fn every_metric_is_explained_to_operators() {
+        let documented = include_str!("../../docs/operations.md");
+        let names = include_str!("metrics.rs")
+            .lines()
+            .filter_map(|line| line.strip_prefix("const ")?.split_once("= \"gateway_"))
+            .filter_map(|(_, rest)| rest.strip_suffix("\";"));
+        let mut known = 0;
+        for name in names {
+            known += 1;
+            let missing = !documented.contains(&format!("`gateway_{name}"));
+            assert!(
+                !missing,
+                "docs/operations.md does not explain gateway_{name}"
+            );
+        }
+        assert!(known >= 10, "only {known} metrics were found");
     }
 }

@@ -370,3 +370,32 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    /// Every status and name that is written in this file, as `| 404 | `not-found` |`.
+    #[test]
+    fn every_problem_is_in_the_list_of_status_codes() {
+        let documented = include_str!("../../docs/status-codes.md");
+        let code = include_str!("problem.rs");
+        let mut known = 0;
+        for after in code.split("StatusCode::").skip(1) {
+            let Some((status, rest)) = after.split_once(',') else {
+                continue;
+            };
+            let Some((name, _)) = rest
+                .trim_start()
+                .strip_prefix('"')
+                .and_then(|rest| rest.split_once('"'))
+            else {
+                continue;
+            };
+            known += 1;
+            assert!(
+                documented.contains(&format!("| `{name}` |")),
+                "docs/status-codes.md does not explain {status} {name}"
+            );
+        }
+        assert!(known > 20, "only {known} problems were found");
+    }
+}

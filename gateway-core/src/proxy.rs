@@ -34,11 +34,6 @@ impl Proxy {
         Self { upstreams, cache }
     }
 
-    /// The worker's connections: what is under way on them at the end has to be waited for.
-    pub(crate) fn upstreams(&self) -> &Upstreams {
-        &self.upstreams
-    }
-
     /// Forwards `request` as `rule` says, through the response cache when the route has one.
     pub(crate) async fn forward(
         &self,

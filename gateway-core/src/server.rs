@@ -20,8 +20,10 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
-use crate::edge::Edge;
+use crate::config::ServerConfig;
+use crate::edge::EdgeSlot;
 use crate::gateway::Shared;
+use crate::metrics::Metrics;
 use crate::shutdown::Lifecycle;
 use connection::Connections;
 use overflow::Overflow;
@@ -48,26 +50,28 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts the accepting thread and one worker thread for each edge that `edges` makes.
+    /// Starts the accepting thread and one worker thread for each of `edges`.
     ///
     /// # Errors
     /// When a thread or its runtime cannot be made.
     pub(crate) fn start(
         listener: TcpListener,
         shared: &Arc<Shared>,
-        edges: Vec<Edge>,
+        edges: Vec<Arc<EdgeSlot>>,
     ) -> std::io::Result<Self> {
         listener.set_nonblocking(true)?;
-        let refusals = Refusals::new(&shared.config.problem_base, &shared.metrics);
         let mut handles = Vec::new();
         let mut workers = Vec::new();
         for (number, edge) in edges.into_iter().enumerate() {
             let (sockets, receiver) = mpsc::unbounded_channel();
             let connections = Arc::new(AtomicUsize::new(0));
             let worker = Worker {
+                refusals: Refusals::new(&edge, &shared.metrics),
                 edge,
-                refusals: refusals.clone(),
-                shared: Arc::clone(shared),
+                config: shared.config.server.clone(),
+                lifecycle: shared.lifecycle.clone(),
+                tls: shared.tls.clone(),
+                metrics: shared.metrics.clone(),
                 connections: Arc::clone(&connections),
             };
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -161,27 +165,31 @@ impl Acceptor {
 }
 
 struct Worker {
-    edge: Edge,
+    edge: Arc<EdgeSlot>,
     refusals: Refusals,
-    shared: Arc<Shared>,
+    // Of the configuration of the start nothing else is held: a reload lets the rest of it go.
+    config: ServerConfig,
+    lifecycle: Lifecycle,
+    tls: Option<Arc<Tls>>,
+    metrics: Metrics,
     connections: Arc<AtomicUsize>,
 }
 
 impl Worker {
     async fn run(self, mut sockets: mpsc::UnboundedReceiver<Handover>) {
-        let config = &self.shared.config.server;
+        let config = &self.config;
         let grace = config.grace;
         let commands = self.edge.commands().clone();
         let connections = Arc::new(Connections::new(
             config,
             self.edge,
-            self.shared.lifecycle.clone(),
+            self.lifecycle.clone(),
             self.refusals,
         ));
         let tracker = TaskTracker::new();
         // The channel ends when the acceptor does.
         while let Some((socket, peer)) = sockets.recv().await {
-            let open = OpenConnection::new(&self.connections, &self.shared);
+            let open = OpenConnection::new(&self.connections, &self.metrics);
             let socket = match TcpStream::from_std(socket) {
                 Ok(socket) => socket,
                 Err(error) => {
@@ -194,7 +202,7 @@ impl Worker {
             }
             let connections = Arc::clone(&connections);
             // The certificate of this moment: connections that are open keep theirs.
-            let tls = self.shared.tls.as_ref().map(Tls::acceptor);
+            let tls = self.tls.as_deref().map(Tls::acceptor);
             tracker.spawn(async move {
                 match tls {
                     None => connections.serve(socket, peer, None).await,
@@ -227,11 +235,11 @@ struct OpenConnection {
 }
 
 impl OpenConnection {
-    fn new(connections: &Arc<AtomicUsize>, shared: &Shared) -> Self {
-        shared.metrics.connections.increment(1.0);
+    fn new(connections: &Arc<AtomicUsize>, metrics: &Metrics) -> Self {
+        metrics.connections.increment(1.0);
         Self {
             connections: Arc::clone(connections),
-            gauge: shared.metrics.connections.clone(),
+            gauge: metrics.connections.clone(),
         }
     }
 }

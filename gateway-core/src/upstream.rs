@@ -25,7 +25,6 @@ use crate::metrics::Metrics;
 #[derive(Clone)]
 pub struct Upstreams {
     pools: Arc<BTreeMap<&'static str, Pool>>,
-    commands: TaskTracker,
 }
 
 /// A BFF asked for an upstream that the configuration does not have, or has with another protocol.
@@ -39,13 +38,14 @@ pub struct UnknownUpstream {
 }
 
 impl Upstreams {
-    /// With a `signer`, services are told who is calling.
+    /// `commands` counts what is under way: what was sent to change something runs to its end, also when its client has
+    /// gone. With a `signer`, services are told who is calling.
     pub(crate) fn new(
         config: &BTreeMap<String, UpstreamConfig>,
         metrics: &Metrics,
+        commands: &TaskTracker,
         signer: Option<&Arc<InternalTokenSigner>>,
     ) -> Self {
-        let commands = TaskTracker::new();
         let pools = config
             .iter()
             .map(|(name, upstream)| {
@@ -56,13 +56,7 @@ impl Upstreams {
             .collect();
         Self {
             pools: Arc::new(pools),
-            commands,
         }
-    }
-
-    /// Commands under way: what was sent to change something runs to its end, also when its client has gone.
-    pub(crate) fn commands(&self) -> &TaskTracker {
-        &self.commands
     }
 
     pub(crate) fn pool(&self, name: &str) -> Option<&Pool> {

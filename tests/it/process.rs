@@ -91,3 +91,28 @@ async fn sigterm_lets_a_running_request_finish() -> Result<()> {
     assert!(system.http.get_raw(&url).await.is_err(), "it still listens");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sighup_reloads_and_does_not_end_the_process() -> Result<()> {
+    let system = System::start().await?;
+    let token = system.token("consumer-1").await?;
+    let bff = BffProcess::start(Bff::Mobile, &system).await?;
+    let orders = format!("{}/orders", bff.base);
+    for generation in 2..=4 {
+        bff.process.signal(Signal::HUP)?;
+        bff.process
+            .logs("the reload", |line| {
+                line["message"] == "configuration reloaded" && line["generation"] == generation
+            })
+            .await?;
+        // Its keys were kept: the token is good at once.
+        assert_eq!(system.http.get(&orders, &token).await?.status, 200);
+    }
+    let report = system
+        .http
+        .get_raw(&format!("{}/config", bff.admin))
+        .await?;
+    let report: serde_json::Value = serde_json::from_str(&report.text().await?)?;
+    assert_eq!(report["lastReload"]["trigger"], "signal", "{report}");
+    Ok(())
+}

@@ -6,6 +6,7 @@ mod key;
 #[cfg(test)]
 mod tests;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -31,7 +32,31 @@ const MAX_RETRY: Duration = Duration::from_secs(60);
 /// The key sets of all configured issuers, shared by the process.
 #[derive(Debug)]
 pub struct KeySets {
-    issuers: Vec<Arc<IssuerKeys>>,
+    issuers: Vec<Arc<Renewed>>,
+}
+
+/// One issuer's keys, which are renewed until the last configuration that names the issuer has gone.
+#[derive(Debug)]
+struct Renewed {
+    keys: Arc<IssuerKeys>,
+    started: AtomicBool,
+    unused: CancellationToken,
+}
+
+impl Renewed {
+    fn new(keys: IssuerKeys) -> Arc<Self> {
+        Arc::new(Self {
+            keys: Arc::new(keys),
+            started: AtomicBool::new(false),
+            unused: CancellationToken::new(),
+        })
+    }
+}
+
+impl Drop for Renewed {
+    fn drop(&mut self) {
+        self.unused.cancel();
+    }
 }
 
 /// Whether tokens of an issuer can be checked.
@@ -49,21 +74,67 @@ impl KeySets {
     pub fn new(issuers: &[IssuerConfig]) -> Arc<Self> {
         let issuers = issuers
             .iter()
-            .map(|config| Arc::new(IssuerKeys::new(config.clone())))
+            .map(|config| Renewed::new(IssuerKeys::new(config.clone())))
             .collect();
         Arc::new(Self { issuers })
     }
 
-    /// Starts one task an issuer on `control`: fetches until it works, then renews in the background until `stop`.
-    pub fn spawn_refresh(&self, control: &Handle, stop: CancellationToken) {
+    /// The key sets of another configuration. What `previous` has of an unchanged issuer goes on as it is; when only the
+    /// rules for its tokens have changed, its keys are believed until the next fetch.
+    pub(crate) fn after(previous: &Self, issuers: &[IssuerConfig]) -> Arc<Self> {
+        let issuers = issuers
+            .iter()
+            .map(|config| {
+                let same_source = previous.issuers.iter().find(|known| {
+                    let known = known.keys.config();
+                    known.issuer == config.issuer && known.jwks_uri == config.jwks_uri
+                });
+                match same_source {
+                    Some(known) if known.keys.config() == config => Arc::clone(known),
+                    Some(known) => {
+                        let keys = IssuerKeys::new(config.clone());
+                        keys.snapshot.store(known.keys.snapshot.load_full());
+                        Renewed::new(keys)
+                    }
+                    None => Renewed::new(IssuerKeys::new(config.clone())),
+                }
+            })
+            .collect();
+        Arc::new(Self { issuers })
+    }
+
+    /// Starts one task on `control` for each issuer that has none yet: fetches until it works, then renews in the
+    /// background until `stop`.
+    pub fn spawn_refresh(&self, control: &Handle, stop: &CancellationToken) {
         crate::telemetry::install_crypto();
-        for keys in &self.issuers {
-            let keys = Arc::clone(keys);
+        for renewed in &self.issuers {
+            if renewed.started.swap(true, Ordering::Relaxed) {
+                continue;
+            }
+            let keys = Arc::clone(&renewed.keys);
+            let unused = renewed.unused.clone();
             let stop = stop.clone();
             control.spawn(async move {
-                stop.run_until_cancelled(keys.refresh()).await;
+                tokio::select! {
+                    () = keys.refresh() => {}
+                    () = stop.cancelled() => {}
+                    () = unused.cancelled() => {}
+                }
                 keys.stopped();
             });
+        }
+    }
+
+    /// Waits until every issuer has keys, or a first fetch has failed.
+    pub(crate) async fn settled(&self) {
+        for renewed in &self.issuers {
+            let keys = &renewed.keys;
+            let mut ended = keys.ended.subscribe();
+            while keys.usable().is_none() && keys.state().last_error.is_none() {
+                if ended.changed().await.is_err() {
+                    break;
+                }
+            }
         }
     }
 
@@ -71,12 +142,16 @@ impl KeySets {
     pub(crate) fn issuer(&self, issuer: &str) -> Option<&Arc<IssuerKeys>> {
         self.issuers
             .iter()
+            .map(|renewed| &renewed.keys)
             .find(|keys| keys.config.issuer == issuer)
     }
 
     #[must_use]
     pub fn readiness(&self) -> Vec<IssuerReadiness> {
-        self.issuers.iter().map(|keys| keys.readiness()).collect()
+        self.issuers
+            .iter()
+            .map(|renewed| renewed.keys.readiness())
+            .collect()
     }
 }
 

@@ -4,7 +4,7 @@
 use std::fmt;
 
 /// One fault: where it is, and what to do about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct ConfigFault {
     /// The key's path, for example `routes[2].methods[0]`, or `FILE:LINE:COLUMN` for text that is not TOML.
     pub path: String,

@@ -7,12 +7,15 @@ use std::path::PathBuf;
 use toml::{Table, Value};
 
 use super::Config;
+use super::environment::Environment;
 use super::fault::ConfigFaults;
+use super::origin::Origin;
 use super::raw::{self, RawInternalToken, Tree};
 use super::validate::validate;
 
 /// Reads the files in order: tables are merged, any other value of a later file replaces the earlier one (a list as a
-/// whole). Strings may contain `${VAR}` or `${VAR:-default}`; `$${` is a literal `${`.
+/// whole). Strings may contain `${VAR}` or `${VAR:-default}`; `$${` is a literal `${`. When `VAR` is not set and `VAR_FILE`
+/// is, the content of that file is taken, without the white space around it.
 ///
 /// # Errors
 /// All faults at once: files that cannot be read or are not TOML, or else everything that is wrong with their keys.
@@ -29,7 +32,9 @@ pub fn from_files(paths: &[PathBuf]) -> Result<Config, ConfigFaults> {
     if paths.is_empty() {
         faults.push("--config", "no configuration file was named");
     }
-    from_tables(tables, faults, &|name| std::env::var(name).ok())
+    let mut config = from_tables(tables, faults, &|name| std::env::var(name).ok())?;
+    config.origin.files = paths.to_vec();
+    Ok(config)
 }
 
 /// The same from texts, for tests and embedding.
@@ -66,14 +71,24 @@ fn from_tables(
     for table in tables {
         merge(&mut merged, table);
     }
+    let environment = Environment::new(environment);
     let mut document = Tree::from(Value::Table(merged));
-    document.replace_strings(&|text| substitute(text, environment), &mut faults);
+    document.replace_strings(&|text| substitute(text, &environment), &mut faults);
     let mut raw = raw::read(document, &mut faults);
     read_key_file(&mut raw.internal_token, &mut faults);
-    let config = validate(raw, &mut faults);
+    let mut origin = Origin::new(Vec::new(), &raw, &environment);
+    if !raw.internal_token.key_file.is_empty() {
+        origin.add_secret_file(PathBuf::from(&raw.internal_token.key_file));
+    }
+    let mut config = validate(raw, &mut faults);
     if faults.is_empty() {
+        config.origin = origin;
         Ok(config)
     } else {
+        // A secret that stands where none belongs is still one.
+        for fault in &mut faults.0 {
+            fault.message = environment.hide(&fault.message);
+        }
         Err(faults)
     }
 }
@@ -127,7 +142,7 @@ fn merge(base: &mut Table, over: Table) {
 }
 
 /// Fills in `${VAR}` and `${VAR:-default}`. What a variable contains is taken as it is, never expanded again.
-fn substitute(text: &str, environment: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
+fn substitute(text: &str, environment: &Environment<'_>) -> Result<String, String> {
     let mut result = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find("${") {
@@ -151,10 +166,12 @@ fn substitute(text: &str, environment: &dyn Fn(&str) -> Option<String>) -> Resul
             ));
         }
         // As in a shell, `:-` also stands in for a variable that is empty.
-        match (environment(name).filter(|value| !value.is_empty()), default) {
+        match (environment.get(name)?, default) {
             (Some(value), _) => result.push_str(&value),
             (None, Some(default)) => result.push_str(default),
-            (None, None) => return Err(format!("the environment variable `{name}` is not set")),
+            (None, None) => {
+                return Err(format!("the environment variable `{name}` is not set"));
+            }
         }
         rest = after;
     }
@@ -172,7 +189,7 @@ fn is_variable_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::substitute;
+    use super::{Environment, substitute};
 
     fn environment(name: &str) -> Option<String> {
         match name {
@@ -196,7 +213,7 @@ mod tests {
             ("$${HOST}", "${HOST}"),
         ] {
             assert_eq!(
-                substitute(text, &environment).as_deref(),
+                substitute(text, &Environment::new(&environment)).as_deref(),
                 Ok(expected),
                 "{text}"
             );
@@ -219,7 +236,7 @@ mod tests {
             ("${}", "`` is not the name of an environment variable"),
         ] {
             assert_eq!(
-                substitute(text, &environment),
+                substitute(text, &Environment::new(&environment)),
                 Err(expected.to_owned()),
                 "{text}"
             );

@@ -12,9 +12,10 @@ use std::time::Duration;
 use http::{Method, Uri};
 use ipnet::IpNet;
 use jsonwebtoken::Algorithm;
-use serde::Deserialize;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::RedisServer;
 use super::fault::ConfigFaults;
@@ -38,7 +39,7 @@ pub(super) fn read(mut document: Tree, faults: &mut ConfigFaults) -> RawConfig {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawConfig {
     pub(super) server: RawServer,
@@ -59,7 +60,7 @@ pub(super) struct RawConfig {
     pub(super) development: RawDevelopment,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawServer {
     pub(super) address: Text<SocketAddr>,
@@ -80,7 +81,7 @@ pub(super) struct RawServer {
     pub(super) tls: Option<RawTls>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawTls {
     pub(super) certificate: Option<PathBuf>,
@@ -90,7 +91,7 @@ pub(super) struct RawTls {
     pub(super) handshake_timeout: Option<Text<Duration>>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum RawClientAuth {
     Required,
@@ -120,7 +121,7 @@ impl Default for RawServer {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawAdmin {
     pub(super) address: Text<SocketAddr>,
@@ -134,7 +135,7 @@ impl Default for RawAdmin {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawLog {
     pub(super) filter: String,
@@ -148,7 +149,7 @@ impl Default for RawLog {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawProblems {
     pub(super) base: String,
@@ -162,7 +163,7 @@ impl Default for RawProblems {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawDeadline {
     pub(super) default: Text<Duration>,
@@ -180,7 +181,7 @@ impl Default for RawDeadline {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawIssuer {
     pub(super) issuer: Option<String>,
@@ -211,27 +212,30 @@ impl Default for RawIssuer {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawApiKeys {
     pub(super) prefix: Option<String>,
     pub(super) keys: Vec<RawApiKey>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawApiKey {
     pub(super) id: Option<String>,
     pub(super) owner: Option<String>,
+    /// Nobody has to see it: a key is known by its id.
+    #[serde(skip_serializing)]
     pub(super) hash: Option<Text<[u8; 32]>>,
     pub(super) scopes: Vec<String>,
     pub(super) attributes: BTreeMap<String, String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawInternalToken {
-    /// A secret, which `Debug` leaves out.
+    /// A secret, which `Debug` leaves out, and what operators are shown, too.
+    #[serde(skip_serializing)]
     pub(super) key: String,
     pub(super) key_file: String,
     pub(super) key_id: String,
@@ -259,14 +263,14 @@ impl std::fmt::Debug for RawInternalToken {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum RawProtocol {
     Http1,
     Grpc,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawUpstream {
     pub(super) address: Option<Text<Uri>>,
@@ -292,7 +296,7 @@ impl Default for RawUpstream {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum RawRateLimitKey {
     Address,
@@ -301,7 +305,7 @@ pub(super) enum RawRateLimitKey {
     Route,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawRateLimit {
     pub(super) key: Option<RawRateLimitKey>,
@@ -309,7 +313,7 @@ pub(super) struct RawRateLimit {
     pub(super) burst: Option<u32>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawRedis {
     pub(super) url: Option<Text<RedisServer>>,
@@ -329,7 +333,7 @@ impl Default for RawRedis {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawCache {
     pub(super) max_bytes: Text<Size>,
@@ -345,7 +349,7 @@ impl Default for RawCache {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawGraphql {
     pub(super) max_depth: usize,
@@ -366,7 +370,7 @@ impl Default for RawGraphql {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum RawRouteCache {
     Off,
@@ -374,7 +378,7 @@ pub(super) enum RawRouteCache {
     Shared,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawRoute {
     pub(super) name: Option<String>,
@@ -408,7 +412,7 @@ impl Default for RawRoute {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawPolicy {
     pub(super) access: Option<RawAccess>,
@@ -418,7 +422,7 @@ pub(super) struct RawPolicy {
     pub(super) max_body: Option<Text<Size>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawDevelopment {
     /// What a file relaxes, in words; each is logged as a warning at the start.
@@ -433,12 +437,39 @@ pub(super) enum RawAccess {
     Requirement(RawRequirement),
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawRequirement {
     pub(super) scopes: Vec<String>,
     pub(super) any_scopes: Vec<String>,
     pub(super) roles: Vec<String>,
+}
+
+impl Serialize for RawAccess {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Public => serializer.serialize_str("public"),
+            Self::Authenticated => serializer.serialize_str("authenticated"),
+            Self::Requirement(requirement) => requirement.serialize(serializer),
+        }
+    }
+}
+
+impl JsonSchema for RawAccess {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Access".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let requirement = generator.subschema_for::<RawRequirement>();
+        json_schema!({
+            "anyOf": [{ "enum": ["public", "authenticated"] }, requirement]
+        })
+    }
 }
 
 impl<'de> Deserialize<'de> for RawAccess {

@@ -68,6 +68,44 @@ pub(super) fn rate(text: &str) -> Result<(u32, Duration), String> {
     })
 }
 
+/// `duration` backwards, in the largest unit that is exact.
+pub(super) fn duration_text(duration: Duration) -> String {
+    let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    quantity_text(millis, &DURATIONS)
+}
+
+/// `size` backwards.
+pub(super) fn size_text(bytes: u64) -> String {
+    quantity_text(bytes, &SIZES)
+}
+
+/// `share` backwards.
+pub(super) fn share_text(share: f64) -> String {
+    // Three digits are more than anybody writes; binary fractions would show theirs.
+    format!("{}%", (share * 1e5).round() / 1e3)
+}
+
+/// `rate` backwards.
+pub(super) fn rate_text(requests: u32, window: Duration) -> String {
+    let window = duration_text(window);
+    let window = window
+        .strip_prefix('1')
+        .filter(|unit| unit.starts_with(|first: char| first.is_ascii_alphabetic()))
+        .unwrap_or(&window);
+    format!("{requests}/{window}")
+}
+
+fn quantity_text(number: u64, units: &[(&str, u64)]) -> String {
+    let exact = units
+        .iter()
+        .filter(|(_, factor)| number >= *factor && number.is_multiple_of(*factor))
+        .max_by_key(|(_, factor)| *factor);
+    match exact.or_else(|| units.iter().min_by_key(|(_, factor)| *factor)) {
+        Some((unit, factor)) => format!("{}{unit}", number / factor),
+        None => number.to_string(),
+    }
+}
+
 fn quantity(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let digits = text
         .find(|c: char| !c.is_ascii_digit())
@@ -81,7 +119,7 @@ fn quantity(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 mod tests {
     use std::time::Duration;
 
-    use super::{duration, rate, share, size};
+    use super::{duration, duration_text, rate, rate_text, share, share_text, size, size_text};
 
     #[test]
     fn durations_need_a_number_and_a_unit() {
@@ -102,6 +140,23 @@ mod tests {
             "18446744073709551615d",
         ] {
             assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_means_what_was_written() {
+        for text in ["0ms", "250ms", "3s", "90s", "5m", "2h", "1d"] {
+            assert_eq!(duration(text).map(duration_text), Ok(text.to_owned()));
+        }
+        for text in ["0B", "512B", "8KiB", "3MiB", "2GiB"] {
+            assert_eq!(size(text).map(size_text), Ok(text.to_owned()));
+        }
+        for text in ["0%", "10%", "12.5%", "100%"] {
+            assert_eq!(share(text).map(share_text), Ok(text.to_owned()));
+        }
+        for text in ["50/s", "1000/m", "20/10s", "7/100ms"] {
+            let shown = rate(text).map(|(requests, window)| rate_text(requests, window));
+            assert_eq!(shown, Ok(text.to_owned()));
         }
     }
 

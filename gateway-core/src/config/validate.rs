@@ -25,8 +25,8 @@ use super::raw::{
 };
 use super::{
     AdminConfig, ApiKeyConfig, ApiKeysConfig, CacheConfig, Config, DeadlineConfig, IssuerConfig,
-    LogConfig, RateLimitConfig, RateLimitKey, RedisConfig, ServerConfig, TlsConfig, UpstreamConfig,
-    UpstreamProtocol,
+    LogConfig, Origin, RateLimitConfig, RateLimitKey, RedisConfig, ServerConfig, TlsConfig,
+    UpstreamConfig, UpstreamProtocol,
 };
 use crate::graphql::Limits;
 use check::Check;
@@ -93,6 +93,7 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
         routes,
         policies,
         warnings,
+        origin: Origin::default(),
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,41 +17,119 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use crate::error::{Error, GatewayError};
 
-/// The places for running requests, shared by all workers.
+/// How requests get a place: the places themselves are shared by all workers and by all configurations, one after another.
 #[derive(Clone, Debug)]
 pub(crate) struct Admission {
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
+    /// How many there are to be while this configuration is at work.
+    number: usize,
     max_wait: Duration,
     stall: Duration,
+}
+
+#[derive(Debug)]
+struct Places {
+    free: Arc<Semaphore>,
+    number: AtomicUsize,
+    /// Places that are given up as soon as they are free: there were more of them before.
+    surplus: AtomicUsize,
+}
+
+/// A place that is taken.
+#[derive(Debug)]
+struct Place {
+    permit: Option<OwnedSemaphorePermit>,
+    places: Arc<Places>,
 }
 
 /// One of the places; given back when its last holder has dropped it.
 #[derive(Clone, Debug)]
 pub(crate) struct Permit {
-    place: Arc<OwnedSemaphorePermit>,
+    place: Arc<Place>,
     stall: Duration,
+}
+
+impl Places {
+    /// Called by one task at a time.
+    fn resize(&self, number: usize) {
+        let before = self.number.swap(number, Ordering::Relaxed);
+        if number < before {
+            let fewer = before - number;
+            let gone = self.free.forget_permits(fewer);
+            self.surplus.fetch_add(fewer - gone, Ordering::Relaxed);
+        } else {
+            let mut more = number - before;
+            while more > 0 && self.keep_one() {
+                more -= 1;
+            }
+            self.free.add_permits(more);
+        }
+    }
+
+    /// Takes one off the surplus, if there is any.
+    fn keep_one(&self) -> bool {
+        let less = |surplus: usize| surplus.checked_sub(1);
+        self.surplus
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)
+            .is_ok()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(permit) = self.permit.take()
+            && self.places.keep_one()
+        {
+            permit.forget();
+        }
+    }
 }
 
 impl Admission {
     /// `places` requests at once; more wait for `max_wait`. An answer without progress for `stall` gives its place back.
     pub(crate) fn new(places: usize, max_wait: Duration, stall: Duration) -> Self {
+        let number = places.min(Semaphore::MAX_PERMITS);
         Self {
-            places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
+            places: Arc::new(Places {
+                free: Arc::new(Semaphore::new(number)),
+                number: AtomicUsize::new(number),
+                surplus: AtomicUsize::new(0),
+            }),
+            number,
             max_wait,
             stall,
         }
     }
 
+    /// That of the next configuration: requests under way keep their places, and they count. There are as many places as
+    /// before until [`Self::take_over`].
+    pub(crate) fn after(&self, places: usize, max_wait: Duration) -> Self {
+        Self {
+            places: Arc::clone(&self.places),
+            number: places.min(Semaphore::MAX_PERMITS),
+            max_wait,
+            stall: self.stall,
+        }
+    }
+
+    /// From here on there are as many places as this configuration says.
+    pub(crate) fn take_over(&self) {
+        self.places.resize(self.number);
+    }
+
     /// Takes a place. When there is none it waits, in order and only so long that the client is better off than with a
     /// refusal and a second try.
     pub(super) async fn admit(&self) -> Result<Permit, Error> {
-        let places = Arc::clone(&self.places);
-        let place = match places.try_acquire_owned() {
-            Ok(place) => place,
+        let free = Arc::clone(&self.places.free);
+        let permit = match free.try_acquire_owned() {
+            Ok(permit) => permit,
             Err(_full) => self.wait().await.ok_or(GatewayError::Overloaded)?,
         };
         Ok(Permit {
-            place: Arc::new(place),
+            place: Arc::new(Place {
+                permit: Some(permit),
+                places: Arc::clone(&self.places),
+            }),
             stall: self.stall,
         })
     }
@@ -59,7 +138,7 @@ impl Admission {
         if self.max_wait.is_zero() {
             return None;
         }
-        let place = Arc::clone(&self.places).acquire_owned();
+        let place = Arc::clone(&self.places.free).acquire_owned();
         timeout(self.max_wait, place).await.ok()?.ok()
     }
 }
@@ -95,7 +174,7 @@ struct Held {
     /// How long the source may be silent; event streams may be for ever.
     stall: Option<Duration>,
     waiting: Option<Pin<Box<Sleep>>>,
-    _place: Arc<OwnedSemaphorePermit>,
+    _place: Arc<Place>,
 }
 
 impl HttpBody for Held {
@@ -161,6 +240,45 @@ mod tests {
             drop(first);
         });
         assert!(second.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_under_way_count_for_the_next_configuration() {
+        let admission = Admission::new(2, WAIT, WAIT);
+        let first = admission.admit().await.expect("a place is free");
+        let second = admission.admit().await.expect("a place is free");
+        let fewer = admission.after(1, WAIT);
+        fewer.take_over();
+        drop(first);
+        assert!(
+            fewer.admit().await.is_err(),
+            "the second has the only place"
+        );
+        drop(second);
+        let only = fewer.admit().await.expect("the place is free");
+        assert!(fewer.admit().await.is_err());
+
+        let more = fewer.after(3, WAIT);
+        more.take_over();
+        let others = (more.admit().await, more.admit().await);
+        assert!(others.0.is_ok() && others.1.is_ok());
+        assert!(more.admit().await.is_err());
+        drop(only);
+        assert!(more.admit().await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_surplus_is_taken_back_when_places_are_raised_again() {
+        let admission = Admission::new(2, WAIT, WAIT);
+        let held = (admission.admit().await, admission.admit().await);
+        admission.after(1, WAIT).take_over();
+        let again = admission.after(2, WAIT);
+        again.take_over();
+        assert!(again.admit().await.is_err());
+        drop(held);
+        let held = (again.admit().await, again.admit().await);
+        assert!(held.0.is_ok() && held.1.is_ok());
+        assert!(again.admit().await.is_err());
     }
 
     #[tokio::test(start_paused = true)]

@@ -41,14 +41,10 @@ pub(crate) struct RouteLimits {
     pub(crate) cost: NonZeroU32,
 }
 
-/// A route, for limits that it has for itself.
+/// A route, for limits that it has for itself: its name, which it has in all replicas and keeps when the configuration is
+/// read again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct RouteKey {
-    /// The route's place in the route table.
-    pub(crate) index: usize,
-    /// What replicas call it.
-    pub(crate) name: &'static str,
-}
+pub(crate) struct RouteKey(pub(crate) &'static str);
 
 /// One request, as a limiter sees it.
 #[derive(Clone, Copy)]
@@ -64,7 +60,7 @@ pub(crate) struct Counted<'a> {
 
 /// All policies of the process. A policy's buckets are shared by all routes that name it.
 pub(crate) struct RateLimiter<C: Clock = DefaultClock> {
-    policies: Vec<Policy<C>>,
+    policies: Vec<Arc<Policy<C>>>,
     names: BTreeMap<String, LimitId>,
     /// Turns principals into keys of one size; keyed, so that nobody can aim at another's bucket.
     hasher: RandomState,
@@ -115,7 +111,8 @@ impl<C: Clock + Clone> RateLimiter<C> {
         let policies = config
             .iter()
             .map(|(name, config)| {
-                Policy::new(name, config, replicas, largest_cost(name), clock.clone())
+                let cost = largest_cost(name);
+                Arc::new(Policy::new(name, config, replicas, cost, clock.clone()))
             })
             .collect();
         let names = config
@@ -129,6 +126,26 @@ impl<C: Clock + Clone> RateLimiter<C> {
             hasher: RandomState::new(),
             store,
         }
+    }
+
+    /// Goes on with the buckets of `previous` for every policy that is what it was: a reload gives nobody a second
+    /// burst. A policy whose numbers have changed begins with full buckets, for the old ones count in another measure.
+    #[must_use]
+    pub(crate) fn inherit(mut self, previous: &Self) -> Self {
+        // The keys of principals have to stay the same.
+        self.hasher = previous.hasher.clone();
+        for (name, id) in &self.names {
+            let known = previous
+                .names
+                .get(name)
+                .and_then(|id| previous.policies.get(id.0));
+            if let (Some(known), Some(policy)) = (known, self.policies.get_mut(id.0))
+                && policy.is_like(known)
+            {
+                *policy = Arc::clone(known);
+            }
+        }
+        self
     }
 
     /// The limits that a route's policy names; a name that is not configured is left out (the configuration refuses it
@@ -254,12 +271,14 @@ impl<C: Clock + Clone> RateLimiter<C> {
     }
 
     fn policies(&self, limits: &[LimitId]) -> impl DoubleEndedIterator<Item = &Policy<C>> {
-        limits.iter().filter_map(|id| self.policies.get(id.0))
+        limits
+            .iter()
+            .filter_map(|id| self.policies.get(id.0).map(Arc::as_ref))
     }
 
     fn bucket(&self, key: RateLimitKey, request: &Counted<'_>) -> Bucket {
         match Caller::of(key, request) {
-            Caller::Route(route) => Bucket::Route(route.index),
+            Caller::Route(route) => Bucket::Route(route.0),
             Caller::Address(address) => Bucket::from(address),
             Caller::Named(identity) => Bucket::Principal(self.hasher.hash_one(identity)),
         }
@@ -296,7 +315,7 @@ impl<'a> Caller<'a> {
 fn shared_key<C: Clock>(prefix: &str, policy: &Policy<C>, request: &Counted<'_>) -> String {
     let name = &policy.name;
     match Caller::of(policy.key, request) {
-        Caller::Route(route) => format!("{prefix}:{name}:route:{}", route.name),
+        Caller::Route(route) => format!("{prefix}:{name}:route:{}", route.0),
         Caller::Address(address) => match Bucket::from(address) {
             Bucket::V6(network) => format!("{prefix}:{name}:v6:{network:x}"),
             _ => format!("{prefix}:{name}:v4:{}", address.to_canonical()),

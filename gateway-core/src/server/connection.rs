@@ -24,7 +24,7 @@ use super::client_io::{ClientIo, Ended, Patience};
 use super::refusal::Refusals;
 use super::request_body::BodyInProgress;
 use crate::config::ServerConfig;
-use crate::edge::Edge;
+use crate::edge::EdgeSlot;
 use crate::error::ClientError;
 use crate::shutdown::Lifecycle;
 
@@ -68,7 +68,7 @@ pub(super) enum Protocol {
 
 /// How one worker serves its connections.
 pub(super) struct Connections {
-    edge: Arc<Edge>,
+    edge: Arc<EdgeSlot>,
     lifecycle: Lifecycle,
     refusals: Refusals,
     http1: http1::Builder,
@@ -81,7 +81,7 @@ pub(super) struct Connections {
 impl Connections {
     pub(super) fn new(
         config: &ServerConfig,
-        edge: Edge,
+        edge: Arc<EdgeSlot>,
         lifecycle: Lifecycle,
         refusals: Refusals,
     ) -> Self {
@@ -102,7 +102,7 @@ impl Connections {
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT);
         Self {
-            edge: Arc::new(edge),
+            edge,
             lifecycle,
             refusals,
             http1,
@@ -338,7 +338,7 @@ impl Connections {
 
 /// What answers one connection's requests.
 struct Answering {
-    edge: Arc<Edge>,
+    edge: Arc<EdgeSlot>,
     lifecycle: Lifecycle,
     activity: Arc<Activity>,
     patience: Duration,
@@ -355,7 +355,9 @@ impl Answering {
         let (head, body) = request.into_parts();
         let (body, reading) = BodyInProgress::new(body, self.patience);
         let request = Request::from_parts(head, body);
-        let mut response = self.edge.serve(request, self.peer).await;
+        // The newest one: a reload does not wait for connections to end.
+        let edge = self.edge.load();
+        let mut response = edge.serve(request, self.peer).await;
         // What is not said here the client would find out by losing its next request: the connection does not go on
         // during a drain, nor behind a body that nobody reads.
         let last = self.lifecycle.close_connections.is_cancelled() || !reading.ended();

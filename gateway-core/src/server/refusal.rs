@@ -11,6 +11,7 @@ use http::HeaderMap;
 use http_body_util::BodyExt;
 
 use crate::context::RequestId;
+use crate::edge::EdgeSlot;
 use crate::error::{ClientError, Error};
 use crate::metrics::{Metrics, RouteMetrics};
 use crate::problem::Problem;
@@ -20,14 +21,15 @@ const UNMATCHED: &str = "unmatched";
 
 #[derive(Clone)]
 pub(super) struct Refusals {
-    problem_base: Arc<str>,
+    /// Knows the base of problem types.
+    edge: Arc<EdgeSlot>,
     metrics: Arc<RouteMetrics>,
 }
 
 impl Refusals {
-    pub(super) fn new(problem_base: &Arc<str>, metrics: &Metrics) -> Self {
+    pub(super) fn new(edge: &Arc<EdgeSlot>, metrics: &Metrics) -> Self {
         Self {
-            problem_base: Arc::clone(problem_base),
+            edge: Arc::clone(edge),
             metrics: Arc::clone(&metrics.unmatched),
         }
     }
@@ -36,7 +38,7 @@ impl Refusals {
     pub(super) fn answer(&self, error: ClientError, peer: SocketAddr) -> Vec<u8> {
         let problem = Problem::from(&Error::from(error));
         let request_id = RequestId::from_headers(&HeaderMap::new());
-        let response = problem.render(&self.problem_base, "", &request_id);
+        let response = problem.render(self.edge.load().problem_base(), "", &request_id);
         let (head, body) = response.into_parts();
         // It is one piece in memory.
         let body = body

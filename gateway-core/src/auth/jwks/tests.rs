@@ -25,7 +25,7 @@ impl Fixture {
     fn start(config: IssuerConfig) -> Self {
         let keys = KeySets::new(&[config]);
         let stop = CancellationToken::new();
-        keys.spawn_refresh(&Handle::current(), stop.clone());
+        keys.spawn_refresh(&Handle::current(), &stop);
         Self {
             keys,
             _stop: stop.drop_guard(),
@@ -33,7 +33,7 @@ impl Fixture {
     }
 
     fn issuer(&self) -> &Arc<IssuerKeys> {
-        &self.keys.issuers[0]
+        &self.keys.issuers[0].keys
     }
 
     fn usable(&self) -> bool {
@@ -211,4 +211,63 @@ async fn keys_are_believed_while_the_issuer_is_away_but_not_for_ever() {
     issuer.publish(&[RSA.jwk("one")]);
     fixture.ready().await;
     assert_eq!(fixture.find("one").await, Ok(0));
+}
+
+#[tokio::test]
+async fn another_configuration_keeps_the_keys_of_an_unchanged_issuer() {
+    let issuer = TestIssuer::start(&[RSA.jwk("one")]).await;
+    let fixture = Fixture::start(issuer.config());
+    fixture.ready().await;
+    let stop = CancellationToken::new();
+    let next = KeySets::after(&fixture.keys, &[issuer.config()]);
+    next.spawn_refresh(&Handle::current(), &stop);
+    let kept = next.issuer(&issuer.url).unwrap();
+    assert!(Arc::ptr_eq(kept, fixture.issuer()));
+    assert_eq!(issuer.fetches(), 1);
+
+    // The configuration before goes: what the two have in common is still renewed.
+    drop(fixture.keys);
+    assert!(!next.issuers[0].unused.is_cancelled());
+    let unused = next.issuers[0].unused.clone();
+    drop(next);
+    assert!(unused.is_cancelled());
+}
+
+#[tokio::test]
+async fn other_rules_for_an_issuer_leave_no_moment_without_keys() {
+    let issuer = TestIssuer::start(&[RSA.jwk("one")]).await;
+    let fixture = Fixture::start(issuer.config());
+    fixture.ready().await;
+    issuer.behave(Behaviour::Hangs);
+    let next = KeySets::after(
+        &fixture.keys,
+        &[IssuerConfig {
+            audiences: vec!["another".to_owned()],
+            ..issuer.config()
+        }],
+    );
+    next.spawn_refresh(&Handle::current(), &CancellationToken::new());
+    next.settled().await;
+    let deadline = Deadline::after(Duration::from_secs(5));
+    let issuer = next.issuer(&issuer.url).unwrap();
+    assert_eq!(find(issuer, "one", deadline).await, Ok(0));
+    assert_eq!(issuer.config().audiences, ["another"]);
+}
+
+#[tokio::test]
+async fn a_new_issuer_is_settled_with_keys_or_with_a_failure() {
+    let good = TestIssuer::start(&[RSA.jwk("one")]).await;
+    let bad = TestIssuer::start(&[]).await;
+    bad.behave(Behaviour::Status(StatusCode::BAD_GATEWAY));
+    let keys = KeySets::after(&KeySets::new(&[]), &[good.config(), bad.config()]);
+    let stop = CancellationToken::new();
+    keys.spawn_refresh(&Handle::current(), &stop);
+    keys.settled().await;
+    let usable: Vec<bool> = keys
+        .readiness()
+        .iter()
+        .map(|issuer| issuer.usable)
+        .collect();
+    assert_eq!(usable, [true, false]);
+    stop.cancel();
 }

@@ -44,7 +44,7 @@ impl Fixture {
         let issuer = TestIssuer::start(&[RSA.jwk("rsa"), EC.jwk("ec"), ED.jwk("ed")]).await;
         let keys = KeySets::new(&[config(&issuer)]);
         let stop = CancellationToken::new();
-        keys.spawn_refresh(&Handle::current(), stop.clone());
+        keys.spawn_refresh(&Handle::current(), &stop);
         until("keys are there", || keys.readiness()[0].usable).await;
         Self {
             authenticator: Authenticator::new(keys, api_keys),

@@ -1,6 +1,7 @@
 //! Values that are written as text in the file: `Text<T>` reads what `FromText` parses.
 //! The units themselves are in `config/units.rs`.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 use std::net::{IpAddr, SocketAddr};
@@ -9,9 +10,10 @@ use std::time::Duration;
 use http::{Method, Uri};
 use ipnet::IpNet;
 use jsonwebtoken::Algorithm;
-use redis::IntoConnectionInfo;
-use serde::Deserialize;
+use redis::{ConnectionAddr, IntoConnectionInfo};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserializer, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::config::fault::suggest;
 use crate::config::{RedisServer, units};
@@ -24,7 +26,36 @@ pub(crate) struct Text<T>(pub(crate) T);
 pub(crate) trait FromText: Sized {
     /// What the text should be, for a value that is no text at all.
     const EXPECTED: &'static str;
+    /// What the text looks like, for editors: a regular expression without anchors. Empty = anything.
+    const PATTERN: &'static str = "";
     fn from_text(text: &str) -> Result<Self, String>;
+    /// A text that means the same, for operators to see. What is secret has none.
+    fn to_text(&self) -> String;
+}
+
+impl<T: FromText> Serialize for Text<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0.to_text())
+    }
+}
+
+impl<T: FromText> JsonSchema for Text<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        T::EXPECTED.into()
+    }
+
+    fn json_schema(_generator: &mut SchemaGenerator) -> Schema {
+        if T::PATTERN.is_empty() {
+            return json_schema!({ "type": "string" });
+        }
+        // Every text may come from the environment.
+        let pattern = format!(r"^({}|.*\$\{{.+\}}.*)$", T::PATTERN);
+        json_schema!({ "type": "string", "pattern": pattern })
+    }
 }
 
 impl<'de, T: FromText> Deserialize<'de> for Text<T> {
@@ -64,29 +95,45 @@ pub(crate) struct Rate {
 
 impl FromText for Duration {
     const EXPECTED: &'static str = r#"a duration such as "250ms""#;
+    const PATTERN: &'static str = r"[0-9]+ ?(ms|s|m|h|d)";
     fn from_text(text: &str) -> Result<Self, String> {
         units::duration(text)
+    }
+    fn to_text(&self) -> String {
+        units::duration_text(*self)
     }
 }
 
 impl FromText for Size {
     const EXPECTED: &'static str = r#"a size such as "1MiB""#;
+    const PATTERN: &'static str = r"[0-9]+ ?(B|KiB|MiB|GiB)";
     fn from_text(text: &str) -> Result<Self, String> {
         units::size(text).map(Self)
+    }
+    fn to_text(&self) -> String {
+        units::size_text(self.0)
     }
 }
 
 impl FromText for Share {
     const EXPECTED: &'static str = r#"a share such as "10%""#;
+    const PATTERN: &'static str = r"[0-9]+(\.[0-9]+)? ?%";
     fn from_text(text: &str) -> Result<Self, String> {
         units::share(text).map(Self)
+    }
+    fn to_text(&self) -> String {
+        units::share_text(self.0)
     }
 }
 
 impl FromText for Rate {
     const EXPECTED: &'static str = r#"a rate such as "50/s""#;
+    const PATTERN: &'static str = r"[0-9]+ ?/ ?[0-9]*(ms|s|m|h|d)";
     fn from_text(text: &str) -> Result<Self, String> {
         units::rate(text).map(|(requests, window)| Self { requests, window })
+    }
+    fn to_text(&self) -> String {
+        units::rate_text(self.requests, self.window)
     }
 }
 
@@ -98,6 +145,9 @@ impl FromText for SocketAddr {
                 r#"`{text}` is not an address; write an IP address and a port: "127.0.0.1:8080""#
             )
         })
+    }
+    fn to_text(&self) -> String {
+        self.to_string()
     }
 }
 
@@ -113,6 +163,9 @@ impl FromText for IpNet {
                 )
             })
     }
+    fn to_text(&self) -> String {
+        self.to_string()
+    }
 }
 
 impl FromText for RedisServer {
@@ -124,6 +177,15 @@ impl FromText for RedisServer {
                 .to_owned()
         })
     }
+    fn to_text(&self) -> String {
+        // Without what it takes to get in.
+        let scheme = match self.0.addr() {
+            ConnectionAddr::Tcp(..) => "redis",
+            ConnectionAddr::TcpTls { .. } => "rediss",
+            _ => "redis+unix",
+        };
+        format!("{scheme}://{self}/{}", self.0.redis_settings().db())
+    }
 }
 
 impl FromText for Uri {
@@ -133,10 +195,19 @@ impl FromText for Uri {
         text.parse::<Uri>()
             .map_err(|error| format!("not a URI: {error}"))
     }
+    fn to_text(&self) -> String {
+        // `Uri` adds the slash of an empty path.
+        let text = self.to_string();
+        match self.path() {
+            "/" => text.trim_end_matches('/').to_owned(),
+            _ => text,
+        }
+    }
 }
 
 impl FromText for Method {
     const EXPECTED: &'static str = r#"a method such as "GET""#;
+    const PATTERN: &'static str = r"GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS";
     fn from_text(text: &str) -> Result<Self, String> {
         const KNOWN: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
         match text {
@@ -145,10 +216,14 @@ impl FromText for Method {
             _ => Err(format!("unknown method `{text}`; {}", suggest(text, KNOWN))),
         }
     }
+    fn to_text(&self) -> String {
+        self.to_string()
+    }
 }
 
 impl FromText for Algorithm {
     const EXPECTED: &'static str = r#"a signature algorithm such as "ES256""#;
+    const PATTERN: &'static str = r"[RP]S(256|384|512)|ES(256|384)|EdDSA";
     fn from_text(text: &str) -> Result<Self, String> {
         const KNOWN: [&str; 9] = [
             "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA",
@@ -169,11 +244,15 @@ impl FromText for Algorithm {
         text.parse()
             .map_err(|_| format!("unknown algorithm `{text}`"))
     }
+    fn to_text(&self) -> String {
+        format!("{self:?}")
+    }
 }
 
 /// A SHA-256 digest, written `sha256:` and 64 hexadecimal digits.
 impl FromText for [u8; 32] {
     const EXPECTED: &'static str = r#"a digest such as "sha256:9f86…""#;
+    const PATTERN: &'static str = r"sha256:[0-9a-fA-F]{64}";
     fn from_text(text: &str) -> Result<Self, String> {
         let parse = || {
             let digits = text.strip_prefix("sha256:")?;
@@ -191,5 +270,9 @@ impl FromText for [u8; 32] {
             "not a digest; write `sha256:` and 64 hexadecimal digits, never the key itself"
                 .to_owned()
         })
+    }
+    fn to_text(&self) -> String {
+        // Never shown: `RawApiKey` leaves it out.
+        String::new()
     }
 }

@@ -23,7 +23,7 @@ pub(super) enum Bucket {
     /// The /64 that a subscriber gets: within it addresses cost nothing.
     V6(u64),
     Principal(u64),
-    Route(usize),
+    Route(&'static str),
 }
 
 impl From<IpAddr> for Bucket {

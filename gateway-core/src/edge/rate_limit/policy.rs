@@ -32,6 +32,7 @@ pub(super) struct Policy<C: Clock = DefaultClock> {
     pub(super) limiter: governor::RateLimiter<Lookup, Buckets, C, StateInformationMiddleware>,
 }
 
+#[derive(PartialEq, Eq)]
 pub(super) struct Pace {
     pub(super) burst: u32,
     /// After which one more request is allowed.
@@ -92,6 +93,11 @@ impl<C: Clock> Policy<C> {
             policy_item,
             limiter: governor::RateLimiter::new(quota, Buckets::default(), clock),
         }
+    }
+
+    /// Whether buckets of the one mean the same in the other. Replicas and costs are in this process's own pace.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        self.key == other.key && self.whole == other.whole && self.own == other.own
     }
 
     /// What this process's own buckets say: what is left after this request, or how long it would have to wait.
