@@ -2,8 +2,10 @@
 //!
 //! # The life of a request
 //!
-//! 1. `server`: one thread accepts, hands the socket to the worker with the fewest connections; hyper reads the request.
-//! 2. `edge`: host and path, route, admission, credentials, permission, rate limits, body size, deadline: one column.
+//! 1. `server`: one thread accepts, hands the socket to the worker with the fewest connections; framing and timers are
+//!    watched there, and hyper reads the request.
+//! 2. `edge`: host and path, route, admission, limits by address, credentials, permission, limits by caller, deadline and
+//!    body size: one column.
 //! 3. [`route`]: the merged table, passthrough routes from the configuration and composed routes from code.
 //! 4. `proxy` streams it to one upstream, through `cache`; **or** a BFF's handler composes an answer with [`compose`].
 //! 5. [`upstream`]: the typed call, its deadline, its failure in words.
