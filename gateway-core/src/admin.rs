@@ -1,4 +1,4 @@
-//! The operators' listener: `/live`, `/ready`, `/metrics`, `/routes`, `/revocations`, `/config`. It is never public and
+//! The operators' listener: `/live`, `/ready`, `/metrics`, `/routes`, `/revocations`, `/config`, `/upstreams`. It is never public and
 //! shows no client's data.
 
 use std::net::TcpListener;
@@ -17,6 +17,7 @@ use crate::auth::Revocation;
 use crate::reload::{ConfigReport, Live};
 use crate::route::RouteSummary;
 use crate::shutdown::Phase;
+use crate::upstream::UpstreamStatus;
 
 pub(crate) async fn serve(listener: TcpListener, live: Arc<Live>, stop: CancellationToken) {
     let router = Router::new()
@@ -26,6 +27,7 @@ pub(crate) async fn serve(listener: TcpListener, live: Arc<Live>, stop: Cancella
         .route("/routes", get(routes))
         .route("/revocations", get(count_revocations).post(revoke))
         .route("/config", get(config))
+        .route("/upstreams", get(upstreams))
         .with_state(live);
     let served = async {
         listener.set_nonblocking(true)?;
@@ -86,6 +88,16 @@ async fn ready(State(live): State<Arc<Live>>) -> Response {
             detail: Some(readiness.detail),
         });
     }
+    // A service that is away is our business, not a reason to be taken out.
+    for upstream in shared.upstreams.status() {
+        let state = upstream.breaker.state;
+        checks.push(Check {
+            name: format!("upstream {}", upstream.name),
+            ok: matches!(state, "closed" | "off")
+                && upstream.endpoints.iter().any(|e| e.state == "healthy"),
+            detail: Some(format!("breaker {state}")),
+        });
+    }
     let status = if ready {
         StatusCode::OK
     } else {
@@ -115,6 +127,10 @@ async fn routes(State(live): State<Arc<Live>>) -> Json<Vec<RouteSummary>> {
 
 async fn config(State(live): State<Arc<Live>>) -> Json<ConfigReport> {
     Json(live.report())
+}
+
+async fn upstreams(State(live): State<Arc<Live>>) -> Json<Vec<UpstreamStatus>> {
+    Json(live.shared().upstreams.status())
 }
 
 #[derive(Serialize)]

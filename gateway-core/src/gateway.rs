@@ -24,7 +24,7 @@ use crate::reload::{Live, Reloader};
 use crate::route::{RouteSummary, RouteTable, Routes};
 use crate::server::{Server, Tls, TlsFault};
 use crate::shutdown::{Lifecycle, Phase};
-use crate::upstream::{UnknownUpstream, Upstreams};
+use crate::upstream::{SharedUpstreams, UnknownUpstream, Upstreams};
 
 /// What a BFF hands to the gateway.
 #[derive(Clone, Copy)]
@@ -47,6 +47,7 @@ pub(crate) struct Shared {
     pub(crate) limiter_store: Option<Arc<RateLimitStore>>,
     pub(crate) keys: Arc<KeySets>,
     pub(crate) cache: Arc<ResponseCache>,
+    pub(crate) upstreams: Arc<SharedUpstreams>,
     pub(crate) revocations: Arc<Revocations>,
     pub(crate) metrics: Metrics,
     pub(crate) lifecycle: Lifecycle,
@@ -121,11 +122,13 @@ impl Generation {
         let commands: Vec<TaskTracker> = (0..config.server.workers.max(1))
             .map(|_| TaskTracker::new())
             .collect();
+        let upstreams = SharedUpstreams::new(&config.upstreams, commands.len(), &metrics);
         let shared = Shared {
             tls,
             name: app.name,
             number: 1,
-            table: build_table(app, &config, &limiter, &metrics)?,
+            table: build_table(app, &config, &upstreams, &limiter, &metrics)?,
+            upstreams: Arc::new(upstreams),
             keys: KeySets::new(&config.issuers),
             revocations: Arc::default(),
             limiter: Arc::new(limiter),
@@ -154,13 +157,20 @@ impl Generation {
         config.redis.clone_from(&previous.config.redis);
         let limiter_store = previous.limiter_store.clone();
         let limiter = RateLimiter::new(&config, limiter_store.clone()).inherit(&previous.limiter);
+        let upstreams = SharedUpstreams::after(
+            &previous.upstreams,
+            &config.upstreams,
+            commands.len(),
+            &previous.metrics,
+        );
         let shared = Shared {
             tls: previous.tls.clone(),
             revocations: Arc::clone(&previous.revocations),
             limiter_store,
             name: app.name,
             number: previous.number + 1,
-            table: build_table(app, &config, &limiter, &previous.metrics)?,
+            table: build_table(app, &config, &upstreams, &limiter, &previous.metrics)?,
+            upstreams: Arc::new(upstreams),
             keys: KeySets::after(&previous.keys, &config.issuers),
             limiter: Arc::new(limiter),
             cache: if may_keep_cache(&previous.config, &config) {
@@ -190,13 +200,8 @@ impl Generation {
             .internal_token
             .as_ref()
             .map(|token| Arc::new(InternalTokenSigner::new(app.name, token)));
-        for commands in commands {
-            let upstreams = Upstreams::new(
-                &config.upstreams,
-                &shared.metrics,
-                commands,
-                signer.as_ref(),
-            );
+        for (worker, commands) in commands.iter().enumerate() {
+            let upstreams = Upstreams::new(&shared.upstreams, worker, commands, signer.as_ref());
             let routes = (app.routes)(&upstreams, config)
                 .map_err(|unknown| ConfigFaults(vec![unknown_upstream(&unknown)]))?;
             let authenticator =
@@ -218,10 +223,11 @@ impl Generation {
 fn build_table(
     app: App,
     config: &Config,
+    upstreams: &SharedUpstreams,
     limiter: &RateLimiter,
     metrics: &Metrics,
 ) -> Result<RouteTable, ConfigFaults> {
-    let upstreams = Upstreams::new(&config.upstreams, metrics, &TaskTracker::new(), None);
+    let upstreams = Upstreams::new(upstreams, 0, &TaskTracker::new(), None);
     match (app.routes)(&upstreams, config) {
         Ok(routes) => RouteTable::build(config, &routes.into_parts().1, limiter, metrics),
         // Without the declared routes every policy would look like a fault, too.
@@ -236,7 +242,7 @@ fn may_keep_cache(before: &Config, now: &Config) -> bool {
             before
                 .upstreams
                 .get(name)
-                .is_none_or(|known| known.address == upstream.address)
+                .is_none_or(|known| known.discovery == upstream.discovery)
         })
 }
 
@@ -370,6 +376,7 @@ async fn upkeep(live: Arc<Live>) {
         let shared = live.shared();
         shared.metrics.upkeep();
         shared.limiter.forget_idle();
+        shared.upstreams.sweep();
     }
 }
 

@@ -127,7 +127,7 @@ pub(crate) struct LimiterStoreMetrics {
 }
 
 /// How an upstream call can end, as a label.
-const OUTCOMES: [&str; 10] = [
+const OUTCOMES: [&str; 12] = [
     "ok",
     "cancelled",
     "client",
@@ -138,6 +138,8 @@ const OUTCOMES: [&str; 10] = [
     "upstream_error",
     "invalid_response",
     "response_too_large",
+    "open_circuit",
+    "over_limit",
 ];
 
 impl Metrics {

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::response::Response;
 use http::{Request, uri};
-use hyper::body::Incoming;
 use matchit::Params;
 
 use crate::auth::Principal;
@@ -20,7 +19,7 @@ use crate::context::RequestContext;
 use crate::edge::BodyLimit;
 use crate::error::{Error, GatewayError};
 use crate::route::ProxyRule;
-use crate::upstream::{CallKind, Pool, UpstreamError, Upstreams};
+use crate::upstream::{Answer, CallKind, Judged, Outgoing, Stack, UpstreamError, Upstreams};
 use upload::Upload;
 
 /// One worker's proxy.
@@ -43,9 +42,9 @@ impl Proxy {
         context: &RequestContext,
     ) -> Result<Response, Error> {
         // The table refuses routes to upstreams that do not exist.
-        let pool = self
+        let stack = self
             .upstreams
-            .pool(rule.upstream)
+            .stack(rule.upstream)
             .ok_or_else(|| GatewayError::Bug(format!("no upstream {}", rule.upstream)))?;
         let limit = request.extensions().get::<BodyLimit>().copied();
         if let Some(limit) = limit {
@@ -59,17 +58,17 @@ impl Proxy {
             }
             RouteCache::Off | RouteCache::Private => context,
         };
-        let (request, upload) = outgoing(rule, parameters, request, context, pool)?;
+        let (request, upload) = outgoing(rule, parameters, request, context, stack)?;
         let identity = identity(rule.cache, context.principal());
         let response = self
             .cache
             .serve(
                 rule.cache,
-                pool.name(),
+                stack.name(),
                 request,
                 identity.as_deref(),
                 |request| async move {
-                    match exchange(pool, request, context, &upload).await {
+                    match exchange(stack, request, context, &upload).await {
                         Ok(response) => Ok(response),
                         Err(error) => Err(failure::at_fault(error, &upload, limit)),
                     }
@@ -77,7 +76,7 @@ impl Proxy {
             )
             .await?;
         // Behind the cache, which has rules of its own for answers that are errors.
-        Ok(failure::in_our_form(pool, response, context).await)
+        Ok(failure::in_our_form(stack, response, context).await)
     }
 }
 
@@ -107,7 +106,7 @@ fn outgoing(
     parameters: &Params<'_, '_>,
     request: Request<Body>,
     context: &RequestContext,
-    pool: &Pool,
+    stack: &Stack,
 ) -> Result<(Request<Body>, Upload), Error> {
     let (mut parts, body) = request.into_parts();
     let path = match &rule.rewrite {
@@ -121,7 +120,7 @@ fn outgoing(
     let target = uri::PathAndQuery::try_from(target)
         .map_err(|e| GatewayError::Bug(format!("rewrite: {e}")))?;
     headers::prepare_request(&mut parts.headers, context);
-    parts.uri = pool.uri(target);
+    parts.uri = stack.uri(target);
     parts.extensions = http::Extensions::new();
     let (body, upload) = Upload::watch(body);
     Ok((Request::from_parts(parts, body), upload))
@@ -129,16 +128,22 @@ fn outgoing(
 
 /// The call itself: the deadline ends with the response head, the body streams.
 async fn exchange(
-    pool: &Pool,
+    stack: &Stack,
     request: Request<Body>,
     context: &RequestContext,
     upload: &Upload,
 ) -> Result<Response, UpstreamError> {
     let kind = CallKind::of(request.method());
-    let call = send(pool.clone(), request, context.clone(), upload.clone(), kind);
+    let call = send(
+        stack.clone(),
+        request,
+        context.clone(),
+        upload.clone(),
+        kind,
+    );
     let mut response = match kind {
         CallKind::Safe => call.await,
-        CallKind::Command => pool.to_its_end(call).await,
+        CallKind::Command => stack.to_its_end(call).await,
     }?
     .map(Body::new);
     headers::prepare_response(response.headers_mut());
@@ -146,15 +151,17 @@ async fn exchange(
 }
 
 async fn send(
-    pool: Pool,
+    stack: Stack,
     request: Request<Body>,
     context: RequestContext,
     upload: Upload,
     kind: CallKind,
-) -> Result<http::Response<Incoming>, UpstreamError> {
-    let attempt = pool.begin(&context);
-    let deadline = pool.attempt_deadline(&context, kind);
-    let result = pool.send(request, &context, deadline).await;
+) -> Result<http::Response<Answer>, UpstreamError> {
+    let mut attempt = stack.begin(&context);
+    let request = request.map(Outgoing::stream);
+    let result = stack
+        .send(request, &mut attempt, kind, Judged::AtHead)
+        .await;
     attempt.finished(failure::outcome(&result, &upload));
     result
 }

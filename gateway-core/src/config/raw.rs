@@ -3,6 +3,7 @@
 
 mod text;
 mod tree;
+mod upstream;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -22,6 +23,7 @@ use super::fault::ConfigFaults;
 use crate::graphql::Limits;
 pub(super) use text::{Rate, Share, Size, Text};
 pub(super) use tree::{Tree, child, element};
+pub(super) use upstream::{RawBreaker, RawEjection, RawProtocol, RawRetry, RawUpstream};
 
 /// Reads a document, reporting every value that does not fit and every key that is not known.
 pub(super) fn read(mut document: Tree, faults: &mut ConfigFaults) -> RawConfig {
@@ -260,39 +262,6 @@ impl std::fmt::Debug for RawInternalToken {
         f.debug_struct("RawInternalToken")
             .field("key_id", &self.key_id)
             .finish_non_exhaustive()
-    }
-}
-
-#[derive(Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum RawProtocol {
-    Http1,
-    Grpc,
-}
-
-#[derive(Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RawUpstream {
-    pub(super) address: Option<Text<Uri>>,
-    pub(super) protocol: RawProtocol,
-    pub(super) connect_timeout: Text<Duration>,
-    pub(super) timeout: Option<Text<Duration>>,
-    pub(super) max_idle: usize,
-    pub(super) idle_timeout: Text<Duration>,
-    pub(super) max_response: Text<Size>,
-}
-
-impl Default for RawUpstream {
-    fn default() -> Self {
-        Self {
-            address: None,
-            protocol: RawProtocol::Http1,
-            connect_timeout: Text(Duration::from_millis(500)),
-            timeout: None,
-            max_idle: 64,
-            idle_timeout: Text(Duration::from_secs(30)),
-            max_response: Text(Size(1 << 20)),
-        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Calls to gRPC services through the same pools, deadlines and failure words as every other upstream.
+//! Calls to gRPC services down the same column, with the same failure words, as those to every other upstream.
 //! The generated clients are a BFF's: they run over [`GrpcChannel`] with `with_origin`.
 
 use std::error::Error as _;
@@ -13,26 +13,32 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, Uri};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{LengthLimitError, Limited};
+use tokio::sync::Mutex;
+use tokio::time::Sleep;
 use tonic::{Code, Status};
 
+use super::attempt::Attempt;
 use super::error::{UpstreamError, UpstreamErrorKind};
-use super::pool::{CallKind, Pool};
+use super::outgoing::Outgoing;
+use super::stack::{CallKind, Judged, Stack};
 use crate::context::RequestContext;
-use crate::deadline::Deadline;
 use crate::error::Refusal;
+
+/// The longest request that is kept so that it can be sent again, in bytes.
+const MAX_REPLAY: usize = 64 << 10;
 
 /// A gRPC service. Cloning is cheap.
 #[derive(Clone)]
 pub struct GrpcUpstream {
-    pool: Pool,
+    stack: Stack,
 }
 
 /// The transport of one call, for a generated client's `with_origin`.
 #[derive(Clone)]
 pub struct GrpcChannel {
-    pool: Pool,
-    context: RequestContext,
-    deadline: Deadline,
+    stack: Stack,
+    /// Only this call takes it: nobody waits.
+    attempt: Arc<Mutex<Attempt>>,
     verdict: Verdict,
 }
 
@@ -59,8 +65,8 @@ impl Verdict {
 }
 
 impl GrpcUpstream {
-    pub(super) fn new(pool: Pool) -> Self {
-        Self { pool }
+    pub(super) fn new(stack: Stack) -> Self {
+        Self { stack }
     }
 
     /// Makes one unary call that only reads: `call` gets a channel and the service's origin, and gives the generated client's answer.
@@ -76,29 +82,29 @@ impl GrpcUpstream {
         F: FnOnce(GrpcChannel, Uri) -> Fut,
         Fut: Future<Output = Result<tonic::Response<T>, Status>>,
     {
-        let attempt = self.pool.begin(&context);
-        let deadline = self.pool.attempt_deadline(&context, CallKind::Safe);
         let channel = GrpcChannel {
-            pool: self.pool.clone(),
-            context: context.clone(),
-            deadline,
+            stack: self.stack.clone(),
+            attempt: Arc::new(Mutex::new(self.stack.begin(&context))),
             verdict: Verdict::default(),
         };
         let verdict = channel.verdict.clone();
-        let origin = self.pool.uri(http::uri::PathAndQuery::from_static("/"));
+        let attempt = Arc::clone(&channel.attempt);
+        let origin = self.stack.uri(http::uri::PathAndQuery::from_static("/"));
+        let deadline = context.deadline();
         let result = match tokio::time::timeout_at(deadline.at(), call(channel, origin)).await {
-            Err(_elapsed) => Err(self.pool.error(UpstreamErrorKind::Timeout)),
+            Err(_elapsed) => Err(self.stack.error(UpstreamErrorKind::Timeout)),
             Ok(Err(status)) => Err(self.classify(status, &verdict)),
             Ok(Ok(answer)) => Ok(answer.into_inner()),
         };
-        attempt.finished(result.as_ref().map_or_else(UpstreamError::reason, |_| "ok"));
+        let outcome = result.as_ref().map_or_else(UpstreamError::reason, |_| "ok");
+        attempt.lock().await.finish(outcome);
         result
     }
 
     fn classify(&self, status: Status, verdict: &Verdict) -> UpstreamError {
         // A failure of our own transport travels inside the status; it says more than the status does.
         if let Some(kind) = transport_failure(&status) {
-            return self.pool.error(kind).caused_by(status);
+            return self.stack.error(kind).caused_by(status);
         }
         if !verdict.was_given() {
             let kind = match status.code() {
@@ -109,7 +115,7 @@ impl GrpcUpstream {
                 _ => None,
             };
             if let Some(kind) = kind {
-                return self.pool.error(kind).caused_by(status);
+                return self.stack.error(kind).caused_by(status);
             }
         }
         let kind = match status.code() {
@@ -128,7 +134,7 @@ impl GrpcUpstream {
                 refused(StatusCode::INTERNAL_SERVER_ERROR, &status)
             }
         };
-        self.pool.error(kind).caused_by(status)
+        self.stack.error(kind).caused_by(status)
     }
 }
 
@@ -165,26 +171,41 @@ impl tower::Service<Request<tonic::body::Body>> for GrpcChannel {
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, UpstreamError>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
-        // Readiness is the pool's business, inside the call: a channel is made for one call and never waits here.
+        // Readiness is the column's business, inside the call: a channel is made for one call and never waits here.
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<tonic::body::Body>) -> Self::Future {
         let this = self.clone();
         Box::pin(async move {
+            let (parts, body) = request.into_parts();
+            // A message that was made here: small ones are kept, so that a failed attempt can be followed by another.
+            let body = Outgoing::gather(Body::new(body), MAX_REPLAY)
+                .await
+                .map_err(|error| {
+                    this.stack
+                        .error(UpstreamErrorKind::Undecodable)
+                        .caused_by(error)
+                })?;
+            let request = Request::from_parts(parts, body);
+            let mut attempt = this.attempt.lock().await;
             let response = this
-                .pool
-                .send(request.map(Body::new), &this.context, this.deadline)
+                .stack
+                .send(request, &mut attempt, CallKind::Safe, Judged::AtEnd)
                 .await?;
+            drop(attempt);
             this.verdict.look(response.headers());
             // What is not gRPC at all speaks by its HTTP status, for which there are codes.
             if response.status() != StatusCode::OK {
                 this.verdict.give();
             }
-            let limit = this.pool.max_response_bytes();
+            let limit = this.stack.max_response_bytes();
             Ok(response.map(|body| {
+                let deadline = body.deadline();
                 Body::new(Heard {
+                    late: Box::pin(tokio::time::sleep_until(deadline.at())),
                     body: Body::new(Limited::new(body, limit)),
+                    stack: this.stack,
                     verdict: this.verdict,
                 })
             }))
@@ -192,9 +213,11 @@ impl tower::Service<Request<tonic::body::Body>> for GrpcChannel {
     }
 }
 
-/// An answer on its way; its trailers say how the call ended.
+/// An answer on its way, within the time of its attempt; its trailers say how the call ended.
 struct Heard {
     body: Body,
+    late: Pin<Box<Sleep>>,
+    stack: Stack,
     verdict: Verdict,
 }
 
@@ -211,6 +234,10 @@ impl HttpBody for Heard {
             && let Some(trailers) = frame.trailers_ref()
         {
             self.verdict.look(trailers);
+        }
+        if polled.is_pending() && self.late.as_mut().poll(cx).is_ready() {
+            let late = self.stack.error(UpstreamErrorKind::Timeout);
+            return Poll::Ready(Some(Err(axum::Error::new(late))));
         }
         polled
     }

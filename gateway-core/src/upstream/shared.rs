@@ -1,0 +1,213 @@
+//! What all workers share of the upstreams: endpoints with their health, breakers, limits, budgets. It outlives a reload
+//! that leaves an upstream's configuration as it is. How a call goes is `stack.rs`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use super::breaker::{Admission, Breaker, Ticket, Transition, Verdict};
+use super::budget::RetryBudget;
+use super::clock::{Clock, Millis};
+use super::endpoints::{Endpoint, Endpoints, Place};
+use super::limit::ConcurrencyLimit;
+use super::metrics::UpstreamMeters;
+use crate::config::{Discovery, UpstreamConfig};
+use crate::metrics::{Metrics, UpstreamMetrics};
+
+/// One upstream.
+pub(super) struct Upstream {
+    pub(super) name: &'static str,
+    pub(super) config: UpstreamConfig,
+    pub(super) clock: Clock,
+    pub(super) limit: ConcurrencyLimit,
+    pub(super) breaker: Option<Breaker>,
+    pub(super) budget: RetryBudget,
+    pub(super) endpoints: ArcSwap<Endpoints>,
+    pub(super) calls: UpstreamMetrics,
+    pub(super) meters: UpstreamMeters,
+    workers: usize,
+    /// Whether there is an endpoint.
+    known: watch::Sender<bool>,
+}
+
+/// All upstreams of a configuration.
+pub(crate) struct SharedUpstreams {
+    all: BTreeMap<&'static str, Arc<Upstream>>,
+}
+
+impl SharedUpstreams {
+    pub(crate) fn new(
+        config: &BTreeMap<String, UpstreamConfig>,
+        workers: usize,
+        metrics: &Metrics,
+    ) -> Self {
+        Self::after(&Self::none(), config, workers, metrics)
+    }
+
+    fn none() -> Self {
+        Self {
+            all: BTreeMap::new(),
+        }
+    }
+
+    /// Those of another configuration: an upstream whose configuration is the same goes on with all that it has.
+    pub(crate) fn after(
+        previous: &Self,
+        config: &BTreeMap<String, UpstreamConfig>,
+        workers: usize,
+        metrics: &Metrics,
+    ) -> Self {
+        let all = config
+            .iter()
+            .map(|(name, config)| {
+                let name = crate::intern::intern(name);
+                let upstream = previous
+                    .all
+                    .get(name)
+                    .filter(|known| known.config == *config)
+                    .map_or_else(
+                        || Arc::new(Upstream::new(name, config, workers, metrics)),
+                        Arc::clone,
+                    );
+                (name, upstream)
+            })
+            .collect();
+        Self { all }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Upstream>> {
+        self.all.values()
+    }
+
+    /// Closes connections that nobody has used for long.
+    pub(crate) fn sweep(&self) {
+        for upstream in self.iter() {
+            for endpoint in upstream.endpoints.load().all() {
+                endpoint.pool.sweep();
+            }
+        }
+    }
+}
+
+impl Upstream {
+    fn new(name: &'static str, config: &UpstreamConfig, workers: usize, metrics: &Metrics) -> Self {
+        let clock = Clock::start();
+        let fixed = match &config.discovery {
+            Discovery::Static(addresses) => addresses.iter().filter_map(Place::of).collect(),
+        };
+        let upstream = Self {
+            name,
+            clock,
+            limit: ConcurrencyLimit::new(config.max_in_flight),
+            breaker: config.breaker.as_ref().map(Breaker::new),
+            budget: RetryBudget::new(&config.retry),
+            endpoints: ArcSwap::from_pointee(Endpoints::default()),
+            calls: metrics.upstream(name),
+            meters: UpstreamMeters::register(name, metrics),
+            config: config.clone(),
+            workers,
+            known: watch::Sender::new(false),
+        };
+        upstream.is_at(fixed);
+        upstream
+    }
+
+    /// Until it is known where it is. What is looked up is known after the first answer, also if it is an old one.
+    pub(super) async fn resolved(&self) {
+        let mut known = self.known.subscribe();
+        // The sender lives as long as this upstream.
+        let _ = known.wait_for(|known| *known).await;
+    }
+
+    /// Takes over what is known of its places; an endpoint that is still among them goes on with its connections and health.
+    pub(super) fn is_at(&self, places: Vec<Place>) {
+        let before = self.endpoints.load();
+        let now = self.clock.now();
+        let all = places
+            .into_iter()
+            .map(|place| {
+                let known = before.all().iter().find(|known| known.place == place);
+                known.map_or_else(
+                    || Arc::new(Endpoint::new(place, &self.config, self.workers, now)),
+                    Arc::clone,
+                )
+            })
+            .collect();
+        let endpoints = Endpoints::new(all);
+        let known = !endpoints.all().is_empty();
+        self.endpoints.store(Arc::new(endpoints));
+        self.known.send_replace(known);
+    }
+
+    /// Whether the breaker lets a call through.
+    pub(super) fn admit(&self, now: Millis) -> Admission {
+        let Some(breaker) = &self.breaker else {
+            return Admission::Granted(Ticket::NONE);
+        };
+        let (admission, transition) = breaker.admit(now);
+        if let Some(transition) = transition {
+            self.tell(transition);
+        }
+        admission
+    }
+
+    /// An attempt has come to its end.
+    pub(super) fn settle(
+        &self,
+        endpoint: &Endpoint,
+        ticket: Ticket,
+        verdict: Verdict,
+        now: Millis,
+    ) {
+        if let Some(breaker) = &self.breaker
+            && let Some(transition) = breaker.settle(ticket, verdict, now)
+        {
+            self.tell(transition);
+        }
+        let endpoints = self.endpoints.load();
+        // One alone is never left out: nothing has to be counted.
+        if endpoints.all().len() < 2 {
+            return;
+        }
+        match verdict {
+            Verdict::Neutral => {}
+            Verdict::Success => endpoint.ejection.succeeded(now),
+            Verdict::Failure => {
+                if endpoint.ejection.failed(now)
+                    && let Some(wait) =
+                        endpoints.eject(endpoint, self.config.ejection.max_share, now)
+                {
+                    self.meters.ejections.increment(1);
+                    tracing::warn!(
+                        upstream = self.name,
+                        endpoint = %endpoint.place.dial,
+                        seconds = wait.as_secs_f64(),
+                        "an endpoint that keeps failing is left out"
+                    );
+                }
+            }
+        }
+    }
+
+    fn tell(&self, transition: Transition) {
+        self.meters.transition(transition);
+        match transition {
+            Transition::Opened { wait } => tracing::warn!(
+                upstream = self.name,
+                seconds = wait.as_secs_f64(),
+                "the circuit breaker opened: no calls for a while"
+            ),
+            Transition::HalfOpened => {
+                tracing::info!(
+                    upstream = self.name,
+                    "the circuit breaker lets probes through"
+                );
+            }
+            Transition::Closed => {
+                tracing::info!(upstream = self.name, "the circuit breaker closed")
+            }
+        }
+    }
+}
