@@ -22,7 +22,6 @@ mod ejection;
 mod endpoints;
 mod limit;
 mod load;
-mod metrics;
 mod pool;
 mod retry;
 mod shared;
@@ -42,7 +41,7 @@ pub use grpc::{GrpcChannel, GrpcUpstream};
 pub(crate) use outgoing::Outgoing;
 pub(crate) use shared::SharedUpstreams;
 pub(crate) use stack::{CallKind, Judged, Stack};
-pub(crate) use status::UpstreamStatus;
+pub(crate) use status::{EndpointStatus, UpstreamStatus};
 
 use tokio_util::task::TaskTracker;
 

@@ -49,7 +49,7 @@ impl Attempt {
 
     fn note(&self, outcome: &'static str) {
         self.context.record(self.upstream.name, self.began, outcome);
-        self.upstream.calls.observe(outcome, self.began.elapsed());
+        self.upstream.metrics.observe(outcome, self.began.elapsed());
     }
 }
 

@@ -101,7 +101,7 @@ impl UpstreamError {
             UpstreamErrorKind::Undecodable => "invalid_response",
             UpstreamErrorKind::TooLarge => "response_too_large",
             UpstreamErrorKind::OpenCircuit { .. } => "open_circuit",
-            UpstreamErrorKind::OverLimit => "over_limit",
+            UpstreamErrorKind::OverLimit => "overloaded",
         }
     }
 }

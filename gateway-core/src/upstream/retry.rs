@@ -142,11 +142,11 @@ impl<'a> Retries<'a> {
             return false;
         }
         if !upstream.budget.withdraw(upstream.clock.now()) {
-            upstream.meters.out_of_budget.increment(1);
+            upstream.metrics.out_of_budget.increment(1);
             return false;
         }
         self.made += 1;
-        upstream.meters.retried.increment(1);
+        upstream.metrics.retried.increment(1);
         true
     }
 }

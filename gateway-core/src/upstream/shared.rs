@@ -12,7 +12,6 @@ use super::budget::RetryBudget;
 use super::clock::{Clock, Millis};
 use super::endpoints::{Endpoint, Endpoints, Place};
 use super::limit::ConcurrencyLimit;
-use super::metrics::UpstreamMeters;
 use crate::config::{Discovery, UpstreamConfig};
 use crate::metrics::{Metrics, UpstreamMetrics};
 
@@ -25,8 +24,7 @@ pub(super) struct Upstream {
     pub(super) breaker: Option<Breaker>,
     pub(super) budget: RetryBudget,
     pub(super) endpoints: ArcSwap<Endpoints>,
-    pub(super) calls: UpstreamMetrics,
-    pub(super) meters: UpstreamMeters,
+    pub(super) metrics: UpstreamMetrics,
     workers: usize,
     /// Whether there is an endpoint.
     known: watch::Sender<bool>,
@@ -104,8 +102,7 @@ impl Upstream {
             breaker: config.breaker.as_ref().map(Breaker::new),
             budget: RetryBudget::new(&config.retry),
             endpoints: ArcSwap::from_pointee(Endpoints::default()),
-            calls: metrics.upstream(name),
-            meters: UpstreamMeters::register(name, metrics),
+            metrics: metrics.upstream(name),
             config: config.clone(),
             workers,
             known: watch::Sender::new(false),
@@ -179,7 +176,7 @@ impl Upstream {
                     && let Some(wait) =
                         endpoints.eject(endpoint, self.config.ejection.max_share, now)
                 {
-                    self.meters.ejections.increment(1);
+                    self.metrics.ejections.increment(1);
                     tracing::warn!(
                         upstream = self.name,
                         endpoint = %endpoint.place.dial,
@@ -192,21 +189,25 @@ impl Upstream {
     }
 
     fn tell(&self, transition: Transition) {
-        self.meters.transition(transition);
         match transition {
-            Transition::Opened { wait } => tracing::warn!(
-                upstream = self.name,
-                seconds = wait.as_secs_f64(),
-                "the circuit breaker opened: no calls for a while"
-            ),
+            Transition::Opened { wait } => {
+                self.metrics.opened.increment(1);
+                tracing::warn!(
+                    upstream = self.name,
+                    seconds = wait.as_secs_f64(),
+                    "the circuit breaker opened: no calls for a while"
+                );
+            }
             Transition::HalfOpened => {
+                self.metrics.half_opened.increment(1);
                 tracing::info!(
                     upstream = self.name,
                     "the circuit breaker lets probes through"
                 );
             }
             Transition::Closed => {
-                tracing::info!(upstream = self.name, "the circuit breaker closed")
+                self.metrics.closed.increment(1);
+                tracing::info!(upstream = self.name, "the circuit breaker closed");
             }
         }
     }

@@ -48,6 +48,21 @@ pub(crate) struct EndpointStatus {
     pub(crate) idle_connections: usize,
 }
 
+impl UpstreamStatus {
+    /// Whether calls can be made.
+    pub(crate) fn is_well(&self) -> bool {
+        matches!(self.breaker.state, "closed" | "off")
+            && self
+                .endpoints
+                .iter()
+                .any(|endpoint| endpoint.state == "healthy")
+    }
+}
+
+impl EndpointStatus {
+    pub(crate) const STATES: [&str; 2] = ["healthy", "ejected"];
+}
+
 impl SharedUpstreams {
     pub(crate) fn status(&self) -> Vec<UpstreamStatus> {
         self.iter().map(|upstream| status(upstream)).collect()

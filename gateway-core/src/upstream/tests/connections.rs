@@ -52,7 +52,7 @@ async fn there_are_no_more_connections_than_configured() {
         .filter_map(Result::ok)
         .map(reason)
         .collect::<Vec<_>>();
-    assert_eq!(refused, ["over_limit"; 7]);
+    assert_eq!(refused, ["overloaded"; 7]);
     assert_eq!(service.connections(), 3);
     until(|| world.status().endpoints[0].connections == 0).await;
     for answer in futures_util::future::join_all((0..3).map(|_| world.get("/body"))).await {

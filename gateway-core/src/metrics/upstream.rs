@@ -1,0 +1,77 @@
+//! What is counted of calls to services: handles for one upstream, made when it is put together. The calls are `upstream/*`.
+
+use std::time::Duration;
+
+use super::cells::Counter;
+use super::family::{
+    UPSTREAM_BREAKER, UPSTREAM_CALLS, UPSTREAM_EJECTIONS, UPSTREAM_RETRIES, UPSTREAM_SECONDS,
+};
+use super::histogram::Histogram;
+use super::registry::Registry;
+
+/// How an upstream call can end, as a label.
+const OUTCOMES: [&str; 13] = [
+    "ok",
+    "cancelled",
+    "client",
+    "refused",
+    "unreachable",
+    "timeout",
+    "not_found",
+    "upstream_error",
+    "invalid_response",
+    "response_too_large",
+    "open_circuit",
+    "overloaded",
+    "other",
+];
+
+/// Handles for one upstream.
+pub(crate) struct UpstreamMetrics {
+    outcomes: [Counter; OUTCOMES.len()],
+    duration: Histogram,
+    pub(crate) retried: Counter,
+    /// Retries that the budget did not allow.
+    pub(crate) out_of_budget: Counter,
+    pub(crate) opened: Counter,
+    pub(crate) half_opened: Counter,
+    pub(crate) closed: Counter,
+    pub(crate) ejections: Counter,
+}
+
+impl UpstreamMetrics {
+    pub(super) fn new(registry: &Registry, upstream: &str) -> Self {
+        let labels = &[("upstream", upstream)];
+        let [retried, out_of_budget] = registry.counters(
+            &UPSTREAM_RETRIES,
+            labels,
+            "outcome",
+            ["sent", "out_of_budget"],
+        );
+        let [opened, half_opened, closed] = registry.counters(
+            &UPSTREAM_BREAKER,
+            labels,
+            "to",
+            ["open", "half_open", "closed"],
+        );
+        Self {
+            retried,
+            out_of_budget,
+            opened,
+            half_opened,
+            closed,
+            ejections: registry.counter(&UPSTREAM_EJECTIONS, labels),
+            outcomes: registry.counters(&UPSTREAM_CALLS, labels, "outcome", OUTCOMES),
+            duration: registry.histogram(&UPSTREAM_SECONDS, labels),
+        }
+    }
+
+    pub(crate) fn observe(&self, outcome: &'static str, took: Duration) {
+        let index = OUTCOMES
+            .iter()
+            .position(|name| *name == outcome)
+            .unwrap_or(OUTCOMES.len() - 1);
+        self.outcomes[index].increment(1);
+        self.duration.observe(took);
+    }
+}
