@@ -31,7 +31,8 @@ pub use load::{from_files, from_text};
 pub(crate) use origin::{NeedsRestart, Origin};
 pub use schema::schema;
 pub use upstream::{
-    BreakerConfig, Discovery, EjectionConfig, RetryConfig, UpstreamConfig, UpstreamProtocol,
+    BreakerConfig, Discovery, DnsConfig, EjectionConfig, HealthConfig, RetryConfig, UpstreamConfig,
+    UpstreamProtocol,
 };
 
 /// The exit code of a process whose configuration is wrong: `EX_USAGE` of sysexits.

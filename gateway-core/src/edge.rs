@@ -43,6 +43,7 @@ use crate::gateway::Shared;
 use crate::proxy::Proxy;
 use crate::route::{Action, NoMatch};
 use crate::trace::TraceContext;
+use crate::upstream::Upstreams;
 use access_log::Observation;
 use rate_limit::{Counted, LimitId, RateLimitHeaders, RouteKey};
 
@@ -86,6 +87,11 @@ impl Edge {
             composed: ComposedService::new(composed),
             proxy,
         }
+    }
+
+    /// What its proxy calls.
+    pub(crate) fn upstreams(&self) -> &Upstreams {
+        self.proxy.upstreams()
     }
 
     /// What problem types begin with.

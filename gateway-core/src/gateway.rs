@@ -308,6 +308,7 @@ impl Gateway {
         shared.metrics.watch_runtime("control", control.handle());
         let stop_control = CancellationToken::new();
         shared.keys.spawn_refresh(control.handle(), &stop_control);
+        shared.upstreams.look_after(control.handle());
         if let Some(store) = &shared.limiter_store {
             store.spawn_link(control.handle(), stop_control.clone());
         }

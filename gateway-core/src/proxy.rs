@@ -33,6 +33,10 @@ impl Proxy {
         Self { upstreams, cache }
     }
 
+    pub(crate) fn upstreams(&self) -> &Upstreams {
+        &self.upstreams
+    }
+
     /// Forwards `request` as `rule` says, through the response cache when the route has one.
     pub(crate) async fn forward(
         &self,

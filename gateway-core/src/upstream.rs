@@ -18,8 +18,10 @@ mod outgoing;
 mod breaker;
 mod budget;
 mod clock;
+mod discovery;
 mod ejection;
 mod endpoints;
+mod health;
 mod limit;
 mod load;
 mod pool;
@@ -82,6 +84,13 @@ impl Upstreams {
             .collect();
         Self {
             stacks: Arc::new(stacks),
+        }
+    }
+
+    /// Keeps connections ready, for as long as somebody polls.
+    pub(crate) async fn warm_up(&self) {
+        for stack in self.stacks.values() {
+            stack.warm_up().await;
         }
     }
 

@@ -23,7 +23,9 @@ use super::fault::ConfigFaults;
 use crate::graphql::Limits;
 pub(super) use text::{Rate, Share, Size, Text};
 pub(super) use tree::{Tree, child, element};
-pub(super) use upstream::{RawBreaker, RawEjection, RawProtocol, RawRetry, RawUpstream};
+pub(super) use upstream::{
+    RawBreaker, RawDiscovery, RawDns, RawEjection, RawHealth, RawProtocol, RawRetry, RawUpstream,
+};
 
 /// Reads a document, reporting every value that does not fit and every key that is not known.
 pub(super) fn read(mut document: Tree, faults: &mut ConfigFaults) -> RawConfig {
@@ -53,6 +55,7 @@ pub(super) struct RawConfig {
     pub(super) api_keys: Option<RawApiKeys>,
     pub(super) internal_token: RawInternalToken,
     pub(super) upstreams: BTreeMap<String, RawUpstream>,
+    pub(super) dns: RawDns,
     pub(super) rate_limits: BTreeMap<String, RawRateLimit>,
     pub(super) redis: Option<RawRedis>,
     pub(super) cache: RawCache,

@@ -1,9 +1,11 @@
 //! The validated configuration of a service that the gateway calls: where it is, and what it is trusted with.
 //! What each number does to a call is told in `upstream/stack.rs` and docs/upstreams.md.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::Uri;
+use http::uri::PathAndQuery;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpstreamProtocol {
@@ -32,12 +34,16 @@ pub struct UpstreamConfig {
     pub max_connections: usize,
     /// Calls under way at once, of all workers.
     pub max_in_flight: usize,
+    /// Connections that each worker keeps ready to each endpoint.
+    pub warm: usize,
     /// The largest answer that a composed call reads, in bytes.
     pub max_response_bytes: usize,
     pub retry: RetryConfig,
     /// Without it calls are made however many fail.
     pub breaker: Option<BreakerConfig>,
     pub ejection: EjectionConfig,
+    /// Without it endpoints are only judged by how calls come out.
+    pub health: Option<HealthConfig>,
 }
 
 /// How the endpoints of an upstream are found.
@@ -45,6 +51,34 @@ pub struct UpstreamConfig {
 pub enum Discovery {
     /// They are these.
     Static(Vec<Uri>),
+    /// They are what DNS says that this name is.
+    Dns { name: Uri, dns: DnsConfig },
+}
+
+/// How names are looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DnsConfig {
+    /// Those of the system without any.
+    pub name_servers: Vec<SocketAddr>,
+    /// For one question to one name server.
+    pub timeout: Duration,
+    /// Names are looked up again when the time to live of the answer is over: not before this has passed,
+    pub min_refresh: Duration,
+    /// and not after this.
+    pub max_refresh: Duration,
+}
+
+/// How endpoints are asked whether they are well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthConfig {
+    /// What is asked for with `GET`; gRPC services have a protocol of their own for it.
+    pub path: PathAndQuery,
+    pub interval: Duration,
+    pub timeout: Duration,
+    /// So many bad checks in a row, and an endpoint gets no calls.
+    pub unhealthy: u32,
+    /// So many good ones, and it does again.
+    pub healthy: u32,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -61,7 +61,7 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
     let issuers = issuers(raw.issuers, &mut warnings, &mut check);
     let api_keys = raw.api_keys.map(|keys| api_keys(keys, &mut check));
     let internal_token = internal_token::internal_token(raw.internal_token, &mut check);
-    let upstreams = upstreams::upstreams(raw.upstreams, &mut check);
+    let upstreams = upstreams::upstreams(raw.upstreams, raw.dns, &mut check);
     let rate_limits = rate_limits(raw.rate_limits, &mut check);
     let redis = raw.redis.and_then(|raw| redis(raw, &mut check));
     let cache = cache(&raw.cache, &mut check);

@@ -79,6 +79,7 @@ families! {
     UPSTREAM_IN_FLIGHT = Gauge "gateway_upstream_in_flight" "Calls under way, bodies included.";
     UPSTREAM_IN_FLIGHT_MAX = Gauge "gateway_upstream_in_flight_max" "The most calls that may be under way.";
     UPSTREAM_EJECTIONS = Counter "gateway_upstream_ejections_total" "Endpoints that were left out because they kept failing.";
+    UPSTREAM_FAILED_LOOKUPS = Counter "gateway_upstream_lookup_failures_total" "Lookups of upstreams' names that failed.";
     UPSTREAM_ENDPOINTS = Gauge "gateway_upstream_endpoints" "Endpoints by state.";
     UPSTREAM_CONNECTIONS = Gauge "gateway_upstream_connections" "Connections to upstreams by state.";
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::cells::Counter;
 use super::family::{
-    UPSTREAM_BREAKER, UPSTREAM_CALLS, UPSTREAM_EJECTIONS, UPSTREAM_RETRIES, UPSTREAM_SECONDS,
+    UPSTREAM_BREAKER, UPSTREAM_CALLS, UPSTREAM_EJECTIONS, UPSTREAM_FAILED_LOOKUPS,
+    UPSTREAM_RETRIES, UPSTREAM_SECONDS,
 };
 use super::histogram::Histogram;
 use super::registry::Registry;
@@ -37,6 +38,7 @@ pub(crate) struct UpstreamMetrics {
     pub(crate) half_opened: Counter,
     pub(crate) closed: Counter,
     pub(crate) ejections: Counter,
+    pub(crate) failed_lookups: Counter,
 }
 
 impl UpstreamMetrics {
@@ -61,6 +63,7 @@ impl UpstreamMetrics {
             half_opened,
             closed,
             ejections: registry.counter(&UPSTREAM_EJECTIONS, labels),
+            failed_lookups: registry.counter(&UPSTREAM_FAILED_LOOKUPS, labels),
             outcomes: registry.counters(&UPSTREAM_CALLS, labels, "outcome", OUTCOMES),
             duration: registry.histogram(&UPSTREAM_SECONDS, labels),
         }

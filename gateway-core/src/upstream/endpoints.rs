@@ -10,6 +10,7 @@ use http::{HeaderValue, Uri, uri};
 
 use super::clock::Millis;
 use super::ejection::Ejection;
+use super::health::Health;
 use super::load::Load;
 use super::pool::Pool;
 use crate::config::UpstreamConfig;
@@ -19,6 +20,7 @@ pub(super) struct Endpoint {
     pub(super) place: Place,
     pub(super) load: Load,
     pub(super) ejection: Ejection,
+    pub(super) health: Health,
     pub(super) pool: Pool,
 }
 
@@ -74,6 +76,14 @@ impl Place {
         // Scheme, authority and path are all there: such parts always make a URI.
         Uri::from_parts(parts).unwrap_or_default()
     }
+
+    /// The same service at another address.
+    pub(super) fn at(&self, address: SocketAddr) -> Self {
+        Self {
+            dial: Dial::Socket(address),
+            ..self.clone()
+        }
+    }
 }
 
 impl Endpoint {
@@ -82,12 +92,13 @@ impl Endpoint {
             pool: Pool::new(config, workers),
             load: Load::new(now),
             ejection: Ejection::new(&config.ejection),
+            health: Health::default(),
             place,
         }
     }
 
     fn is_eligible(&self, now: Millis) -> bool {
-        !self.ejection.is_out(now)
+        self.health.is_up() && !self.ejection.is_out(now)
     }
 }
 

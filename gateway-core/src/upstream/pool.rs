@@ -40,6 +40,7 @@ struct Settings {
     idle_timeout: Duration,
     max_idle: usize,
     max_connections: usize,
+    warm: usize,
 }
 
 /// One worker's connections. Only it takes the locks, but for the sweep now and then; they make its tasks `Send`.
@@ -98,6 +99,7 @@ impl Pool {
                 idle_timeout: config.idle_timeout,
                 max_idle: config.max_idle,
                 max_connections: config.max_connections,
+                warm: config.warm,
             },
             workers: (0..workers.max(1)).map(|_| Worker::default()).collect(),
             open: Arc::default(),
@@ -145,6 +147,30 @@ pub(super) async fn connection(
     }
 }
 
+/// Opens connections until `worker` has as many as it should keep ready, so that the first calls after a quiet time do not
+/// wait for one.
+pub(super) async fn warm_up(endpoint: &Arc<Endpoint>, worker: usize) -> Result<(), ConnectError> {
+    let settings = &endpoint.pool.settings;
+    if settings.warm == 0 {
+        return Ok(());
+    }
+    if settings.protocol != UpstreamProtocol::Http1 {
+        return http2(endpoint, worker).await.map(drop);
+    }
+    let idle = || locked(&endpoint.pool.worker(worker).idle).len();
+    while idle() < settings.warm.min(settings.max_idle) {
+        let mut lease = open_http1(endpoint, worker).await?;
+        let to = endpoint.place.dial.to_string();
+        lease
+            .sender
+            .ready()
+            .await
+            .map_err(|source| ConnectError::Handshake { to, source })?;
+        lease.keep();
+    }
+    Ok(())
+}
+
 async fn http1(
     endpoint: &Arc<Endpoint>,
     worker: usize,
@@ -158,6 +184,10 @@ async fn http1(
             worker,
         });
     }
+    open_http1(endpoint, worker).await
+}
+
+async fn open_http1(endpoint: &Arc<Endpoint>, worker: usize) -> Result<Lease, ConnectError> {
     let (stream, open) = dial(endpoint).await?;
     let (sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
@@ -253,22 +283,24 @@ async fn dial(endpoint: &Endpoint) -> Result<(TcpStream, Open), ConnectError> {
     if before >= pool.settings.max_connections {
         return Err(ConnectError::TooMany { to: to() });
     }
-    let connect = async {
-        match &endpoint.place.dial {
-            Dial::Socket(address) => TcpStream::connect(address).await,
-            Dial::Name(host, port) => TcpStream::connect((host.as_str(), *port)).await,
-        }
-    };
+    let connect = connect(&endpoint.place.dial);
     let stream = timeout(pool.settings.connect_timeout, connect)
         .await
         .map_err(|_elapsed| ConnectError::Timeout { to: to() })?
         .map_err(|source| ConnectError::Io { to: to(), source })?;
-    let keepalive = TcpKeepalive::new().with_time(TCP_KEEPALIVE);
-    let prepared = stream
-        .set_nodelay(true)
-        .and_then(|()| SockRef::from(&stream).set_tcp_keepalive(&keepalive));
-    prepared.map_err(|source| ConnectError::Io { to: to(), source })?;
     Ok((stream, open))
+}
+
+/// A socket as all ours are.
+pub(super) async fn connect(dial: &Dial) -> std::io::Result<TcpStream> {
+    let stream = match dial {
+        Dial::Socket(address) => TcpStream::connect(address).await?,
+        Dial::Name(host, port) => TcpStream::connect((host.as_str(), *port)).await?,
+    };
+    stream.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new().with_time(TCP_KEEPALIVE);
+    SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+    Ok(stream)
 }
 
 impl Lease {

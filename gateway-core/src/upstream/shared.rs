@@ -3,8 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::breaker::{Admission, Breaker, Ticket, Transition, Verdict};
@@ -12,6 +14,7 @@ use super::budget::RetryBudget;
 use super::clock::{Clock, Millis};
 use super::endpoints::{Endpoint, Endpoints, Place};
 use super::limit::ConcurrencyLimit;
+use super::{discovery, health};
 use crate::config::{Discovery, UpstreamConfig};
 use crate::metrics::{Metrics, UpstreamMetrics};
 
@@ -26,6 +29,7 @@ pub(super) struct Upstream {
     pub(super) endpoints: ArcSwap<Endpoints>,
     pub(super) metrics: UpstreamMetrics,
     workers: usize,
+    is_looked_after: AtomicBool,
     /// Whether there is an endpoint.
     known: watch::Sender<bool>,
 }
@@ -79,6 +83,14 @@ impl SharedUpstreams {
         self.all.values()
     }
 
+    /// Begins to look up names and to ask after health, where the configuration says so; for what is looked after already
+    /// nothing changes.
+    pub(crate) fn look_after(&self, control: &Handle) {
+        for upstream in self.iter() {
+            upstream.look_after(control);
+        }
+    }
+
     /// Closes connections that nobody has used for long.
     pub(crate) fn sweep(&self) {
         for upstream in self.iter() {
@@ -94,6 +106,7 @@ impl Upstream {
         let clock = Clock::start();
         let fixed = match &config.discovery {
             Discovery::Static(addresses) => addresses.iter().filter_map(Place::of).collect(),
+            Discovery::Dns { .. } => Vec::new(),
         };
         let upstream = Self {
             name,
@@ -105,6 +118,7 @@ impl Upstream {
             metrics: metrics.upstream(name),
             config: config.clone(),
             workers,
+            is_looked_after: AtomicBool::new(false),
             known: watch::Sender::new(false),
         };
         upstream.is_at(fixed);
@@ -119,8 +133,12 @@ impl Upstream {
     }
 
     /// Takes over what is known of its places; an endpoint that is still among them goes on with its connections and health.
-    pub(super) fn is_at(&self, places: Vec<Place>) {
+    /// Whether something has changed.
+    pub(super) fn is_at(&self, places: Vec<Place>) -> bool {
         let before = self.endpoints.load();
+        if before.all().iter().map(|known| &known.place).eq(&places) {
+            return false;
+        }
         let now = self.clock.now();
         let all = places
             .into_iter()
@@ -136,6 +154,23 @@ impl Upstream {
         let known = !endpoints.all().is_empty();
         self.endpoints.store(Arc::new(endpoints));
         self.known.send_replace(known);
+        true
+    }
+
+    /// What has to be done for it beside calls, on the runtime of `control`: once, however often it is asked for.
+    fn look_after(self: &Arc<Self>, control: &Handle) {
+        if self.is_looked_after.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        if let Discovery::Dns { name, dns } = &self.config.discovery
+            && let Some(place) = Place::of(name)
+        {
+            let upstream = Arc::downgrade(self);
+            control.spawn(discovery::follow(upstream, place, dns.clone()));
+        }
+        if let Some(config) = &self.config.health {
+            control.spawn(health::watch(Arc::downgrade(self), config.clone()));
+        }
     }
 
     /// Whether the breaker lets a call through.

@@ -29,7 +29,7 @@ use super::error::{UpstreamError, UpstreamErrorKind};
 use super::flight::{Flight, verdict};
 use super::limit::Permit;
 use super::outgoing::{Outgoing, Replay, target};
-use super::pool::{ConnectError, Connection, Lease, connection};
+use super::pool::{ConnectError, Connection, Lease, connection, warm_up};
 use super::retry::{Again, Failure, Hint, Retries};
 use super::shared::Upstream;
 use crate::auth::internal_token::{InternalTokenSigner, InternalTokens, X_INTERNAL_TOKEN};
@@ -205,6 +205,16 @@ impl Stack {
                 tokio::time::sleep(again.wait).await;
             }
             last = Some(endpoint);
+        }
+    }
+
+    /// Keeps connections ready, as many as the configuration wants.
+    pub(super) async fn warm_up(&self) {
+        let endpoints = self.upstream().endpoints.load_full();
+        for endpoint in endpoints.all() {
+            if let Err(error) = warm_up(endpoint, self.inner.worker).await {
+                tracing::debug!(upstream = self.name(), %error, "no connection was kept ready");
+            }
         }
     }
 

@@ -36,7 +36,7 @@ pub(crate) struct BreakerStatus {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct EndpointStatus {
     pub(crate) address: String,
-    /// `healthy`, or `ejected`: left out because it kept failing.
+    /// `healthy`; `ejected`: left out because it kept failing; `down`: checks of its health fail.
     pub(crate) state: &'static str,
     /// In seconds, while it is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -60,7 +60,7 @@ impl UpstreamStatus {
 }
 
 impl EndpointStatus {
-    pub(crate) const STATES: [&str; 2] = ["healthy", "ejected"];
+    pub(crate) const STATES: [&str; 3] = ["healthy", "ejected", "down"];
 }
 
 impl SharedUpstreams {
@@ -86,7 +86,11 @@ fn status(upstream: &Upstream) -> UpstreamStatus {
         let rest = endpoint.ejection.rest(now);
         EndpointStatus {
             address: endpoint.place.dial.to_string(),
-            state: if rest.is_zero() { "healthy" } else { "ejected" },
+            state: match (endpoint.health.is_up(), rest.is_zero()) {
+                (false, _) => "down",
+                (true, false) => "ejected",
+                (true, true) => "healthy",
+            },
             ejected_for: (!rest.is_zero()).then_some(rest.as_secs_f64()),
             in_flight: endpoint.load.in_flight(),
             latency: (endpoint.load.latency(now) / 10.0).round() / 100.0,

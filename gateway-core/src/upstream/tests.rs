@@ -3,6 +3,7 @@
 
 mod breaker;
 mod connections;
+mod discovery;
 mod retries;
 mod service;
 

@@ -1,5 +1,6 @@
 //! `[upstreams.…]` as it is written, with the default of every optional key. Cross-checks are in `config/validate/upstreams.rs`.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::Uri;
@@ -17,10 +18,18 @@ pub(in crate::config) enum RawProtocol {
 }
 
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::config) enum RawDiscovery {
+    Static,
+    Dns,
+}
+
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(in crate::config) struct RawUpstream {
     pub(in crate::config) address: Option<Text<Uri>>,
     pub(in crate::config) addresses: Vec<Text<Uri>>,
+    pub(in crate::config) discovery: RawDiscovery,
     pub(in crate::config) protocol: RawProtocol,
     pub(in crate::config) connect_timeout: Text<Duration>,
     pub(in crate::config) timeout: Option<Text<Duration>>,
@@ -28,10 +37,12 @@ pub(in crate::config) struct RawUpstream {
     pub(in crate::config) idle_timeout: Text<Duration>,
     pub(in crate::config) max_connections: usize,
     pub(in crate::config) max_in_flight: usize,
+    pub(in crate::config) warm: usize,
     pub(in crate::config) max_response: Text<Size>,
     pub(in crate::config) retry: RawRetry,
     pub(in crate::config) breaker: RawBreaker,
     pub(in crate::config) ejection: RawEjection,
+    pub(in crate::config) health: RawHealth,
 }
 
 impl Default for RawUpstream {
@@ -39,6 +50,7 @@ impl Default for RawUpstream {
         Self {
             address: None,
             addresses: Vec::new(),
+            discovery: RawDiscovery::Static,
             protocol: RawProtocol::Http1,
             connect_timeout: Text(Duration::from_millis(500)),
             timeout: None,
@@ -46,10 +58,12 @@ impl Default for RawUpstream {
             idle_timeout: Text(Duration::from_secs(30)),
             max_connections: 1_024,
             max_in_flight: 1_000,
+            warm: 0,
             max_response: Text(Size(1 << 20)),
             retry: RawRetry::default(),
             breaker: RawBreaker::default(),
             ejection: RawEjection::default(),
+            health: RawHealth::default(),
         }
     }
 }
@@ -122,6 +136,48 @@ impl Default for RawEjection {
             base: Text(Duration::from_secs(5)),
             max: Text(Duration::from_mins(5)),
             max_share: Text(Share(0.5)),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(in crate::config) struct RawHealth {
+    pub(in crate::config) path: Option<String>,
+    pub(in crate::config) interval: Text<Duration>,
+    pub(in crate::config) timeout: Text<Duration>,
+    pub(in crate::config) unhealthy: u32,
+    pub(in crate::config) healthy: u32,
+}
+
+impl Default for RawHealth {
+    fn default() -> Self {
+        Self {
+            path: None,
+            interval: Text(Duration::from_secs(5)),
+            timeout: Text(Duration::from_secs(1)),
+            unhealthy: 3,
+            healthy: 2,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(in crate::config) struct RawDns {
+    pub(in crate::config) name_servers: Vec<Text<SocketAddr>>,
+    pub(in crate::config) timeout: Text<Duration>,
+    pub(in crate::config) min_refresh: Text<Duration>,
+    pub(in crate::config) max_refresh: Text<Duration>,
+}
+
+impl Default for RawDns {
+    fn default() -> Self {
+        Self {
+            name_servers: Vec::new(),
+            timeout: Text(Duration::from_secs(2)),
+            min_refresh: Text(Duration::from_secs(1)),
+            max_refresh: Text(Duration::from_secs(30)),
         }
     }
 }

@@ -1,33 +1,39 @@
 //! `[upstreams.…]`: where services are, and whether the numbers of their column make sense together.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use http::Uri;
+use http::uri::PathAndQuery;
 
 use super::check::Check;
 use crate::config::raw::{
-    RawBreaker, RawEjection, RawProtocol, RawRetry, RawUpstream, Share, Text, child, element,
+    RawBreaker, RawDiscovery, RawDns, RawEjection, RawHealth, RawProtocol, RawRetry, RawUpstream,
+    Share, Text, child, element,
 };
 use crate::config::{
-    BreakerConfig, Discovery, EjectionConfig, RetryConfig, UpstreamConfig, UpstreamProtocol,
+    BreakerConfig, Discovery, DnsConfig, EjectionConfig, HealthConfig, RetryConfig, UpstreamConfig,
+    UpstreamProtocol,
 };
 
 pub(super) fn upstreams(
     raw: BTreeMap<String, RawUpstream>,
+    names: RawDns,
     check: &mut Check<'_>,
 ) -> BTreeMap<String, UpstreamConfig> {
+    let dns = dns(names, check);
     raw.into_iter()
         .map(|(name, raw)| {
             let at = child("upstreams", &name);
             check.name(&name, &at);
-            let config = upstream(raw, &at, check);
+            let config = upstream(raw, &dns, &at, check);
             (name, config)
         })
         .collect()
 }
 
-fn upstream(raw: RawUpstream, at: &str, check: &mut Check<'_>) -> UpstreamConfig {
+fn upstream(raw: RawUpstream, dns: &DnsConfig, at: &str, check: &mut Check<'_>) -> UpstreamConfig {
     let timeout = raw
         .timeout
         .map(|timeout| check.positive(timeout, &child(at, "timeout")));
@@ -37,7 +43,12 @@ fn upstream(raw: RawUpstream, at: &str, check: &mut Check<'_>) -> UpstreamConfig
         &child(at, "connect_timeout"),
         || "longer than the timeout of the whole attempt".to_owned(),
     );
-    let (address, discovery) = addresses(raw.address, raw.addresses, at, check);
+    let all = addresses(raw.address, raw.addresses, at, check);
+    let address = all.first().cloned().unwrap_or_default();
+    let discovery = match raw.discovery {
+        RawDiscovery::Static => Discovery::Static(all),
+        RawDiscovery::Dns => by_name(all, dns, at, check),
+    };
     UpstreamConfig {
         address,
         discovery,
@@ -52,10 +63,12 @@ fn upstream(raw: RawUpstream, at: &str, check: &mut Check<'_>) -> UpstreamConfig
         idle_timeout: check.positive(raw.idle_timeout, &child(at, "idle_timeout")),
         max_connections: check.at_least_one(raw.max_connections, &child(at, "max_connections")),
         max_in_flight: check.at_least_one(raw.max_in_flight, &child(at, "max_in_flight")),
+        warm: raw.warm,
         max_response_bytes: check.bytes(raw.max_response, &child(at, "max_response")),
         retry: retry(raw.retry, &child(at, "retry"), check),
         breaker: breaker(raw.breaker, &child(at, "breaker"), check),
         ejection: ejection(raw.ejection, &child(at, "ejection"), check),
+        health: health(raw.health, &child(at, "health"), check),
     }
 }
 
@@ -65,7 +78,7 @@ fn addresses(
     several: Vec<Text<Uri>>,
     at: &str,
     check: &mut Check<'_>,
-) -> (Uri, Discovery) {
+) -> Vec<Uri> {
     if one.is_none() && several.is_empty() {
         check.missing(&child(at, "address"));
     }
@@ -85,9 +98,26 @@ fn addresses(
             "is there twice".to_owned()
         });
     }
-    let all: Vec<Uri> = one.into_iter().chain(several).map(|uri| uri.0).collect();
-    let first = all.first().cloned().unwrap_or_default();
-    (first, Discovery::Static(all))
+    one.into_iter().chain(several).map(|uri| uri.0).collect()
+}
+
+fn by_name(mut all: Vec<Uri>, dns: &DnsConfig, at: &str, check: &mut Check<'_>) -> Discovery {
+    check.that(all.len() < 2, &child(at, "addresses"), || {
+        "with discovery = \"dns\" there is one name: write address".to_owned()
+    });
+    match all.pop() {
+        // An address is what it is: nothing has to be looked up.
+        Some(uri) if is_ip(&uri) => Discovery::Static(vec![uri]),
+        name => Discovery::Dns {
+            name: name.unwrap_or_default(),
+            dns: dns.clone(),
+        },
+    }
+}
+
+fn is_ip(uri: &Uri) -> bool {
+    uri.host()
+        .is_some_and(|host| host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok())
 }
 
 fn address(address: &Uri, at: &str, check: &mut Check<'_>) {
@@ -173,6 +203,46 @@ fn ejection(raw: RawEjection, at: &str, check: &mut Check<'_>) -> EjectionConfig
         base,
         max: at_least(raw.max, base, &child(at, "max"), "base", check),
         max_share: raw.max_share.0.0,
+    }
+}
+
+fn health(raw: RawHealth, at: &str, check: &mut Check<'_>) -> Option<HealthConfig> {
+    let interval = check.positive(raw.interval, &child(at, "interval"));
+    let timeout = check.positive(raw.timeout, &child(at, "timeout"));
+    for (key, number) in [("unhealthy", raw.unhealthy), ("healthy", raw.healthy)] {
+        check.that(number >= 1, &child(at, key), || {
+            "has to be at least 1".to_owned()
+        });
+    }
+    let path = raw.path?;
+    let parsed = PathAndQuery::try_from(path.as_str());
+    check.that(
+        path.starts_with('/') && parsed.is_ok(),
+        &child(at, "path"),
+        || r#"has to be a path such as "/health""#.to_owned(),
+    );
+    Some(HealthConfig {
+        path: parsed.ok()?,
+        interval,
+        timeout,
+        unhealthy: raw.unhealthy,
+        healthy: raw.healthy,
+    })
+}
+
+fn dns(raw: RawDns, check: &mut Check<'_>) -> DnsConfig {
+    let min_refresh = check.positive(raw.min_refresh, "dns.min_refresh");
+    DnsConfig {
+        name_servers: raw.name_servers.into_iter().map(|at| at.0).collect(),
+        timeout: check.positive(raw.timeout, "dns.timeout"),
+        min_refresh,
+        max_refresh: at_least(
+            raw.max_refresh,
+            min_refresh,
+            "dns.max_refresh",
+            "min_refresh",
+            check,
+        ),
     }
 }
 

@@ -23,6 +23,7 @@ pub(super) struct Service {
 
 struct State {
     seen: Mutex<HashMap<String, usize>>,
+    host: Mutex<String>,
     connections: AtomicUsize,
     fails: AtomicBool,
     delay: Mutex<Duration>,
@@ -31,7 +32,11 @@ struct State {
 
 impl Service {
     pub(super) async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0))).await
+    }
+
+    pub(super) async fn start_at(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let service = Self::at(listener.local_addr().unwrap());
         let state = Arc::clone(&service.state);
         tokio::spawn(async move {
@@ -64,6 +69,7 @@ impl Service {
             address,
             state: Arc::new(State {
                 seen: Mutex::default(),
+                host: Mutex::default(),
                 connections: AtomicUsize::new(0),
                 fails: AtomicBool::new(false),
                 delay: Mutex::default(),
@@ -74,6 +80,15 @@ impl Service {
 
     pub(super) fn quoted_url(&self) -> String {
         format!("\"http://{}\"", self.address)
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// The `Host` of the last request.
+    pub(super) fn last_host(&self) -> String {
+        self.state.host.lock().unwrap().clone()
     }
 
     /// Requests for a path so far.
@@ -105,6 +120,11 @@ impl Service {
 impl State {
     async fn answer(&self, request: Request) -> Result<Response, std::io::Error> {
         let path = request.uri().path().to_owned();
+        if let Some(host) = request.headers().get("host") {
+            host.to_str()
+                .unwrap()
+                .clone_into(&mut self.host.lock().unwrap());
+        }
         let number = {
             let mut seen = self.seen.lock().unwrap();
             let count = seen.entry(path.clone()).or_default();
@@ -126,6 +146,14 @@ impl State {
             }
             "/maybe" if self.fails.load(Ordering::Relaxed) => {
                 StatusCode::INTERNAL_SERVER_ERROR.into_response()
+            }
+            "/grpc.health.v1.Health/Check" => {
+                let said = if self.fails.load(Ordering::Relaxed) {
+                    2
+                } else {
+                    1
+                };
+                vec![0, 0, 0, 0, 2, 0x08, said].into_response()
             }
             "/maybe" => StatusCode::OK.into_response(),
             // The connection breaks, with the request read.
