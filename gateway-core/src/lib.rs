@@ -40,6 +40,7 @@ mod metrics;
 mod proxy;
 mod reload;
 mod shutdown;
+mod store;
 mod telemetry;
 mod trace;
 #[cfg(test)]

@@ -23,6 +23,8 @@ const CONFIG_LAST_RELOAD_SUCCESS: &str = "gateway_config_last_reload_success";
 const CONFIG_GENERATION: &str = "gateway_config_generation";
 const LIMITER_STORE_UP: &str = "gateway_rate_limit_store_up";
 const LIMITER_CHECKS: &str = "gateway_rate_limit_checks_total";
+const REVOCATIONS: &str = "gateway_revocations";
+const REVOCATION_STORE_UP: &str = "gateway_revocation_store_up";
 
 /// Bucket bounds of durations, in seconds: from a cache hit to the longest deadline.
 const SECONDS: &[f64] = &[
@@ -44,6 +46,8 @@ pub(crate) struct Metrics {
     pub(crate) certificate_faults: Counter,
     /// Requests that are being worked on, their bodies included.
     pub(crate) in_flight: Gauge,
+    /// Tokens and subjects that are refused.
+    pub(crate) revocations: Gauge,
     /// Requests that no route was found for.
     pub(crate) unmatched: Arc<RouteMetrics>,
     pub(crate) config: Arc<ConfigMetrics>,
@@ -126,6 +130,12 @@ pub(crate) struct LimiterStoreMetrics {
     pub(crate) decided_by_share: Counter,
 }
 
+/// Handles for the store of revocations that replicas share.
+pub(crate) struct RevocationStoreMetrics {
+    /// 1 while revocations are told to the other replicas and heard from them.
+    pub(crate) up: Gauge,
+}
+
 /// How an upstream call can end, as a label.
 const OUTCOMES: [&str; 10] = [
     "ok",
@@ -194,6 +204,17 @@ impl Metrics {
             "Checks of shared rate limits by who decided: the store, or this replica's share."
                 .into(),
         );
+        recorder.describe_gauge(
+            REVOCATIONS.into(),
+            Some(Unit::Count),
+            "Tokens and subjects that are refused before they expire.".into(),
+        );
+        recorder.describe_gauge(
+            REVOCATION_STORE_UP.into(),
+            None,
+            "1 while revocations are shared through the store, 0 while they hold where they were told.".into(),
+        );
+        let revocations = recorder.register_gauge(&Key::from_static_name(REVOCATIONS), &METADATA);
         let connections = recorder.register_gauge(&Key::from_static_name(CONNECTIONS), &METADATA);
         recorder.describe_counter(
             REFUSED.into(),
@@ -218,6 +239,7 @@ impl Metrics {
             refused,
             certificate_faults,
             in_flight,
+            revocations,
             unmatched,
             config,
         })
@@ -258,6 +280,15 @@ impl Metrics {
                 .register_gauge(&Key::from_static_name(LIMITER_STORE_UP), &METADATA),
             decided_by_store: checks("store"),
             decided_by_share: checks("share"),
+        }
+    }
+
+    /// Only for a gateway that has such a store, as above.
+    pub(crate) fn revocation_store(&self) -> RevocationStoreMetrics {
+        RevocationStoreMetrics {
+            up: self
+                .recorder
+                .register_gauge(&Key::from_static_name(REVOCATION_STORE_UP), &METADATA),
         }
     }
 

@@ -12,5 +12,7 @@ mod process;
 mod public;
 mod rate_limits;
 mod restart;
+mod revocations;
 mod tidy;
+mod tokens;
 mod web;

@@ -4,9 +4,12 @@
 pub mod bff;
 pub mod books;
 pub mod client;
+pub mod fleet;
+pub mod issuer;
 pub mod process;
 pub mod redis;
 pub mod system;
+pub mod upstream;
 
 pub use client::{Answer, Client};
 pub use system::System;
