@@ -4,6 +4,7 @@
 mod bad_input;
 mod contracts;
 mod crash;
+mod demo;
 mod departure;
 mod main_path;
 mod ownership;
@@ -13,6 +14,7 @@ mod public;
 mod rate_limits;
 mod restart;
 mod revocations;
+mod slow_clients;
 mod tidy;
 mod tokens;
 mod web;

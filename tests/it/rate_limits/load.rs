@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 /// Clients of each replica, and the pause between two requests of one.
-const CLIENTS: usize = 2;
+pub(super) const CLIENTS: usize = 2;
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// A load that goes on until it is stopped.
@@ -116,12 +116,7 @@ impl Samples {
     pub(super) fn at_least(&self, limit: Limit, bucket: Bucket, from: Instant, to: Instant) -> f64 {
         let began = self.single_counter(limit, bucket, from, to, |sample| sample.at - sample.took);
         let ended = self.single_counter(limit, bucket, from, to, |sample| sample.at);
-        began.min(ended) as f64 * 0.99 - self.waiting_at_most()
-    }
-
-    /// How many requests there can be at one time.
-    pub(super) fn waiting_at_most(&self) -> f64 {
-        (CLIENTS * self.replicas()) as f64
+        began.min(ended) as f64 * 0.99 - (CLIENTS * self.replicas()) as f64
     }
 
     fn replicas(&self) -> usize {
