@@ -7,6 +7,7 @@ pub mod client;
 pub mod fleet;
 pub mod issuer;
 pub mod process;
+pub mod promtool;
 pub mod redis;
 pub mod system;
 pub mod upstream;

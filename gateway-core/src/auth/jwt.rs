@@ -22,6 +22,7 @@ use super::{Principal, TokenPrincipal};
 use crate::config::{ApiKeysConfig, IssuerConfig};
 use crate::deadline::Deadline;
 use crate::error::{ClientError, Error};
+use crate::metrics::TokenMetrics;
 use claims::{Claims, Header};
 use credentials::Credentials;
 use verified::{Verified, VerifiedTokens};
@@ -35,6 +36,7 @@ pub struct Authenticator {
     api_keys: Option<ApiKeys>,
     verified: VerifiedTokens,
     revocations: Arc<Revocations>,
+    counters: Option<TokenMetrics>,
 }
 
 impl Authenticator {
@@ -46,6 +48,7 @@ impl Authenticator {
             api_keys: None,
             verified: VerifiedTokens::default(),
             revocations: Arc::default(),
+            counters: None,
         }
     }
 
@@ -63,6 +66,15 @@ impl Authenticator {
     pub(crate) fn api_keys(self, config: Option<&ApiKeysConfig>, uses: &KeyUses) -> Self {
         Self {
             api_keys: config.map(|config| ApiKeys::new(config, uses)),
+            ..self
+        }
+    }
+
+    /// Counting how often a token was known already.
+    #[must_use]
+    pub(crate) fn counted(self, counters: TokenMetrics) -> Self {
+        Self {
+            counters: Some(counters),
             ..self
         }
     }
@@ -95,7 +107,16 @@ impl Authenticator {
         }
         let digest: [u8; 32] = Sha256::digest(token).into();
         let now = unix_time();
-        if let Some(known) = self.verified.find(&digest, now) {
+        let known = self.verified.find(&digest, now);
+        if let Some(counters) = &self.counters {
+            let outcome = if known.is_some() {
+                &counters.hit
+            } else {
+                &counters.miss
+            };
+            outcome.increment(1);
+        }
+        if let Some(known) = known {
             let principal = self.unless_revoked(known);
             if principal.is_err() {
                 self.verified.forget(&digest);

@@ -20,7 +20,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::{MOST_OF_ALL, Revocation, Revocations, unix_time};
 use crate::config::RedisConfig;
-use crate::metrics::RevocationStoreMetrics;
 use crate::store::redis::{Retry, in_time, open, subscribe, words};
 
 /// Revocations that wait to be stored; an operator's script sends one after the other.
@@ -59,7 +58,6 @@ pub(crate) struct SharedRevocations {
     unshared: AtomicUsize,
     /// Why the store is away.
     reason: Mutex<String>,
-    metrics: RevocationStoreMetrics,
 }
 
 /// A revocation on its way to the store.
@@ -70,15 +68,9 @@ struct Job {
 
 impl SharedRevocations {
     /// Nothing is dialled before `spawn_link`. `app` begins all keys, unless the configuration says otherwise.
-    pub(crate) fn new(
-        list: Arc<Revocations>,
-        config: &RedisConfig,
-        app: &str,
-        metrics: RevocationStoreMetrics,
-    ) -> Arc<Self> {
+    pub(crate) fn new(list: Arc<Revocations>, config: &RedisConfig, app: &str) -> Arc<Self> {
         let (jobs, waiting) = mpsc::channel(MAX_WAITING);
         let prefix = config.key_prefix(app);
-        metrics.up.set(0.0);
         Arc::new(Self {
             list,
             key: format!("{prefix}:revocations"),
@@ -89,7 +81,6 @@ impl SharedRevocations {
             up: AtomicBool::new(false),
             unshared: AtomicUsize::new(0),
             reason: Mutex::new("not connected yet".to_owned()),
-            metrics,
         })
     }
 
@@ -119,7 +110,7 @@ impl SharedRevocations {
     }
 
     async fn store(&self, revocation: Revocation) -> bool {
-        if !self.up.load(Ordering::Acquire) {
+        if !self.is_up() {
             return false;
         }
         let (stored, told) = oneshot::channel();
@@ -130,8 +121,13 @@ impl SharedRevocations {
                 .is_ok_and(|stored| stored.is_ok())
     }
 
+    /// Whether other replicas are told and heard now.
+    pub(crate) fn is_up(&self) -> bool {
+        self.up.load(Ordering::Acquire)
+    }
+
     pub(crate) fn readiness(&self) -> SharedReadiness {
-        let up = self.up.load(Ordering::Acquire);
+        let up = self.is_up();
         let server = &self.config.server;
         SharedReadiness {
             up,
@@ -159,7 +155,6 @@ impl SharedRevocations {
             // Whoever asks for readiness after a start that was let go finds the reason.
             let _ = tried.try_send(());
             let was_up = self.up.swap(false, Ordering::AcqRel);
-            self.metrics.up.set(0.0);
             let Err(reason) = connected;
             if was_up {
                 retry.lost(since);
@@ -189,7 +184,6 @@ impl SharedRevocations {
         let mut connection = in_time(open(server)).await?;
         self.compare(&mut connection).await?;
         self.up.store(true, Ordering::Release);
-        self.metrics.up.set(1.0);
         let _ = tried.try_send(());
         tracing::info!(%server, "revocations are shared through the store");
 
