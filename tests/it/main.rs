@@ -15,7 +15,6 @@ mod public;
 mod rate_limits;
 mod restart;
 mod revocations;
-mod slow_clients;
 mod tidy;
 mod tokens;
 mod web;
