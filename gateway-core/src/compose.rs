@@ -67,9 +67,10 @@ use http::request::Parts;
 
 pub use section::{Required, Section};
 
-use crate::context::RequestContext;
+use crate::context::{PartKind, PartUnderWay, RequestContext};
 use crate::error::Error;
 use crate::upstream::UpstreamError;
+use crate::waterfall::PartOutcome;
 
 /// An answer that is composed of sections.
 pub trait Screen: serde::Serialize {
@@ -133,8 +134,13 @@ impl Composition {
     where
         Fut: Future<Output = Result<T, E>>,
     {
-        let data = call(self.context.for_required(name)).await?;
-        Ok(Required::new(data, self.picks(name)))
+        let (context, part) = self.context.begin_part(name, PartKind::Required);
+        let result = call(context).await;
+        part.finished(match &result {
+            Ok(_) => PartOutcome::Ok,
+            Err(_) => PartOutcome::Failed,
+        });
+        Ok(Required::new(result?, self.picks(name)))
     }
 
     /// A part that the answer can do without. What was not picked is not fetched; what is late is given up in time for
@@ -150,19 +156,28 @@ impl Composition {
         if !self.picks(name) {
             return Section::Omitted;
         }
-        let context = self.context.for_optional(name);
+        let (context, part) = self.context.begin_part(name, PartKind::Optional);
         let deadline = context.deadline();
         if deadline.has_passed() {
-            return self.unavailable(name, "timeout");
+            return self.unavailable(part, name, "timeout");
         }
         match tokio::time::timeout_at(deadline.at(), call(context)).await {
-            Ok(Ok(data)) => Section::Ok(data),
-            Ok(Err(error)) => self.unavailable(name, error.reason()),
-            Err(_elapsed) => self.unavailable(name, "timeout"),
+            Ok(Ok(data)) => {
+                part.finished(PartOutcome::Ok);
+                Section::Ok(data)
+            }
+            Ok(Err(error)) => self.unavailable(part, name, error.reason()),
+            Err(_elapsed) => self.unavailable(part, name, "timeout"),
         }
     }
 
-    fn unavailable<T>(&self, name: &'static str, reason: &'static str) -> Section<T> {
+    fn unavailable<T>(
+        &self,
+        part: PartUnderWay,
+        name: &'static str,
+        reason: &'static str,
+    ) -> Section<T> {
+        part.finished(PartOutcome::Unavailable(reason));
         self.incomplete.store(true, Ordering::Relaxed);
         tracing::debug!(
             section = name,

@@ -12,6 +12,7 @@ use super::{Composition, Required, Screen, Section};
 use crate::context::RequestContext;
 use crate::error::Error;
 use crate::upstream::{UpstreamError, UpstreamErrorKind};
+use crate::waterfall::PartOutcome;
 
 #[derive(Serialize)]
 struct Widget {
@@ -134,4 +135,41 @@ async fn picking_an_unknown_section_is_a_bad_request() {
         .await
         .unwrap();
     assert!(matches!(page.of::<Widget>(), Err(Error::Client(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_part_is_noted_however_it_ends() {
+    let page = composition("", None).await;
+    let context = page.context().clone();
+    show(&page, std::future::pending()).await;
+    let gone = page.required("maker", |_| std::future::pending::<Result<u32, Error>>());
+    assert!(
+        tokio::time::timeout(Duration::from_millis(5), gone)
+            .await
+            .is_err()
+    );
+    let noted = context.take_waterfall();
+    let noted: Vec<_> = noted
+        .parts
+        .iter()
+        .map(|part| (part.name, part.required, part.outcome, part.took))
+        .collect();
+    assert_eq!(
+        noted,
+        [
+            ("widget", true, PartOutcome::Ok, Duration::ZERO),
+            (
+                "stock",
+                false,
+                PartOutcome::Unavailable("timeout"),
+                Duration::from_millis(900)
+            ),
+            (
+                "maker",
+                true,
+                PartOutcome::Cancelled,
+                Duration::from_millis(5)
+            ),
+        ]
+    );
 }
