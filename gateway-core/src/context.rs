@@ -187,6 +187,11 @@ impl RequestContext {
         }
     }
 
+    /// How much earlier than the answer its optional parts have to be there.
+    pub(crate) fn optional_reserve(&self) -> Duration {
+        self.shared.optional_reserve
+    }
+
     /// This context for a call whose answer may be shown to others: the service does not learn who is calling.
     #[must_use]
     pub fn for_everybody(&self) -> Self {

@@ -130,16 +130,15 @@ impl TraceContext {
         HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static(""))
     }
 
+    /// The trace's id as a number.
+    pub(crate) fn trace(&self) -> u128 {
+        self.trace_id
+    }
+
     /// The trace's id in 32 hexadecimal digits.
     #[must_use]
     pub fn trace_id(&self) -> String {
         format!("{:032x}", self.trace_id)
-    }
-
-    /// The trace's id as it is.
-    #[expect(dead_code, reason = "read by the export of traces, which comes next")]
-    pub(crate) fn id(&self) -> u128 {
-        self.trace_id
     }
 
     /// The span that stands for the request.

@@ -51,7 +51,7 @@ impl Observation {
         request: &Request<B>,
         arrival: Arrival,
     ) -> Self {
-        shared.metrics.in_flight.increment(1.0);
+        shared.metrics.in_flight.up();
         Self {
             shared: Arc::clone(shared),
             worker,
@@ -136,12 +136,18 @@ impl Drop for Observation {
     fn drop(&mut self) {
         let request = self.end();
         let metrics = &self.shared.metrics;
-        metrics.in_flight.decrement(1.0);
+        metrics.in_flight.down();
         let of_route = match &request.route {
             Some(route) => &route.metrics,
             None => &*metrics.unmatched,
         };
-        of_route.observe(request.status, request.took, request.bytes);
+        of_route.observe(
+            request.status,
+            request.took,
+            request.bytes,
+            request.arrived + request.took,
+            request.trace.trace(),
+        );
         log(&request);
         self.shared.recent.push(self.worker, Arc::new(request));
     }
