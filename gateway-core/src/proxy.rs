@@ -19,7 +19,10 @@ use crate::context::RequestContext;
 use crate::edge::BodyLimit;
 use crate::error::{Error, GatewayError};
 use crate::route::ProxyRule;
-use crate::upstream::{Answer, CallKind, Judged, Outgoing, Stack, UpstreamError, Upstreams};
+use crate::upstream::{
+    Answer, Attempt, CallKind, Judged, Outgoing, Stack, UpstreamError, Upstreams,
+};
+use crate::waterfall::CallTarget;
 use upload::Upload;
 
 /// One worker's proxy.
@@ -72,7 +75,7 @@ impl Proxy {
                 request,
                 identity.as_deref(),
                 |request| async move {
-                    match exchange(stack, request, context, &upload).await {
+                    match exchange(stack, request, rule.template, context, &upload).await {
                         Ok(response) => Ok(response),
                         Err(error) => Err(failure::at_fault(error, &upload, limit)),
                     }
@@ -134,17 +137,17 @@ fn outgoing(
 async fn exchange(
     stack: &Stack,
     request: Request<Body>,
+    template: &'static str,
     context: &RequestContext,
     upload: &Upload,
 ) -> Result<Response, UpstreamError> {
     let kind = CallKind::of(request.method());
-    let call = send(
-        stack.clone(),
-        request,
-        context.clone(),
-        upload.clone(),
-        kind,
-    );
+    let target = CallTarget::Http {
+        method: request.method().clone(),
+        template: Some(template),
+    };
+    let attempt = stack.begin(context, target);
+    let call = send(stack.clone(), request, attempt, upload.clone(), kind);
     let mut response = match kind {
         CallKind::Safe => call.await,
         CallKind::Command => stack.to_its_end(call).await,
@@ -157,11 +160,10 @@ async fn exchange(
 async fn send(
     stack: Stack,
     request: Request<Body>,
-    context: RequestContext,
+    mut attempt: Attempt,
     upload: Upload,
     kind: CallKind,
 ) -> Result<http::Response<Answer>, UpstreamError> {
-    let mut attempt = stack.begin(&context);
     let request = request.map(Outgoing::stream);
     let result = stack
         .send(request, &mut attempt, kind, Judged::AtHead)

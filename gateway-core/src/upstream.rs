@@ -36,6 +36,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub(crate) use answer::Answer;
+pub(crate) use attempt::Attempt;
 pub use call::{Call, UpstreamClient, UpstreamResponse};
 pub(crate) use call::{is_json, refusal};
 pub use error::{UpstreamError, UpstreamErrorKind};

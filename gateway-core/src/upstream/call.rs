@@ -15,6 +15,7 @@ use super::outgoing::Outgoing;
 use super::stack::{CallKind, Judged, Stack};
 use crate::context::RequestContext;
 use crate::error::{FieldError, Refusal};
+use crate::waterfall::CallTarget;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -31,6 +32,7 @@ pub struct Call {
     context: RequestContext,
     method: Method,
     path: String,
+    template: Option<&'static str>,
     headers: HeaderMap,
     body: Result<Bytes, serde_json::Error>,
 }
@@ -71,6 +73,7 @@ impl UpstreamClient {
             context,
             method,
             path,
+            template: None,
             headers,
             body: Ok(Bytes::new()),
         }
@@ -80,6 +83,12 @@ impl UpstreamClient {
 impl Call {
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.insert(name, value);
+        self
+    }
+
+    /// How the path is called in traces and on the console, with its placeholders: `/widgets/{id}`.
+    pub fn named(mut self, template: &'static str) -> Self {
+        self.template = Some(template);
         self
     }
 
@@ -133,7 +142,11 @@ impl Call {
 
     async fn recorded<T>(self, read: Reader<T>) -> Result<T, UpstreamError> {
         let stack = self.stack.clone();
-        let mut attempt = stack.begin(&self.context);
+        let target = CallTarget::Http {
+            method: self.method.clone(),
+            template: self.template,
+        };
+        let mut attempt = stack.begin(&self.context, target);
         let result = self
             .exchange(&mut attempt)
             .await
@@ -145,11 +158,11 @@ impl Call {
     async fn exchange(self, attempt: &mut Attempt) -> Result<UpstreamResponse, UpstreamError> {
         let Self {
             stack,
-            context: _,
             method,
             path,
             headers,
             body,
+            ..
         } = self;
         let body = body.map_err(|e| stack.error(UpstreamErrorKind::Undecodable).caused_by(e))?;
         let path = uri::PathAndQuery::try_from(path)

@@ -18,6 +18,8 @@ use crate::config::UpstreamConfig;
 /// One place that an upstream is served from.
 pub(super) struct Endpoint {
     pub(super) place: Place,
+    /// Its address as text, for the record of calls.
+    pub(super) name: Arc<str>,
     pub(super) load: Load,
     pub(super) ejection: Ejection,
     pub(super) health: Health,
@@ -93,6 +95,7 @@ impl Endpoint {
             load: Load::new(now),
             ejection: Ejection::new(&config.ejection),
             health: Health::default(),
+            name: Arc::from(place.dial.to_string()),
             place,
         }
     }

@@ -48,9 +48,8 @@ impl Flight {
         }
     }
 
-    /// The head of an answer is here.
-    pub(super) fn answered(&mut self, verdict: Option<Verdict>) {
-        let now = Instant::now();
+    /// The head of an answer is here, since `now`.
+    pub(super) fn answered(&mut self, now: Instant, verdict: Option<Verdict>) {
         self.endpoint
             .load
             .observe(now - self.began, self.upstream.clock.at(now));

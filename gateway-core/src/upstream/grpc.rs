@@ -23,6 +23,7 @@ use super::outgoing::Outgoing;
 use super::stack::{CallKind, Judged, Stack};
 use crate::context::RequestContext;
 use crate::error::Refusal;
+use crate::waterfall::CallTarget;
 
 /// The longest request that is kept so that it can be sent again, in bytes.
 const MAX_REPLAY: usize = 64 << 10;
@@ -82,22 +83,32 @@ impl GrpcUpstream {
         F: FnOnce(GrpcChannel, Uri) -> Fut,
         Fut: Future<Output = Result<tonic::Response<T>, Status>>,
     {
+        let attempt = self
+            .stack
+            .begin(&context, CallTarget::Grpc { method: None });
         let channel = GrpcChannel {
             stack: self.stack.clone(),
-            attempt: Arc::new(Mutex::new(self.stack.begin(&context))),
+            attempt: Arc::new(Mutex::new(attempt)),
             verdict: Verdict::default(),
         };
         let verdict = channel.verdict.clone();
         let attempt = Arc::clone(&channel.attempt);
         let origin = self.stack.uri(http::uri::PathAndQuery::from_static("/"));
         let deadline = context.deadline();
-        let result = match tokio::time::timeout_at(deadline.at(), call(channel, origin)).await {
+        let answer = tokio::time::timeout_at(deadline.at(), call(channel, origin)).await;
+        let mut attempt = attempt.lock().await;
+        attempt.coded(match &answer {
+            Err(_elapsed) => None,
+            Ok(Err(status)) => u16::try_from(i32::from(status.code())).ok(),
+            Ok(Ok(_)) => Some(0),
+        });
+        let result = match answer {
             Err(_elapsed) => Err(self.stack.error(UpstreamErrorKind::Timeout)),
             Ok(Err(status)) => Err(self.classify(status, &verdict)),
             Ok(Ok(answer)) => Ok(answer.into_inner()),
         };
         let outcome = result.as_ref().map_or_else(UpstreamError::reason, |_| "ok");
-        attempt.lock().await.finish(outcome);
+        attempt.finish(outcome);
         result
     }
 
@@ -189,6 +200,9 @@ impl tower::Service<Request<tonic::body::Body>> for GrpcChannel {
                 })?;
             let request = Request::from_parts(parts, body);
             let mut attempt = this.attempt.lock().await;
+            // From a constant of the generated client: this copies no text.
+            let method = request.uri().path_and_query().cloned();
+            attempt.target(CallTarget::Grpc { method });
             let response = this
                 .stack
                 .send(request, &mut attempt, CallKind::Safe, Judged::AtEnd)

@@ -20,6 +20,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version, uri};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
+use tonic::{Code, Status};
 
 use super::answer::Answer;
 use super::attempt::Attempt;
@@ -36,6 +37,7 @@ use crate::auth::internal_token::{InternalTokenSigner, InternalTokens, X_INTERNA
 use crate::config::UpstreamProtocol;
 use crate::context::RequestContext;
 use crate::deadline::Deadline;
+use crate::waterfall::CallTarget;
 
 /// What is left of the deadline, in milliseconds.
 pub(crate) const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("request-timeout");
@@ -143,9 +145,9 @@ impl Stack {
         }
     }
 
-    /// Starts the clock of a call.
-    pub(crate) fn begin(&self, context: &RequestContext) -> Attempt {
-        Attempt::begin(self.upstream(), context)
+    /// Starts the clock of a call. What is sent for it is sent with the attempt's context: that names its span.
+    pub(crate) fn begin(&self, context: &RequestContext, target: CallTarget) -> Attempt {
+        Attempt::begin(self.upstream(), context, target)
     }
 
     /// Sends `request` down the column and waits for the head of an answer, until the call's deadline. An answer is also
@@ -181,7 +183,7 @@ impl Stack {
             let endpoint = self.pick(deadline, last.as_ref()).await?;
             let within = self.attempt_deadline(deadline, kind);
             let tried = self
-                .attempt(again, &endpoint, attempt.context(), within, judged)
+                .attempt(again, &endpoint, attempt, within, judged)
                 .await;
             let outcome;
             again = match tried {
@@ -257,7 +259,7 @@ impl Stack {
             mut request, fresh, ..
         }: Again,
         endpoint: &Arc<Endpoint>,
-        context: &RequestContext,
+        attempt: &mut Attempt,
         deadline: Deadline,
         judged: Judged,
     ) -> Result<Response<Answer>, Failure> {
@@ -273,10 +275,11 @@ impl Stack {
                 });
             }
         };
+        attempt.goes_to(endpoint);
         let mut flight = Flight::begin(upstream, endpoint, ticket, began, deadline.at());
         self.set_hop_headers(
             request.headers_mut(),
-            context,
+            attempt.context(),
             deadline.at().saturating_duration_since(began),
         );
         let exchange = self.exchange(request, endpoint, fresh);
@@ -298,11 +301,11 @@ impl Stack {
                 Err(failure)
             }
             Ok(Ok((response, lease))) => {
+                let now = Instant::now();
+                attempt.answered(now, self.status_of(&response));
                 let said = verdict(response.status(), response.headers());
-                flight.answered(match judged {
-                    Judged::AtHead => Some(said),
-                    Judged::AtEnd => (said == Verdict::Failure).then_some(said),
-                });
+                let known = judged == Judged::AtHead || said == Verdict::Failure;
+                flight.answered(now, known.then_some(said));
                 Ok(response.map(|body| Answer::new(body, deadline, lease, flight)))
             }
         }
@@ -362,6 +365,17 @@ impl Stack {
         }
     }
 
+    /// What the record shows: a gRPC answer with a body says its code only at its end.
+    fn status_of<B>(&self, response: &Response<B>) -> Option<u16> {
+        match self.protocol() {
+            UpstreamProtocol::Http1 | UpstreamProtocol::Http2 => Some(response.status().as_u16()),
+            UpstreamProtocol::Grpc => {
+                let code = response.headers().get(Status::GRPC_STATUS)?;
+                u16::try_from(i32::from(Code::from_bytes(code.as_bytes()))).ok()
+            }
+        }
+    }
+
     fn no_connection(&self, error: ConnectError, unsent: Request<Outgoing>) -> Failure {
         let kind = match error {
             ConnectError::TooMany { .. } => UpstreamErrorKind::OverLimit,
@@ -393,7 +407,7 @@ impl Stack {
                 }
             }
         }
-        context.trace().inject(headers);
+        context.trace().inject(headers, context.span());
         headers.insert(X_REQUEST_ID, context.request_id().to_header());
         // Ours or none: what a client or a handler put there never gets to a service.
         match &self.inner.internal_tokens {
