@@ -153,12 +153,10 @@ impl<'a> Retries<'a> {
 
 /// Whether a service that answers so may do better a moment later.
 pub(super) fn is_worth_repeating(status: StatusCode, headers: &HeaderMap) -> bool {
-    matches!(
-        status,
-        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
-    ) || headers
-        .get(Status::GRPC_STATUS)
-        .is_some_and(|code| Code::from_bytes(code.as_bytes()) == Code::Unavailable)
+    matches!(status.as_u16(), 502..=504)
+        || headers
+            .get(Status::GRPC_STATUS)
+            .is_some_and(|code| Code::from_bytes(code.as_bytes()) == Code::Unavailable)
 }
 
 /// The wait before the `number`-th retry, from 1: twice as long each time, at random between half and all of it, so that
