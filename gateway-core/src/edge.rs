@@ -60,6 +60,8 @@ const BACKSTOP: Duration = Duration::from_millis(20);
 /// One worker's edge: what is shared by the process, and what is this worker's own.
 pub(crate) struct Edge {
     shared: Arc<Shared>,
+    /// The worker's number, from 0.
+    worker: usize,
     authenticator: Authenticator,
     composed: ComposedService,
     proxy: Proxy,
@@ -82,6 +84,7 @@ struct Arrival {
 impl Edge {
     pub(crate) fn new(
         shared: Arc<Shared>,
+        worker: usize,
         authenticator: Authenticator,
         composed: Router,
         proxy: Proxy,
@@ -89,6 +92,7 @@ impl Edge {
         Self {
             cors: shared.config.cors.as_deref().map(Cors::new),
             shared,
+            worker,
             authenticator,
             composed: ComposedService::new(composed),
             proxy,
@@ -108,7 +112,7 @@ impl Edge {
     {
         let arrival = Arrival {
             request_id: RequestId::from_headers(request.headers()),
-            trace: TraceContext::from_headers(request.headers()),
+            trace: TraceContext::from_headers(request.headers(), self.shared.sampling),
             peer,
             at: Instant::now(),
         };
@@ -116,7 +120,7 @@ impl Edge {
         let config = &self.shared.config;
         let trusted = client_addr::is_trusted(peer.ip(), &config.server.trusted_proxies);
         let client = Client::of(request.headers(), config, trusted);
-        let mut observation = Observation::begin(&self.shared, &request, arrival);
+        let mut observation = Observation::begin(&self.shared, self.worker, &request, arrival);
 
         // A bug in a handler costs its own request a 500, never the connection's other requests.
         let answered =

@@ -17,6 +17,7 @@ use crate::auth::{Authenticator, KeySets, Revocations};
 use crate::cache::ResponseCache;
 use crate::config::{Config, ConfigFault, ConfigFaults};
 use crate::edge::{Admission, Edge, RateLimitStore, RateLimiter};
+use crate::finished::RecentRequests;
 use crate::metrics::Metrics;
 use crate::problem::chain;
 use crate::proxy::Proxy;
@@ -24,6 +25,7 @@ use crate::reload::{Live, Reloader};
 use crate::route::{RouteSummary, RouteTable, Routes};
 use crate::server::{Server, Tls, TlsFault};
 use crate::shutdown::{Lifecycle, Phase};
+use crate::trace::Sampling;
 use crate::upstream::{UnknownUpstream, Upstreams};
 
 /// What a BFF hands to the gateway.
@@ -49,6 +51,10 @@ pub(crate) struct Shared {
     pub(crate) cache: Arc<ResponseCache>,
     pub(crate) revocations: Arc<Revocations>,
     pub(crate) metrics: Metrics,
+    /// Which traces are recorded.
+    pub(crate) sampling: Sampling,
+    /// The last requests, for the console.
+    pub(crate) recent: Arc<RecentRequests>,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) admission: Admission,
     /// The public listener's certificate; plain text without it.
@@ -69,8 +75,6 @@ pub enum StartError {
     Inherited(#[source] std::io::Error),
     #[error("cannot start a thread or its runtime")]
     Thread(#[source] std::io::Error),
-    #[error("metrics cannot be set up")]
-    Metrics(#[from] metrics_exporter_prometheus::BuildError),
 }
 
 /// A gateway that has been put together and checked, and has not bound a socket yet.
@@ -108,12 +112,12 @@ pub(crate) struct Generation {
 impl Generation {
     /// The first one of a process, for as many workers as the configuration says.
     fn first(app: App, config: Config) -> Result<(Self, Vec<TaskTracker>), StartError> {
-        let metrics = Metrics::new()?;
+        let metrics = Metrics::new(config.server.workers.max(1));
         let limiter_store = config
             .redis
             .as_ref()
             .map(|redis| RateLimitStore::new(redis, app.name, metrics.limiter_store()));
-        let limiter = RateLimiter::new(&config, limiter_store.clone());
+        let limiter = RateLimiter::new(&config, limiter_store.clone(), &metrics);
         let tls = match config.server.tls.clone().map(Tls::new).transpose() {
             Ok(tls) => tls.map(Arc::new),
             Err(fault) => return Err(ConfigFaults(vec![bad_tls(&fault)]).into()),
@@ -130,14 +134,17 @@ impl Generation {
             revocations: Arc::default(),
             limiter: Arc::new(limiter),
             limiter_store,
-            cache: Arc::new(ResponseCache::new(&config.cache)),
-            metrics,
+            cache: Arc::new(ResponseCache::new(&config.cache, metrics.cache())),
+            sampling: Sampling::Off,
+            recent: Arc::new(RecentRequests::new(commands.len())),
             lifecycle: Lifecycle::new(),
             admission: Admission::new(
                 config.server.max_requests,
                 config.server.max_wait,
                 config.server.body_timeout,
+                metrics.admission(),
             ),
+            metrics,
             config,
         };
         Ok((Self::with_edges(app, shared, &commands)?, commands))
@@ -153,7 +160,8 @@ impl Generation {
         // What replicas share is connected to at the start.
         config.redis.clone_from(&previous.config.redis);
         let limiter_store = previous.limiter_store.clone();
-        let limiter = RateLimiter::new(&config, limiter_store.clone()).inherit(&previous.limiter);
+        let limiter = RateLimiter::new(&config, limiter_store.clone(), &previous.metrics)
+            .inherit(&previous.limiter);
         let shared = Shared {
             tls: previous.tls.clone(),
             revocations: Arc::clone(&previous.revocations),
@@ -166,9 +174,11 @@ impl Generation {
             cache: if may_keep_cache(&previous.config, &config) {
                 Arc::clone(&previous.cache)
             } else {
-                Arc::new(ResponseCache::new(&config.cache))
+                Arc::new(ResponseCache::new(&config.cache, previous.metrics.cache()))
             },
             metrics: previous.metrics.clone(),
+            sampling: previous.sampling,
+            recent: Arc::clone(&previous.recent),
             lifecycle: previous.lifecycle.clone(),
             admission: previous
                 .admission
@@ -190,7 +200,7 @@ impl Generation {
             .internal_token
             .as_ref()
             .map(|token| Arc::new(InternalTokenSigner::new(app.name, token)));
-        for commands in commands {
+        for (worker, commands) in commands.iter().enumerate() {
             let upstreams = Upstreams::new(
                 &config.upstreams,
                 &shared.metrics,
@@ -201,10 +211,12 @@ impl Generation {
                 .map_err(|unknown| ConfigFaults(vec![unknown_upstream(&unknown)]))?;
             let authenticator =
                 Authenticator::new(Arc::clone(&shared.keys), config.api_keys.as_ref())
-                    .revocations(Arc::clone(&shared.revocations));
+                    .revocations(Arc::clone(&shared.revocations))
+                    .counted(shared.metrics.token_lookups());
             let proxy = Proxy::new(upstreams, Arc::clone(&shared.cache));
             edges.push(Edge::new(
                 Arc::clone(&shared),
+                worker,
                 authenticator,
                 routes.into_parts().0,
                 proxy,
@@ -298,6 +310,7 @@ impl Gateway {
             .enable_all()
             .build()
             .map_err(StartError::Thread)?;
+        shared.metrics.watch_runtime("control", control.handle());
         let stop_control = CancellationToken::new();
         shared.keys.spawn_refresh(control.handle(), &stop_control);
         if let Some(store) = &shared.limiter_store {
@@ -360,7 +373,7 @@ fn unknown_upstream(unknown: &UnknownUpstream) -> ConfigFault {
     }
 }
 
-/// How often samples are folded and idle limiter keys forgotten.
+/// How often idle limiter keys are forgotten.
 const UPKEEP: Duration = Duration::from_secs(5);
 
 async fn upkeep(live: Arc<Live>) {
@@ -368,7 +381,6 @@ async fn upkeep(live: Arc<Live>) {
     loop {
         ticks.tick().await;
         let shared = live.shared();
-        shared.metrics.upkeep();
         shared.limiter.forget_idle();
     }
 }

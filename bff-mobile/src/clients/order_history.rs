@@ -6,6 +6,7 @@ use gateway_core::RequestContext;
 use gateway_core::encode::query_value;
 use gateway_core::error::UpstreamError;
 use gateway_core::upstream::{UnknownUpstream, UpstreamClient, Upstreams};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::values::{Address, Location, Money, Page, Timestamp};
@@ -39,7 +40,7 @@ pub(crate) struct PastOrder {
     pub(crate) updated_at: Timestamp,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PastLineItem {
     pub(crate) menu_item_id: String,

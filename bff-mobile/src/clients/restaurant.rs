@@ -4,6 +4,7 @@ use gateway_core::RequestContext;
 use gateway_core::encode::segment;
 use gateway_core::error::UpstreamError;
 use gateway_core::upstream::{UnknownUpstream, UpstreamClient, Upstreams};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::values::{Address, Location, Money};
@@ -37,7 +38,7 @@ pub(crate) struct RestaurantWithMenu {
     pub(crate) menu: Menu,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct OpeningHours {
     /// `MONDAY` to `SUNDAY`.
     pub(crate) day: String,
@@ -46,12 +47,12 @@ pub(crate) struct OpeningHours {
     pub(crate) closes: String,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Menu {
     pub(crate) items: Vec<MenuItem>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct MenuItem {
     pub(crate) id: String,
     pub(crate) name: String,

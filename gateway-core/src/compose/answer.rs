@@ -1,5 +1,6 @@
 //! From a composed struct to the HTTP answer: JSON, validators, cache rules. What the parts are is `compose.rs`.
 
+use std::marker::PhantomData;
 use std::sync::atomic::Ordering;
 
 use axum::response::{IntoResponse, Response};
@@ -11,13 +12,36 @@ use sha2::{Digest, Sha256};
 use super::Composition;
 use crate::error::{Error, GatewayError};
 
-impl Composition {
+/// The answer of a composed route: `S` as JSON. The type is what the route's documentation is made from.
+#[must_use]
+#[derive(Debug)]
+pub struct Answer<S> {
+    response: Response,
+    shape: PhantomData<fn() -> S>,
+}
+
+impl<S> IntoResponse for Answer<S> {
+    fn into_response(self) -> Response {
+        self.response
+    }
+}
+
+impl<P> Composition<P> {
     /// The answer: 200, or 304 when the client has it already.
     ///
     /// A complete answer has a weak `ETag` over data and section status and belongs to its caller alone; one with an
-    /// `unavailable` section has no validator and is stored by nobody.
-    pub fn answer(&self, body: &impl Serialize) -> Response {
-        let bytes = match serde_json::to_vec(body) {
+    /// `unavailable` section or a fallback has no validator and is stored by nobody. Sections that were not picked are
+    /// left out.
+    pub fn answer<S: Serialize>(&self, body: S) -> Answer<S> {
+        Answer {
+            response: self.respond(&body),
+            shape: PhantomData,
+        }
+    }
+
+    fn respond(&self, body: &impl Serialize) -> Response {
+        let written = serde_json::to_vec(body).and_then(|json| self.fields.cut(json));
+        let bytes = match written {
             Ok(bytes) => bytes,
             Err(error) => {
                 return Error::from(GatewayError::Bug(format!("answer: {error}"))).into_response();
@@ -39,7 +63,6 @@ impl Composition {
         json(bytes, "private, no-cache", Some(etag))
     }
 }
-
 fn json(bytes: Vec<u8>, cache_control: &'static str, etag: Option<HeaderValue>) -> Response {
     let mut response = bytes.into_response();
     response
