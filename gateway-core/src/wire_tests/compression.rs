@@ -26,7 +26,7 @@ fn decoded(reply: &Reply) -> String {
                 .unwrap();
         }
         Some("zstd") => {
-            plain = String::from_utf8(zstd::stream::decode_all(&bytes[..]).unwrap()).unwrap()
+            plain = String::from_utf8(zstd::stream::decode_all(&bytes[..]).unwrap()).unwrap();
         }
         _ => plain = String::from_utf8(bytes).unwrap(),
     }
