@@ -26,6 +26,8 @@ pub mod idempotency;
 pub mod problem;
 pub mod route;
 mod server;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
 pub mod upstream;
 
 mod admin;
