@@ -4,13 +4,17 @@
 mod bad_input;
 mod contracts;
 mod crash;
+mod demo;
 mod departure;
 mod main_path;
+mod metrics;
 mod ownership;
 mod partial_failure;
 mod process;
 mod public;
 mod rate_limits;
 mod restart;
+mod revocations;
 mod tidy;
+mod tokens;
 mod web;
