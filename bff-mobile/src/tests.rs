@@ -3,6 +3,7 @@
 
 mod fake;
 mod matrix;
+mod openapi;
 
 use gateway_core::testkit::{Answer, Seen, TestGateway};
 use http::StatusCode;

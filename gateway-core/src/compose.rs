@@ -69,8 +69,10 @@ use http::request::Parts as RequestParts;
 use schemars::JsonSchema;
 
 pub use answer::Answer;
+pub(crate) use answer::{matches_weakly, weak_etag};
 pub use each::{Batches, Each};
 pub use parts::{Outcome, Parts};
+pub(crate) use schema::{is_section, sections};
 pub use section::{REASONS, Required, Section};
 
 use crate::context::{PartKind, RequestContext};
@@ -314,6 +316,11 @@ impl<S: JsonSchema + 'static, State: Send + Sync> FromRequestParts<State> for Co
         })
     }
 }
+
+/// The guide, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/composition.md")]
+struct Guide;
 
 #[cfg(test)]
 mod tests;

@@ -32,9 +32,11 @@ mod service;
 
 pub use answer::Answer;
 pub use fault::Fault;
-pub use gateway::{Key, Setup, TestGateway};
+pub use gateway::{Key, Setup, TestGateway, eventually};
 pub use matrix::{Matrix, Screen};
 pub use service::{Seen, Service};
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) mod widgets;

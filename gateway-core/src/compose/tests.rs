@@ -1,6 +1,8 @@
 //! The verbs of composition against calls that answer, fail and hang. Over real sockets they are tested in `tests/`.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod wire;
+
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::sync::Mutex;

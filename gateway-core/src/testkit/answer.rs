@@ -1,5 +1,7 @@
 //! What a service of a test answers, as JSON or as gRPC. When it answers something else is `fault.rs`.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
@@ -14,6 +16,8 @@ pub struct Answer {
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
     pub(super) trailers: Option<HeaderMap>,
+    /// How long the service takes for it; forever without an end.
+    pub(super) after: Option<Duration>,
 }
 
 impl Answer {
@@ -66,6 +70,21 @@ impl Answer {
         answer
     }
 
+    /// None: the request is kept until the gateway gives it up.
+    #[must_use]
+    pub fn never() -> Self {
+        let mut answer = Self::of(200, "text/plain", Bytes::new());
+        answer.after = None;
+        answer
+    }
+
+    /// The service takes its time.
+    #[must_use]
+    pub fn after(mut self, delay: Duration) -> Self {
+        self.after = Some(delay);
+        self
+    }
+
     #[must_use]
     pub fn header(mut self, name: &'static str, value: &str) -> Self {
         let name = HeaderName::from_static(name);
@@ -84,6 +103,7 @@ impl Answer {
             headers,
             body: body.into(),
             trailers: None,
+            after: Some(Duration::ZERO),
         }
     }
 

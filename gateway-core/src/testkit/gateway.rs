@@ -134,14 +134,7 @@ impl TestGateway {
     /// Methods, paths and queries of what services were asked, sorted: calls at the same time have no order.
     #[must_use]
     pub fn calls(&self) -> Vec<String> {
-        let mut calls: Vec<_> = self
-            .seen()
-            .iter()
-            .map(|seen| match seen.query.as_str() {
-                "" => seen.call.clone(),
-                query => format!("{}?{query}", seen.call),
-            })
-            .collect();
+        let mut calls: Vec<_> = self.seen().iter().map(Seen::whole_call).collect();
         calls.sort();
         calls
     }
@@ -184,7 +177,7 @@ fn add_keys(setup: &Setup, overlay: &mut String) -> Vec<String> {
 ///
 /// # Panics
 /// When it does not hold within ten seconds.
-pub(super) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+pub async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     for _ in 0..1_000 {
         if condition() {
             return;

@@ -307,7 +307,7 @@ impl Matrix {
 
     /// The paths of all GraphQL fields that are fed by a part, without the places in lists.
     #[must_use]
-    pub fn fields(&self) -> Vec<String> {
+    pub fn fields(&self) -> Vec<Vec<&'static str>> {
         let graphql = self.screens.iter().filter(|s| s.shape == Shape::GraphQl);
         let feeds = graphql.flat_map(|screen| screen.parts.iter().flat_map(|part| &part.feeds));
         feeds
@@ -315,7 +315,7 @@ impl Matrix {
                 let names = path
                     .split('.')
                     .filter(|name| name.parse::<usize>().is_err());
-                names.collect::<Vec<_>>().join(".")
+                names.collect()
             })
             .collect()
     }

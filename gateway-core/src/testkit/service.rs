@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::response::Response;
 use http::{HeaderMap, Request};
@@ -57,6 +58,15 @@ impl Seen {
             path.to_owned()
         } else {
             format!("{path}?{}", self.query)
+        }
+    }
+
+    /// Method, path and query, for example `GET /widgets?limit=3`.
+    #[must_use]
+    pub fn whole_call(&self) -> String {
+        match self.query.as_str() {
+            "" => self.call.clone(),
+            query => format!("{}?{query}", self.call),
         }
     }
 
@@ -172,7 +182,15 @@ async fn answer(
             let is_grpc = matches!(service, Service::Grpc(_));
             at.fault.instead(is_grpc).await.ok_or(Break)
         }
-        _ => Ok((world.answers)(&seen).into_response()),
+        _ => {
+            let answer = (world.answers)(&seen);
+            match answer.after {
+                None => std::future::pending().await,
+                Some(Duration::ZERO) => {}
+                Some(delay) => tokio::time::sleep(delay).await,
+            }
+            Ok(answer.into_response())
+        }
     }
 }
 
