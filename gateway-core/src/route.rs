@@ -14,7 +14,7 @@ use crate::openapi::{Described, Documented, Info, Operation, Served, document};
 
 pub(crate) use rewrite::Rewrite;
 pub use table::RouteSummary;
-pub(crate) use table::{Action, NoMatch, ProxyRule, Route, RouteTable};
+pub(crate) use table::{Action, Matched, NoMatch, ProxyRule, Route, RouteTable};
 
 /// A composed route as a BFF's `routes.rs` declares it. Its policy is in the configuration, under the same name.
 #[derive(Clone, Debug, PartialEq, Eq)]
