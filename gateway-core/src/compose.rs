@@ -76,7 +76,7 @@ pub(crate) use schema::{is_section, sections};
 pub use section::{REASONS, Required, Section};
 
 use crate::context::{PartKind, RequestContext};
-use crate::error::Error;
+use crate::error::{Error, GatewayError};
 use crate::upstream::UpstreamError;
 use crate::waterfall::PartOutcome;
 use fields::Fields;
@@ -125,7 +125,8 @@ impl<S> Composition<S> {
     }
 
     /// A part without which there is no answer: its failure is the answer's failure. It is fetched also when the
-    /// client did not pick it, since the answer depends on it; it is then only not shown.
+    /// client did not pick it, since the answer depends on it; it is then only not shown. When the request's time is over
+    /// already, the call is not made.
     ///
     /// # Errors
     /// Whatever the call's error means to the BFF.
@@ -139,6 +140,10 @@ impl<S> Composition<S> {
         E: Into<Error>,
     {
         let (context, part) = self.context.begin_part(name, PartKind::Required);
+        if context.deadline().has_passed() {
+            part.finished(PartOutcome::Failed);
+            return Err(GatewayError::DeadlineExceeded.into());
+        }
         match call(context).await {
             Ok(data) => {
                 part.finished(PartOutcome::Ok);

@@ -13,6 +13,7 @@ async fn the_document_is_what_was_agreed() {
     let setup = gateway_core::testkit::Setup {
         // The policies as they are shipped: scopes and roles are in the document.
         config: &[include_str!("../../../config/mobile.toml")],
+        keys: &[],
         ..SETUP
     };
     let world = TestGateway::start(&setup, |_| None).await;

@@ -4,7 +4,8 @@ use std::future::Future;
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::response::Response;
+use axum::response::{Html, Response};
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
@@ -16,12 +17,19 @@ use crate::error::Error;
 use crate::extract::{JsonBody, LaterBody, PathParam, QueryParams};
 
 /// An extractor or an answer that can say what it means to the client.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say what it means to the client",
+    note = "implement `gateway_core::openapi::Describe` for it: what it adds to its operation in `/openapi.json`"
+)]
 pub trait Describe {
     fn describe(operation: &mut Operation<'_>);
 }
 
 /// A handler whose extractors and answer can all say what they mean. `T` is only there to tell handlers of different
 /// lengths apart, as axum does it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a handler whose extractors and answer all implement `openapi::Describe`"
+)]
 pub trait Described<T> {
     fn describe(operation: &mut Operation<'_>);
 }
@@ -247,7 +255,7 @@ macro_rules! says_only_that_it_is_there {
     };
 }
 
-says_only_that_it_is_there!(Response, &'static str, String, StatusCode, ());
+says_only_that_it_is_there!(Response, Bytes, &'static str, String, StatusCode, ());
 
 /// A status of its own is not described: types that say which it is are [`Accepted`](crate::accepted::Accepted) and the like.
 impl<T: Describe> Describe for (StatusCode, T) {
@@ -259,6 +267,18 @@ impl<T: Describe> Describe for (StatusCode, T) {
 impl<H, T: Describe> Describe for (StatusCode, H, T) {
     fn describe(operation: &mut Operation<'_>) {
         T::describe(operation);
+    }
+}
+
+impl<K, V, const N: usize, T: Describe> Describe for ([(K, V); N], T) {
+    fn describe(operation: &mut Operation<'_>) {
+        T::describe(operation);
+    }
+}
+
+impl<T> Describe for Html<T> {
+    fn describe(operation: &mut Operation<'_>) {
+        operation.bare_answer(200, "A page.", json!({}));
     }
 }
 

@@ -155,10 +155,16 @@ fn operation(
     if let Some(body) = body {
         described["requestBody"] = body;
     }
-    if let Access::Principals(needed) = access
-        && !needed.roles.is_empty()
-    {
-        described["x-roles"] = json!(needed.roles);
+    if let Access::Principals(needed) = access {
+        let scopes: Vec<&String> = needed.all_scopes.iter().chain(&needed.any_scopes).collect();
+        for (name, words) in [
+            ("x-scopes", scopes),
+            ("x-roles", needed.roles.iter().collect()),
+        ] {
+            if !words.is_empty() {
+                described[name] = json!(words);
+            }
+        }
     }
     described
 }
@@ -193,19 +199,14 @@ fn camel_case(name: &str) -> String {
     camel
 }
 
+/// Any of these ways. Scopes are named beside it: in 3.1 only OAuth 2.0 has a place for them here.
 fn security(access: &Access, config: &Config) -> Value {
-    let Access::Principals(needed) = access else {
+    if matches!(access, Access::Public) {
         return json!([]);
-    };
-    let scopes: Vec<&String> = needed.all_scopes.iter().chain(&needed.any_scopes).collect();
-    let mut ways = Vec::new();
-    if !config.issuers.is_empty() {
-        ways.push(json!({"token": scopes}));
     }
-    if config.api_keys.is_some() {
-        ways.push(json!({"apiKey": scopes}));
-    }
-    Value::Array(ways)
+    let schemes = security_schemes(config);
+    let names = schemes.as_object().into_iter().flatten();
+    names.map(|(name, _)| json!({ name: [] })).collect()
 }
 
 fn security_schemes(config: &Config) -> Value {

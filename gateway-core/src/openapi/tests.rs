@@ -131,7 +131,8 @@ fn extractors_are_parameters_and_bodies() {
     );
 
     let make = &document["paths"]["/v2/widgets"]["post"];
-    assert_eq!(make["security"], json!([{"apiKey": ["make"]}]));
+    assert_eq!(make["security"], json!([{"apiKey": []}]));
+    assert_eq!(make["x-scopes"], json!(["make"]));
     assert_eq!(make["x-roles"], json!(["maker"]));
     let body = &make["requestBody"]["content"]["application/json"]["schema"];
     assert_eq!(*body, json!({"$ref": "#/components/schemas/MakerRequest"}));
