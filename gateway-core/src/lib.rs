@@ -33,6 +33,7 @@ mod cache;
 mod cli;
 mod context;
 mod deadline;
+mod digits;
 mod edge;
 mod finished;
 mod gateway;

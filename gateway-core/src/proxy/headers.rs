@@ -3,14 +3,15 @@
 use std::net::IpAddr;
 
 use http::header::{
-    AUTHORIZATION, CONNECTION, COOKIE, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SERVER, TE,
-    TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
+    AUTHORIZATION, CONNECTION, COOKIE, FORWARDED, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
+    SERVER, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::context::RequestContext;
+use crate::digits::push_address;
 
-const HOP_BY_HOP: [HeaderName; 9] = [
+static HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -23,22 +24,27 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 ];
 
 /// A service gets the caller's identity from us, never the credentials that the client showed.
-const CREDENTIALS: [HeaderName; 3] = [AUTHORIZATION, COOKIE, HeaderName::from_static("x-api-key")];
+static CREDENTIALS: [HeaderName; 3] = [AUTHORIZATION, COOKIE, HeaderName::from_static("x-api-key")];
 
 /// What a service says about how it is built and how it is doing is not for clients.
-const INTERNAL: [HeaderName; 3] = [
+static INTERNAL: [HeaderName; 3] = [
     SERVER,
     HeaderName::from_static("x-powered-by"),
     HeaderName::from_static("server-timing"),
 ];
 
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
 const OUR_VIA: HeaderValue = HeaderValue::from_static("1.1 gateway");
 
+/// How many fields are still added to a request or an answer on its way: a map that has room does not grow twice.
+const ADDED: usize = 12;
+
 pub(super) fn prepare_request(headers: &mut HeaderMap, context: &RequestContext) {
-    remove_hop_by_hop(headers);
-    for name in CREDENTIALS {
-        headers.remove(name);
-    }
+    remove_hop_by_hop(headers, &CREDENTIALS);
+    headers.reserve(ADDED);
     // The one that the edge has settled on.
     let host = headers.remove(HOST);
     forwarded(headers, context.client_address(), host);
@@ -46,56 +52,58 @@ pub(super) fn prepare_request(headers: &mut HeaderMap, context: &RequestContext)
 }
 
 pub(super) fn prepare_response(headers: &mut HeaderMap) {
-    remove_hop_by_hop(headers);
-    for name in INTERNAL {
-        headers.remove(name);
-    }
+    remove_hop_by_hop(headers, &INTERNAL);
+    headers.reserve(ADDED);
     headers.append(VIA, OUR_VIA);
 }
 
-/// The listed fields, and those that `Connection` names.
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| HeaderName::try_from(name.trim()).ok())
-        .collect();
-    for name in named {
-        headers.remove(name);
+/// The fields that `Connection` names, the hop-by-hop ones, and `others`. Looks through the fields that are there: there
+/// are fewer of them than of those that must not be.
+fn remove_hop_by_hop(headers: &mut HeaderMap, others: &[HeaderName]) {
+    if headers.contains_key(CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|name| HeaderName::try_from(name.trim()).ok())
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
     }
-    for name in HOP_BY_HOP {
+    let stays_here = |name: &&HeaderName| HOP_BY_HOP.contains(name) || others.contains(name);
+    while let Some(name) = headers.keys().find(stays_here).cloned() {
         headers.remove(name);
     }
 }
 
 /// `Forwarded` (RFC 7239) and its older cousins. A client's own were removed at the edge.
 fn forwarded(headers: &mut HeaderMap, client: IpAddr, host: Option<HeaderValue>) {
-    let node = match client {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => format!("\"[{address}]\""),
-    };
-    let mut text = format!("for={node};proto=http");
+    let mut text = String::with_capacity(96);
+    text.push_str(if client.is_ipv6() { "for=\"[" } else { "for=" });
+    let start = text.len();
+    push_address(&mut text, client);
+    if let Ok(value) = HeaderValue::from_str(&text[start..]) {
+        headers.insert(X_FORWARDED_FOR, value);
+    }
+    text.push_str(if client.is_ipv6() { "]\"" } else { "" });
+    text.push_str(";proto=http");
     if let Some(name) = host
         .as_ref()
         .and_then(|host| host.to_str().ok())
         .filter(|name| !name.contains(['"', '\\']))
     {
-        text.push_str(&format!(";host=\"{name}\""));
+        text.push_str(";host=\"");
+        text.push_str(name);
+        text.push('"');
     }
-    if let Ok(value) = HeaderValue::from_str(&text) {
-        headers.insert(http::header::FORWARDED, value);
+    if let Ok(value) = HeaderValue::try_from(text) {
+        headers.insert(FORWARDED, value);
     }
-    if let Ok(value) = HeaderValue::from_str(&client.to_string()) {
-        headers.insert(HeaderName::from_static("x-forwarded-for"), value);
-    }
-    headers.insert(
-        HeaderName::from_static("x-forwarded-proto"),
-        HeaderValue::from_static("http"),
-    );
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
     if let Some(host) = host {
-        headers.insert(HeaderName::from_static("x-forwarded-host"), host);
+        headers.insert(X_FORWARDED_HOST, host);
     }
 }
 
