@@ -76,9 +76,7 @@ def added_table(table):
 
 def faults(folder, work, rounds, seconds, say):
     """p99 of a pass-through route in milliseconds: with healthy services, and while one hangs and one is slow and both are
-    asked for all the time. Two gateways, in turn."""
-    from .load import run_load  # the load on the bad routes is a closed loop: it waits as clients do
-
+    asked for all the time: one gateway, in turn."""
     world = World(folder / "faults")
     bad = {"kitchen": 3600, "delivery": 0.5}
     services = world.start_services(bad)
@@ -87,6 +85,7 @@ def faults(folder, work, rounds, seconds, say):
         process, port = PEERS["bff-mobile"].start(world, "gateway")
         healthy = world.requests("healthy", work.path)
         sick = world.requests("sick", lambda subject: f"/orders/order-{subject}?fields=ticket,delivery")
+        check(world, port, work)
         drive(world, port, healthy, 2)
         samples = {"healthy": [], "beside faults": []}
         for _ in range(rounds):

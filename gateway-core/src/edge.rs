@@ -39,7 +39,7 @@ use tower::{Service, ServiceExt};
 pub(crate) use admission::{Admission, Permit};
 pub(crate) use body_limit::BodyLimit;
 pub(crate) use cors::Cors;
-pub(crate) use rate_limit::{RateLimitStore, RateLimiter, RouteLimits};
+pub(crate) use rate_limit::{Counted, RateLimitStore, RateLimiter, RouteKey, RouteLimits};
 pub(crate) use slot::EdgeSlot;
 
 use crate::auth::{Authenticator, Principal, authorize};
@@ -53,7 +53,7 @@ use crate::trace::TraceContext;
 use access_log::Observation;
 use client::Client;
 use csrf::Credential;
-use rate_limit::{Counted, LimitId, RateLimitHeaders, RouteKey};
+use rate_limit::{LimitId, RateLimitHeaders};
 
 /// How long after the deadline an action is cut that did not keep to it. Short enough for a 504 within 50 ms.
 const BACKSTOP: Duration = Duration::from_millis(20);

@@ -28,6 +28,10 @@ pub mod route;
 mod server;
 pub mod upstream;
 
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench;
+
 mod admin;
 mod cache;
 mod cli;
