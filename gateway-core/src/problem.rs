@@ -4,7 +4,10 @@
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE,
+    WWW_AUTHENTICATE,
+};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
@@ -243,6 +246,19 @@ fn from_client(error: &ClientError) -> Problem {
             "request-timeout",
             "The request head came too slowly",
         ),
+        ClientError::ExpectationFailed => Problem::client(
+            StatusCode::EXPECTATION_FAILED,
+            "expectation-failed",
+            "The expectation is not known here",
+        ),
+        // RFC 6455, 4.4.
+        ClientError::UpgradeRequired => Problem::client(
+            StatusCode::UPGRADE_REQUIRED,
+            "upgrade-required",
+            "The WebSocket's version is not known here",
+        )
+        .header(UPGRADE, HeaderValue::from_static("websocket"))
+        .header(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")),
         // RFC 9112, 6.1.
         ClientError::UnknownTransferCoding => Problem::client(
             StatusCode::NOT_IMPLEMENTED,
