@@ -3,6 +3,10 @@
 //!
 //! `bench-load ADDRESS REQUESTS RATE SECONDS CONNECTIONS`: REQUESTS is a file of raw requests, each after a line with its
 //! length. Prints one line of JSON; latencies in microseconds.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "it measures the time of the wall, on threads that only wait"
+)]
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
