@@ -10,12 +10,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use axum::extract::FromRequestParts;
+use axum::response::IntoResponse;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use criterion::{BatchSize, Criterion};
 use futures_util::{FutureExt, join};
 use gateway_core::bench::Workbench;
-use gateway_core::compose::{Composition, Required, Screen, Section};
+use gateway_core::compose::{Composition, Required, Section};
 use gateway_core::error::Error;
 use gateway_core::route::Routes;
 use gateway_core::upstream::UpstreamError;
@@ -23,6 +24,7 @@ use gateway_core::{App, config};
 use http::{HeaderMap, HeaderValue, Method};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -33,7 +35,7 @@ const PART: &str = r#"{"id":"part-0123456789","owner":"somebody-0001","state":"R
 "name":"a part of a widget","maker":{"id":"maker-1","name":"Somebody & Sons"},"price":{"amount":"61.70","currency":"USD"},
 "createdAt":"2030-01-01T18:00:00Z","updatedAt":"2030-01-01T18:00:01Z","readyAt":null,"note":"not for clients"}"#;
 
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Part {
     id: String,
@@ -45,30 +47,23 @@ struct Part {
     ready_at: Option<String>,
 }
 
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize, Serialize, JsonSchema)]
 struct Maker {
     id: String,
     name: String,
 }
 
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize, Serialize, JsonSchema)]
 struct Price {
     amount: String,
     currency: String,
 }
 
-#[derive(Serialize, schemars::JsonSchema)]
+#[derive(Serialize, JsonSchema)]
 struct WidgetScreen {
-    #[schemars(with = "serde_json::Value")]
     widget: Required<Part>,
-    #[schemars(with = "serde_json::Value")]
     stock: Section<Part>,
-    #[schemars(with = "serde_json::Value")]
     maker: Section<Part>,
-}
-
-impl Screen for WidgetScreen {
-    const SECTIONS: &'static [&'static str] = &["widget", "stock", "maker"];
 }
 
 fn main() -> Result<(), Failure> {
@@ -131,9 +126,7 @@ fn now<T>(future: impl Future<Output = T>) -> Option<T> {
 }
 
 async fn compose(parts: &mut http::request::Parts) -> Result<axum::response::Response, Error> {
-    let page = Composition::from_request_parts(parts, &())
-        .await?
-        .of::<WidgetScreen>()?;
+    let page = Composition::<WidgetScreen>::from_request_parts(parts, &()).await?;
     let part = async || serde_json::from_str::<Part>(black_box(PART));
     let (widget, stock, maker) = join!(
         page.required("widget", |_| async {
@@ -146,11 +139,12 @@ async fn compose(parts: &mut http::request::Parts) -> Result<axum::response::Res
             Ok::<_, UpstreamError>(part().await.ok())
         }),
     );
-    Ok(page.answer(&WidgetScreen {
+    let screen = WidgetScreen {
         widget: widget?,
         stock: flat(stock),
         maker: flat(maker),
-    }))
+    };
+    Ok(page.answer(screen).into_response())
 }
 
 fn flat(section: Section<Option<Part>>) -> Section<Part> {
