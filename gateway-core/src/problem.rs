@@ -111,6 +111,25 @@ impl Problem {
         self.header(RETRY_AFTER, HeaderValue::from(seconds.max(1)))
     }
 
+    /// An answer of this kind, for documentation.
+    pub(crate) fn example(&self, base: &str) -> serde_json::Value {
+        let body = Body {
+            r#type: format!("{}/{}", base.trim_end_matches('/'), self.slug),
+            title: self.title,
+            status: self.status.as_u16(),
+            detail: self.detail.as_deref(),
+            instance: "/the/path/of/the/request",
+            request_id: "01a203b0-d0a0-7090-84e3-3c97b3d178c7",
+            errors: &self.errors,
+        };
+        serde_json::to_value(&body).unwrap_or_default()
+    }
+
+    /// What the answer has in its header besides.
+    pub(crate) fn headers(&self) -> &[(http::HeaderName, HeaderValue)] {
+        &self.headers
+    }
+
     /// The answer for this problem on a request for `instance`; its type is `base` and the problem's name.
     pub fn render(&self, base: &str, instance: &str, request_id: &RequestId) -> Response {
         let body = Body {
