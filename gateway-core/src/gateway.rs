@@ -294,6 +294,12 @@ impl Gateway {
         self.live.shared().table.summaries()
     }
 
+    /// What its workers would share.
+    #[cfg(feature = "bench")]
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        self.live.shared()
+    }
+
     /// Puts a gateway together and starts it.
     ///
     /// # Errors

@@ -32,11 +32,16 @@ mod server;
 pub mod testkit;
 pub mod upstream;
 
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench;
+
 mod admin;
 mod cache;
 mod cli;
 mod context;
 mod deadline;
+mod digits;
 mod edge;
 mod finished;
 mod gateway;
