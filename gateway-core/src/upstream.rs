@@ -15,6 +15,7 @@ mod attempt;
 mod flight;
 mod outgoing;
 
+mod adaptive;
 mod breaker;
 mod budget;
 mod clock;
