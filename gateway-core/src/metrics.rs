@@ -14,6 +14,7 @@ mod scrape;
 #[cfg(test)]
 mod tests;
 mod text;
+mod totals;
 mod upstream;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,10 +24,11 @@ use tokio::runtime::{Handle, RuntimeMetrics};
 use tokio::time::Instant;
 
 pub(crate) use cells::{Counter, Gauge, Level, enter_worker};
-pub(crate) use histogram::Histogram;
+pub(crate) use histogram::{Buckets, Histogram};
 pub(crate) use registry::Registry;
 pub(crate) use scrape::scrape;
 pub(crate) use text::{Format, render};
+pub(crate) use totals::{Counts, Totals};
 pub(crate) use upstream::UpstreamMetrics;
 
 /// The registry, and the handles of what there is once in a gateway. Cloning is cheap.

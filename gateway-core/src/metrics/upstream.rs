@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::cells::Counter;
 use super::family::{UPSTREAM_CALLS, UPSTREAM_SECONDS};
-use super::histogram::Histogram;
+use super::histogram::{Buckets, Histogram};
 use super::registry::Registry;
 
 /// How an upstream call can end, as a label.
@@ -35,6 +35,14 @@ impl UpstreamMetrics {
             outcomes: registry.counters(&UPSTREAM_CALLS, labels, "outcome", OUTCOMES),
             duration: registry.histogram(&UPSTREAM_SECONDS, labels),
         }
+    }
+
+    pub(super) fn outcomes(&self) -> impl Iterator<Item = (&'static str, &Counter)> {
+        OUTCOMES.into_iter().zip(&self.outcomes)
+    }
+
+    pub(super) fn durations(&self) -> Buckets {
+        self.duration.buckets()
     }
 
     pub(crate) fn observe(&self, outcome: &'static str, took: Duration) {
