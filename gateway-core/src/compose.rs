@@ -73,9 +73,10 @@ pub use each::{Batches, Each};
 pub use parts::{Outcome, Parts};
 pub use section::{REASONS, Required, Section};
 
-use crate::context::RequestContext;
+use crate::context::{PartKind, RequestContext};
 use crate::error::Error;
 use crate::upstream::UpstreamError;
+use crate::waterfall::PartOutcome;
 use fields::Fields;
 
 /// One composition of the answer `S` under way. Extracted from the request: its context, `?fields=` and validators.
@@ -135,9 +136,16 @@ impl<S> Composition<S> {
         Fut: Future<Output = Result<T, E>>,
         E: Into<Error>,
     {
-        match call(self.context.for_required(name)).await {
-            Ok(data) => Ok(Required::new(data)),
-            Err(error) => Err(error.into()),
+        let (context, part) = self.context.begin_part(name, PartKind::Required);
+        match call(context).await {
+            Ok(data) => {
+                part.finished(PartOutcome::Ok);
+                Ok(Required::new(data))
+            }
+            Err(error) => {
+                part.finished(PartOutcome::Failed);
+                Err(error.into())
+            }
         }
     }
 
@@ -262,16 +270,22 @@ impl<S> Composition<S> {
     where
         Fut: Future<Output = Result<T, UpstreamError>>,
     {
-        let context = self.context.for_optional(name);
+        let (context, part) = self.context.begin_part(name, PartKind::Optional);
         let deadline = context.deadline();
-        if deadline.has_passed() {
-            return Err("timeout");
-        }
-        match tokio::time::timeout_at(deadline.at(), call(context)).await {
-            Ok(Ok(data)) => Ok(data),
-            Ok(Err(error)) => Err(error.reason()),
-            Err(_elapsed) => Err("timeout"),
-        }
+        let result = if deadline.has_passed() {
+            Err("timeout")
+        } else {
+            match tokio::time::timeout_at(deadline.at(), call(context)).await {
+                Ok(Ok(data)) => Ok(data),
+                Ok(Err(error)) => Err(error.reason()),
+                Err(_elapsed) => Err("timeout"),
+            }
+        };
+        part.finished(match &result {
+            Ok(_) => PartOutcome::Ok,
+            Err(reason) => PartOutcome::Unavailable(reason),
+        });
+        result
     }
 
     fn unavailable<T>(&self, name: &'static str, reason: &'static str) -> Section<T> {

@@ -52,6 +52,8 @@ const BACKSTOP: Duration = Duration::from_millis(20);
 /// One worker's edge: what is shared by the process, and what is this worker's own.
 pub(crate) struct Edge {
     shared: Arc<Shared>,
+    /// The worker's number, from 0.
+    worker: usize,
     authenticator: Authenticator,
     composed: ComposedService,
     proxy: Proxy,
@@ -72,6 +74,7 @@ struct Arrival {
 impl Edge {
     pub(crate) fn new(
         shared: Arc<Shared>,
+        worker: usize,
         authenticator: Authenticator,
         composed: Router,
         proxy: Proxy,
@@ -82,6 +85,7 @@ impl Edge {
             .service(composed);
         Self {
             shared,
+            worker,
             authenticator,
             composed: ComposedService::new(composed),
             proxy,
@@ -101,12 +105,12 @@ impl Edge {
     {
         let arrival = Arrival {
             request_id: RequestId::from_headers(request.headers()),
-            trace: TraceContext::from_headers(request.headers()),
+            trace: TraceContext::from_headers(request.headers(), self.shared.sampling),
             peer,
             at: Instant::now(),
         };
         let is_head = request.method() == Method::HEAD;
-        let mut observation = Observation::begin(&self.shared, &request, arrival);
+        let mut observation = Observation::begin(&self.shared, self.worker, &request, arrival);
 
         // A bug in a handler costs its own request a 500, never the connection's other requests.
         let answered = AssertUnwindSafe(self.answer(request.map(Body::new), &mut observation))

@@ -17,6 +17,7 @@ use crate::auth::{Authenticator, KeySets, Revocations};
 use crate::cache::ResponseCache;
 use crate::config::{Config, ConfigFault, ConfigFaults};
 use crate::edge::{Admission, Edge, RateLimitStore, RateLimiter};
+use crate::finished::RecentRequests;
 use crate::metrics::Metrics;
 use crate::problem::chain;
 use crate::proxy::Proxy;
@@ -24,6 +25,7 @@ use crate::reload::{Live, Reloader};
 use crate::route::{RouteSummary, RouteTable, Routes};
 use crate::server::{Server, Tls, TlsFault};
 use crate::shutdown::{Lifecycle, Phase};
+use crate::trace::Sampling;
 use crate::upstream::{UnknownUpstream, Upstreams};
 
 /// What a BFF hands to the gateway.
@@ -49,6 +51,10 @@ pub(crate) struct Shared {
     pub(crate) cache: Arc<ResponseCache>,
     pub(crate) revocations: Arc<Revocations>,
     pub(crate) metrics: Metrics,
+    /// Which traces are recorded.
+    pub(crate) sampling: Sampling,
+    /// The last requests, for the console.
+    pub(crate) recent: Arc<RecentRequests>,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) admission: Admission,
     /// The public listener's certificate; plain text without it.
@@ -129,6 +135,8 @@ impl Generation {
             limiter: Arc::new(limiter),
             limiter_store,
             cache: Arc::new(ResponseCache::new(&config.cache, metrics.cache())),
+            sampling: Sampling::Off,
+            recent: Arc::new(RecentRequests::new(commands.len())),
             lifecycle: Lifecycle::new(),
             admission: Admission::new(
                 config.server.max_requests,
@@ -169,6 +177,8 @@ impl Generation {
                 Arc::new(ResponseCache::new(&config.cache, previous.metrics.cache()))
             },
             metrics: previous.metrics.clone(),
+            sampling: previous.sampling,
+            recent: Arc::clone(&previous.recent),
             lifecycle: previous.lifecycle.clone(),
             admission: previous
                 .admission
@@ -190,7 +200,7 @@ impl Generation {
             .internal_token
             .as_ref()
             .map(|token| Arc::new(InternalTokenSigner::new(app.name, token)));
-        for commands in commands {
+        for (worker, commands) in commands.iter().enumerate() {
             let upstreams = Upstreams::new(
                 &config.upstreams,
                 &shared.metrics,
@@ -206,6 +216,7 @@ impl Generation {
             let proxy = Proxy::new(upstreams, Arc::clone(&shared.cache));
             edges.push(Edge::new(
                 Arc::clone(&shared),
+                worker,
                 authenticator,
                 routes.into_parts().0,
                 proxy,

@@ -8,7 +8,8 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::access_log::Observation;
-use crate::context::UpstreamCall;
+use crate::context::RequestContext;
+use crate::waterfall::UpstreamCall;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
@@ -29,11 +30,12 @@ pub(super) fn set(headers: &mut HeaderMap, observation: &Observation) {
     let known = observation
         .principal
         .is_some_and(|kind| kind != "anonymous");
-    if let Some(context) = observation.context.as_ref().filter(|_| known) {
-        let calls = context.calls();
-        if let Some(value) = server_timing(&calls) {
-            headers.insert(SERVER_TIMING, value);
-        }
+    let context = observation.context.as_ref().filter(|_| known);
+    let timing = |context: &RequestContext| {
+        context.with_waterfall(|waterfall| server_timing(&waterfall.calls))
+    };
+    if let Some(value) = context.and_then(timing) {
+        headers.insert(SERVER_TIMING, value);
     }
 }
 

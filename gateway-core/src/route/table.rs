@@ -36,6 +36,8 @@ pub(crate) enum Action {
 pub(crate) struct ProxyRule {
     pub(crate) upstream: &'static str,
     pub(crate) rewrite: Option<Rewrite>,
+    /// The path upstream with its placeholders.
+    pub(crate) template: &'static str,
     pub(crate) cache: RouteCache,
 }
 
@@ -227,6 +229,7 @@ impl Builder<'_> {
         let action = Action::Proxy(ProxyRule {
             upstream: intern(&route.upstream),
             rewrite,
+            template: intern(route.rewrite.as_deref().unwrap_or(&route.path)),
             cache: route.cache,
         });
         self.push(

@@ -9,12 +9,14 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
 use super::error::{UpstreamError, UpstreamErrorKind};
-use super::pool::{CallKind, Pool};
+use super::pool::{Attempt, CallKind, Pool};
 use crate::context::RequestContext;
 use crate::deadline::Deadline;
 use crate::error::{FieldError, Refusal};
+use crate::waterfall::CallTarget;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -31,6 +33,7 @@ pub struct Call {
     context: RequestContext,
     method: Method,
     path: String,
+    template: Option<&'static str>,
     headers: HeaderMap,
     body: Result<Bytes, serde_json::Error>,
 }
@@ -71,6 +74,7 @@ impl UpstreamClient {
             context,
             method,
             path,
+            template: None,
             headers,
             body: Ok(Bytes::new()),
         }
@@ -80,6 +84,12 @@ impl UpstreamClient {
 impl Call {
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.insert(name, value);
+        self
+    }
+
+    /// How the path is called in traces and on the console, with its placeholders: `/widgets/{id}`.
+    pub fn named(mut self, template: &'static str) -> Self {
+        self.template = Some(template);
         self
     }
 
@@ -131,16 +141,20 @@ impl Call {
 
     async fn attempt<T>(self, read: Reader<T>) -> Result<T, UpstreamError> {
         let pool = self.pool.clone();
-        let attempt = pool.begin(&self.context);
+        let target = CallTarget::Http {
+            method: self.method.clone(),
+            template: self.template,
+        };
+        let mut attempt = pool.begin(&self.context, target);
         let result = self
-            .exchange()
+            .exchange(&mut attempt)
             .await
             .and_then(|response| read(&pool, response));
         attempt.finished(result.as_ref().map_or_else(UpstreamError::reason, |_| "ok"));
         result
     }
 
-    async fn exchange(self) -> Result<UpstreamResponse, UpstreamError> {
+    async fn exchange(self, attempt: &mut Attempt) -> Result<UpstreamResponse, UpstreamError> {
         let Self {
             pool,
             context,
@@ -148,6 +162,7 @@ impl Call {
             path,
             headers,
             body,
+            ..
         } = self;
         let body = body.map_err(|e| pool.error(UpstreamErrorKind::Undecodable).caused_by(e))?;
         let path = uri::PathAndQuery::try_from(path)
@@ -157,7 +172,8 @@ impl Call {
         *request.method_mut() = method;
         *request.uri_mut() = pool.uri(path);
         *request.headers_mut() = headers;
-        let response = pool.send(request, &context, deadline).await?;
+        let response = pool.send(request, attempt.context(), deadline).await?;
+        attempt.answered(Instant::now(), Some(response.status().as_u16()));
         let (head, body) = response.into_parts();
         let body = read_whole(&pool, body, deadline).await?;
         if head.status.is_success() {
