@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::gateway::Shared;
-use crate::metrics::{Buckets, Counts, Totals};
+use crate::metrics::{Buckets, Counts, RuntimeNow, Totals};
 use crate::reload::Live;
 
 /// How long one bar of a chart is.
@@ -104,7 +104,7 @@ impl Rates {
 
 /// The tracks of a process.
 #[derive(Debug, Default)]
-pub(crate) struct History {
+pub(in crate::admin) struct History {
     tracks: Mutex<Tracks>,
 }
 
@@ -115,11 +115,21 @@ pub(super) struct Tracks {
     pub(super) routes: BTreeMap<&'static str, Track>,
     pub(super) upstreams: BTreeMap<&'static str, Track>,
     pub(super) policies: BTreeMap<&'static str, Track>,
+    pub(super) threads: Vec<Thread>,
+    looked: Option<Instant>,
+}
+
+/// A runtime's thread.
+#[derive(Clone, Debug)]
+pub(super) struct Thread {
+    pub(super) runtime: RuntimeNow,
+    /// The share of the last tick that it was not waiting, from 0 to 1.
+    pub(super) busy: f64,
 }
 
 impl History {
     /// Looks at the figures every [`TICK`], for ever.
-    pub(crate) async fn keep(self: Arc<Self>, live: Arc<Live>) {
+    pub(in crate::admin) async fn keep(self: Arc<Self>, live: Arc<Live>) {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -152,6 +162,7 @@ impl History {
             (crate::intern::intern(name), totals)
         });
         advance(&mut tracks.policies, policies);
+        tracks.look_at_threads(shared);
     }
 
     pub(super) fn tracks(&self) -> Tracks {
@@ -161,6 +172,30 @@ impl History {
     fn lock(&self) -> std::sync::MutexGuard<'_, Tracks> {
         // A chart with a gap is better than none.
         self.tracks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Tracks {
+    fn look_at_threads(&mut self, shared: &Shared) {
+        let now = Instant::now();
+        let passed = self.looked.replace(now).map(|before| now - before);
+        let before = std::mem::take(&mut self.threads);
+        let busy = |runtime: &RuntimeNow| {
+            let known = before
+                .iter()
+                .find(|known| known.runtime.thread == runtime.thread)?;
+            let busy = runtime.busy.saturating_sub(known.runtime.busy);
+            Some(busy.as_secs_f64() / passed?.as_secs_f64().max(1e-3))
+        };
+        self.threads = shared
+            .metrics
+            .runtimes()
+            .into_iter()
+            .map(|runtime| Thread {
+                busy: busy(&runtime).unwrap_or_default().min(1.0),
+                runtime,
+            })
+            .collect();
     }
 }
 

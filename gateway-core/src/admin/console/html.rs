@@ -45,9 +45,9 @@ impl Write for Escaped<'_> {
 
 /// Writes markup: literals as they are, values in braces escaped. `html!(out, "<b>" {name} "</b>")`.
 macro_rules! html {
-    ($out:expr, $($piece:tt)*) => {
+    ($out:expr, $($piece:tt)*) => {{
         $(html!(@ $out, $piece);)*
-    };
+    }};
     (@ $out:expr, { $value:expr }) => {
         $out.text($value)
     };

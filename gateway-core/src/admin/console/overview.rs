@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::figures::{Ago, Bytes, Count, Rate, Share, Took, chart, meter};
 use super::html::{Html, html};
 use super::{Moment, class};
-use crate::metrics::process_status;
+use crate::metrics::ProcessStatus;
 
 /// Beside the gateway's name.
 pub(super) fn status(out: &mut Html, moment: &Moment) {
@@ -14,9 +14,8 @@ pub(super) fn status(out: &mut Html, moment: &Moment) {
         "<p class=\"state\" id=\"state\" data-live><span class=\"pill " {class(state)} "\">" {state} "</span> "
         "<span>configuration " {moment.report.generation} "</span> "
     );
-    if let Some(process) = process_status() {
-        let up = Duration::from_secs_f64(process.age_seconds());
-        html!(out, "<span>up " {Ago(up)} "</span> ");
+    if let Some(process) = ProcessStatus::read() {
+        html!(out, "<span>up " {Ago(process.age())} "</span> ");
     }
     html!(out, "<span>version " {env!("CARGO_PKG_VERSION")} "</span></p>");
 }
@@ -65,7 +64,7 @@ pub(super) fn section(out: &mut Html, moment: &Moment) {
     meter(out, open as f64 / most.max(1) as f64);
     html!(out, "<p class=\"aside " {if refused > 0 { "warn" } else { "" }} "\">" {Count(refused)} " refused since the start</p></div>");
 
-    if let Some(process) = process_status() {
+    if let Some(process) = ProcessStatus::read() {
         html!(out,
             "<div class=\"tile\"><h3>Process</h3><p><b>" {Bytes(process.resident_bytes)} "</b></p>"
             "<p class=\"aside\">CPU " {Ago(Duration::from_secs_f64(process.cpu_seconds))} " so far</p></div>"

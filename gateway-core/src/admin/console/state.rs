@@ -136,9 +136,9 @@ fn list(
 pub(super) fn threads(out: &mut Html, moment: &Moment) {
     html!(out, "<section id=\"threads\" data-live class=\"half\"><h2>Threads</h2><table><thead><tr><th>Thread</th><th>busy lately</th><th class=\"n\"></th><th class=\"n\">tasks</th></tr></thead><tbody>");
     for thread in &moment.tracks.threads {
-        html!(out, "<tr><th scope=\"row\">" {&thread.name} "</th><td class=\"meter\">");
+        html!(out, "<tr><th scope=\"row\">" {&thread.runtime.thread} "</th><td class=\"meter\">");
         meter(out, thread.busy);
-        html!(out, "</td><td class=\"n\">" {Share(thread.busy)} "</td><td class=\"n\">" {thread.tasks} "</td></tr>");
+        html!(out, "</td><td class=\"n\">" {Share(thread.busy)} "</td><td class=\"n\">" {thread.runtime.tasks} "</td></tr>");
     }
     html!(out, "</tbody></table></section>");
 }
