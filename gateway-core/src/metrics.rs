@@ -154,10 +154,7 @@ impl Metrics {
     }
 
     pub(crate) fn runtimes(&self) -> Vec<RuntimeNow> {
-        let runtimes = self
-            .runtimes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let runtimes = self.runtimes.lock().unwrap_or_else(PoisonError::into_inner);
         runtimes
             .iter()
             .map(|(thread, runtime)| RuntimeNow::read(thread, runtime))

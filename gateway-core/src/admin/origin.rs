@@ -105,10 +105,7 @@ mod tests {
             ("user-agent", "curl", false),
         ] {
             let mut headers = HeaderMap::new();
-            headers.insert(
-                HeaderName::from_static(name),
-                value.parse().unwrap(),
-            );
+            headers.insert(HeaderName::from_static(name), value.parse().unwrap());
             assert_eq!(is_from_elsewhere(&headers), elsewhere, "{name}: {value}");
         }
     }

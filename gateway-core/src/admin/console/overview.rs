@@ -22,7 +22,10 @@ pub(super) fn status(out: &mut Html, moment: &Moment) {
 
 pub(super) fn section(out: &mut Html, moment: &Moment) {
     let shared = &moment.shared;
-    html!(out, "<section id=\"overview\" data-live class=\"tiles\" aria-label=\"At a glance\">");
+    html!(
+        out,
+        "<section id=\"overview\" data-live class=\"tiles\" aria-label=\"At a glance\">"
+    );
     if let Some(track) = &moment.tracks.all {
         let rates = track.rates();
         let durations = track.durations();
@@ -43,7 +46,10 @@ pub(super) fn section(out: &mut Html, moment: &Moment) {
             Some((half, most)) => html!(out,
                 "<b>" {Took(half)} "</b> median</p><p class=\"aside\">p99 " {Took(most)} "</p></div>"
             ),
-            None => html!(out, "<b>–</b></p><p class=\"aside\">no requests lately</p></div>"),
+            None => html!(
+                out,
+                "<b>–</b></p><p class=\"aside\">no requests lately</p></div>"
+            ),
         }
     }
     let places = shared.admission.places();

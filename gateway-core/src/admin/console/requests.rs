@@ -39,10 +39,17 @@ pub(super) fn section(out: &mut Html, moment: &Moment) {
             Shown::Latest => "/console",
             Shown::Notable => "/console?requests=notable",
         };
-        let current = if moment.shown == shown { "true" } else { "false" };
+        let current = if moment.shown == shown {
+            "true"
+        } else {
+            "false"
+        };
         html!(out, "<a href=\"" {href} "\" aria-current=\"" {current} "\">" {text} "</a> ");
     };
-    html!(out, "<section id=\"requests\" data-live><h2>Recent requests</h2><nav>");
+    html!(
+        out,
+        "<section id=\"requests\" data-live><h2>Recent requests</h2><nav>"
+    );
     link(out, Shown::Latest, "latest");
     link(out, Shown::Notable, "slow or failed");
     html!(out, "</nav>");
@@ -60,7 +67,10 @@ pub(super) fn section(out: &mut Html, moment: &Moment) {
 
 fn request(out: &mut Html, request: &FinishedRequest) {
     let at: DateTime<Utc> = request.arrived_at().into();
-    let route = request.route.as_ref().map_or("unmatched", |route| route.name);
+    let route = request
+        .route
+        .as_ref()
+        .map_or("unmatched", |route| route.name);
     let status = match request.status {
         500.. => "bad",
         499 => "warn",
@@ -156,14 +166,23 @@ fn call_step(out: &mut Html, call: &UpstreamCall, whole: Duration) {
             html!(out, {method} " " {template.unwrap_or_default()});
         }
         CallTarget::Grpc { method } => {
-            html!(out, {method.as_ref().map_or("", |method| method.as_str())});
+            html!(out, {
+                method.as_ref().map_or("", |method| method.as_str())
+            });
         }
     }
     if call.attempt > 1 {
         html!(out, " attempt " {call.attempt});
     }
     html!(out, "</span></th><td>");
-    bar(out, call_class(call), call.started, call.took, call.first_byte, whole);
+    bar(
+        out,
+        call_class(call),
+        call.started,
+        call.took,
+        call.first_byte,
+        whole,
+    );
     html!(out,
         "</td><td class=\"n\">" {Took(call.started)} "</td><td class=\"n\">" {Took(call.took)} "</td><td class=\"" {call_class(call)} "\">" {call.outcome}
     );
@@ -221,10 +240,19 @@ mod tests {
     #[test]
     fn bars_stay_within_the_picture() {
         let ms = Duration::from_millis;
-        assert_eq!(place(ms(0), ms(10), ms(10)), ("0.0".into(), "1000.0".into()));
-        assert_eq!(place(ms(5), ms(5), ms(10)), ("500.0".into(), "500.0".into()));
+        assert_eq!(
+            place(ms(0), ms(10), ms(10)),
+            ("0.0".into(), "1000.0".into())
+        );
+        assert_eq!(
+            place(ms(5), ms(5), ms(10)),
+            ("500.0".into(), "500.0".into())
+        );
         // A command that outlived its request, a call of no time, a request of no time.
-        assert_eq!(place(ms(8), ms(50), ms(10)), ("800.0".into(), "200.0".into()));
+        assert_eq!(
+            place(ms(8), ms(50), ms(10)),
+            ("800.0".into(), "200.0".into())
+        );
         assert_eq!(place(ms(20), ms(0), ms(10)), ("996.0".into(), "4.0".into()));
         assert_eq!(place(ms(0), ms(0), ms(0)), ("0.0".into(), "4.0".into()));
     }

@@ -51,7 +51,10 @@ fn track(out: &mut Html, track: Option<&Track>, deadline_ms: u64) {
             // Nearly all of the time there is.
             "<td class=\"n " {if most >= deadline.mul_f64(0.8) { "warn" } else { "" }} "\" data-label=\"p99\">" {Took(most)} "</td>"
         ),
-        None => html!(out, "<td class=\"n\" data-label=\"median\">–</td><td class=\"n\" data-label=\"p99\">–</td>"),
+        None => html!(
+            out,
+            "<td class=\"n\" data-label=\"median\">–</td><td class=\"n\" data-label=\"p99\">–</td>"
+        ),
     }
     html!(out, "<td class=\"n aside\" data-label=\"deadline\">" {Took(deadline)} "</td><td class=\"chart\">");
     chart(out, track);

@@ -9,7 +9,10 @@ use crate::config::RateLimitKey;
 
 pub(super) fn limits(out: &mut Html, moment: &Moment) {
     let shared = &moment.shared;
-    html!(out, "<section id=\"limits\" data-live><h2>Rate limits</h2><p>");
+    html!(
+        out,
+        "<section id=\"limits\" data-live><h2>Rate limits</h2><p>"
+    );
     match &shared.limiter_store {
         None => html!(out, "This process counts for itself."),
         Some(store) => {
@@ -29,7 +32,11 @@ pub(super) fn limits(out: &mut Html, moment: &Moment) {
             RateLimitKey::ApiKey => "API key",
             RateLimitKey::Route => "route",
         };
-        let rates = moment.tracks.policies.get(name.as_str()).map(super::history::Track::rates);
+        let rates = moment
+            .tracks
+            .policies
+            .get(name.as_str())
+            .map(super::history::Track::rates);
         let rates = rates.unwrap_or_default();
         let denied = shared.metrics.limit(name).denied.value();
         html!(out,
@@ -82,7 +89,10 @@ pub(super) fn cache(out: &mut Html, moment: &Moment) {
 }
 
 pub(super) fn readiness(out: &mut Html, moment: &Moment) {
-    html!(out, "<section id=\"readiness\" data-live class=\"half\"><h2>Readiness</h2><table><tbody>");
+    html!(
+        out,
+        "<section id=\"readiness\" data-live class=\"half\"><h2>Readiness</h2><table><tbody>"
+    );
     for check in &moment.readiness.checks {
         let state = if check.ok { "yes" } else { "no" };
         html!(out,
@@ -134,7 +144,10 @@ fn list(
 }
 
 pub(super) fn threads(out: &mut Html, moment: &Moment) {
-    html!(out, "<section id=\"threads\" data-live class=\"half\"><h2>Threads</h2><table><thead><tr><th>Thread</th><th>busy lately</th><th class=\"n\"></th><th class=\"n\">tasks</th></tr></thead><tbody>");
+    html!(
+        out,
+        "<section id=\"threads\" data-live class=\"half\"><h2>Threads</h2><table><thead><tr><th>Thread</th><th>busy lately</th><th class=\"n\"></th><th class=\"n\">tasks</th></tr></thead><tbody>"
+    );
     for thread in &moment.tracks.threads {
         html!(out, "<tr><th scope=\"row\">" {&thread.runtime.thread} "</th><td class=\"meter\">");
         meter(out, thread.busy);

@@ -137,7 +137,10 @@ async fn the_page_shows_routes_upstreams_and_the_way_of_requests() {
     assert!(!page.contains("canary"), "a query is shown");
 
     let notable = page_with(&gateway, "/console?requests=notable", &["/things/broken"]).await;
-    assert!(!notable.contains("/things/17"), "it was neither slow nor did it fail");
+    assert!(
+        !notable.contains("/things/17"),
+        "it was neither slow nor did it fail"
+    );
 }
 
 #[tokio::test]
@@ -149,18 +152,35 @@ async fn the_page_is_under_a_policy_that_it_keeps_to() {
         .find_map(|line| line.strip_prefix("content-security-policy: "))
         .unwrap();
     assert!(policy.starts_with("default-src 'none';"), "{policy}");
-    assert!(!policy.contains("unsafe") && !policy.contains("http") && !policy.contains('*'), "{policy}");
-    for directive in ["base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"] {
+    assert!(
+        !policy.contains("unsafe") && !policy.contains("http") && !policy.contains('*'),
+        "{policy}"
+    );
+    for directive in [
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    ] {
         assert!(policy.contains(directive), "{policy}");
     }
-    for field in ["x-content-type-options: nosniff", "cache-control: no-store", "referrer-policy: no-referrer"] {
+    for field in [
+        "x-content-type-options: nosniff",
+        "cache-control: no-store",
+        "referrer-policy: no-referrer",
+    ] {
         assert!(head.contains(field), "{head}");
     }
 
     // Nothing inline and nothing of another host's: the policy would block it.
     let lower = page.to_ascii_lowercase();
-    assert!(!lower.contains("<style") && !lower.contains(" style="), "{page}");
-    assert!(!lower.contains("src=\"http") && !lower.contains("href=\"http"), "{page}");
+    assert!(
+        !lower.contains("<style") && !lower.contains(" style="),
+        "{page}"
+    );
+    assert!(
+        !lower.contains("src=\"http") && !lower.contains("href=\"http"),
+        "{page}"
+    );
     assert_eq!(lower.matches("<script").count(), 1);
     assert!(lower.contains("<script src=\"/console/console.js\" defer></script>"));
     for handler in [" onclick=", " onload=", " onerror=", "javascript:"] {
@@ -173,7 +193,10 @@ async fn the_page_is_under_a_policy_that_it_keeps_to() {
     for path in scripts_and_styles {
         assets += 1;
         let (head, body) = get(gateway.admin_address(), path, "").await;
-        assert!(head.starts_with("http/1.1 200") && head.contains("nosniff"), "{path}: {head}");
+        assert!(
+            head.starts_with("http/1.1 200") && head.contains("nosniff"),
+            "{path}: {head}"
+        );
         assert!(!body.is_empty() && !body.contains("url("), "{path}");
     }
     assert_eq!(assets, 3);
@@ -190,11 +213,21 @@ async fn no_request_puts_markup_onto_the_page() {
         "/nowhere/'><img/src=x/onerror=alert(1)>".to_owned(),
         format!("/show?{evil}"),
     ] {
-        get(gateway.address(), &target, &format!("X-Request-Id: {evil}\r\nUser-Agent: {evil}\r\n")).await;
+        get(
+            gateway.address(),
+            &target,
+            &format!("X-Request-Id: {evil}\r\nUser-Agent: {evil}\r\n"),
+        )
+        .await;
     }
     send(gateway.address(), "<SCRIPT> /show", "").await;
     send(gateway.address(), "X-EVIL&LT; /show", "").await;
-    get(gateway.address(), "/show", &format!("traceparent: 00-{evil}\r\n")).await;
+    get(
+        gateway.address(),
+        "/show",
+        &format!("traceparent: 00-{evil}\r\n"),
+    )
+    .await;
     get(gateway.address(), "/things/last", "").await;
 
     let page = page_with(&gateway, "/console", &["/things/last"]).await;
@@ -208,10 +241,21 @@ async fn no_request_puts_markup_onto_the_page() {
 async fn strangers_names_and_pages_are_refused_on_all_paths() {
     let gateway = start().await;
     let admin = gateway.admin_address();
-    for path in ["/console", "/config", "/metrics", "/routes", "/ready", "/console/console.js", "/nothing"] {
+    for path in [
+        "/console",
+        "/config",
+        "/metrics",
+        "/routes",
+        "/ready",
+        "/console/console.js",
+        "/nothing",
+    ] {
         let (head, body) = get(admin, path, "Host: rebound.example:9080\r\n").await;
         assert!(head.starts_with("http/1.1 421"), "{path}: {head}");
-        assert!(body.contains("admin.hosts") && !body.contains("widgets"), "{path}");
+        assert!(
+            body.contains("admin.hosts") && !body.contains("widgets"),
+            "{path}"
+        );
     }
     let (head, _) = get(admin, "/console", "Host: localhost:9080\r\n").await;
     assert!(head.starts_with("http/1.1 200"), "{head}");
