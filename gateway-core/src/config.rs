@@ -246,6 +246,13 @@ pub struct RedisConfig {
     pub prefix: Option<String>,
 }
 
+impl RedisConfig {
+    /// What all keys of `app` begin with.
+    pub(crate) fn key_prefix<'a>(&'a self, app: &'a str) -> &'a str {
+        self.prefix.as_deref().unwrap_or(app)
+    }
+}
+
 /// Where a Redis is, and what it takes to get in. Its texts show host and port only.
 #[derive(Clone)]
 pub struct RedisServer(pub(crate) redis::ConnectionInfo);

@@ -4,6 +4,7 @@
 mod bad_input;
 mod contracts;
 mod crash;
+mod demo;
 mod departure;
 mod main_path;
 mod metrics;
@@ -13,5 +14,7 @@ mod process;
 mod public;
 mod rate_limits;
 mod restart;
+mod revocations;
 mod tidy;
+mod tokens;
 mod web;
