@@ -1,5 +1,5 @@
 //! `/console`: one page on which an operator sees how a gateway is doing. Everything on it stands elsewhere, too, for
-//! programs: `/ready`, `/routes`, `/upstreams`, `/config`, `/metrics`, the log.
+//! programs: `/ready`, `/routes`, `/config`, `/metrics`, the log.
 //!
 //! It is written on the server and works without scripts; the script only fetches the same page again and puts the new
 //! sections in place of the old ones. Nothing on it comes from a client but the paths of requests, their queries and
@@ -137,8 +137,8 @@ impl Moment {
         );
         overview::section(out, self);
         upstreams::section(out, self);
-        requests::section(out, self);
         routes::section(out, self);
+        requests::section(out, self);
         state::limits(out, self);
         state::cache(out, self);
         state::readiness(out, self);
@@ -146,7 +146,7 @@ impl Moment {
         state::threads(out, self);
         html!(out,
             "</main><footer>For programs: <a href=\"/ready\">/ready</a> <a href=\"/metrics\">/metrics</a> "
-            "<a href=\"/routes\">/routes</a> <a href=\"/upstreams\">/upstreams</a> <a href=\"/config\">/config</a></footer></body></html>"
+            "<a href=\"/routes\">/routes</a> <a href=\"/config\">/config</a></footer></body></html>"
         );
         html.into_string()
     }

@@ -40,11 +40,11 @@ pub(super) fn section(out: &mut Html, moment: &Moment) {
         html!(out,
             "<div class=\"tile\"><h3>Failing</h3><p class=\"" {class} "\"><b>" {Share(rates.failing())} "</b></p>"
             "<p class=\"aside\">refused " {Share(if rates.all > 0.0 { rates.refused / rates.all } else { 0.0 })} "</p></div>"
-            "<div class=\"tile\"><h3>Time</h3><p>"
+            "<div class=\"tile\"><h3>Median time</h3><p>"
         );
         match durations.quantile(0.5).zip(durations.quantile(0.99)) {
             Some((half, most)) => html!(out,
-                "<b>" {Took(half)} "</b> median</p><p class=\"aside\">p99 " {Took(most)} "</p></div>"
+                "<b>" {Took(half)} "</b></p><p class=\"aside\">p99 " {Took(most)} "</p></div>"
             ),
             None => html!(
                 out,
@@ -59,7 +59,7 @@ pub(super) fn section(out: &mut Html, moment: &Moment) {
     );
     meter(out, share);
     let shed = shared.metrics.admission().shed.value();
-    html!(out, "<p class=\"aside " {if shed > 0 { "warn" } else { "" }} "\">" {Count(shed)} " shed since the start</p></div>");
+    html!(out, "<p class=\"aside " {if shed > 0 { "warn" } else { "" }} "\">" {Count(shed)} " shed</p></div>");
 
     let open = u64::try_from(shared.metrics.connections.value()).unwrap_or(0);
     let most = shared.config.server.max_connections as u64;
@@ -68,7 +68,7 @@ pub(super) fn section(out: &mut Html, moment: &Moment) {
         "<div class=\"tile\"><h3>Connections</h3><p><b>" {Count(open)} "</b> of " {Count(most)} "</p>"
     );
     meter(out, open as f64 / most.max(1) as f64);
-    html!(out, "<p class=\"aside " {if refused > 0 { "warn" } else { "" }} "\">" {Count(refused)} " refused since the start</p></div>");
+    html!(out, "<p class=\"aside " {if refused > 0 { "warn" } else { "" }} "\">" {Count(refused)} " refused</p></div>");
 
     if let Some(process) = ProcessStatus::read() {
         html!(out,

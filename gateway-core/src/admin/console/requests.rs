@@ -12,7 +12,7 @@ use crate::finished::FinishedRequest;
 use crate::waterfall::{CallSource, CallTarget, CompositionPart, UpstreamCall};
 
 /// How many are shown.
-const SHOWN: usize = 40;
+const SHOWN: usize = 25;
 /// The width of a waterfall in its own units.
 const WIDTH: f64 = 1000.0;
 
