@@ -1,5 +1,5 @@
-//! The operators' listener: `/live`, `/ready`, `/metrics`, `/routes`, `/revocations`, `/keys`, `/config`, and `/console` for
-//! people. It is never public and shows no client's data.
+//! The operators' listener: `/live`, `/ready`, `/metrics`, `/routes`, `/upstreams`, `/revocations`, `/keys`, `/config`, and
+//! `/console` for people. It is never public and shows no client's data.
 
 mod console;
 mod origin;
@@ -25,6 +25,7 @@ use crate::metrics::{self, Format};
 use crate::reload::{ConfigReport, Live};
 use crate::route::RouteSummary;
 use crate::shutdown::Phase;
+use crate::upstream::UpstreamStatus;
 
 pub(crate) async fn serve(listener: TcpListener, live: Arc<Live>, stop: CancellationToken) {
     let hosts: Arc<[String]> = live.shared().config.admin.hosts.clone().into();
@@ -38,6 +39,7 @@ pub(crate) async fn serve(listener: TcpListener, live: Arc<Live>, stop: Cancella
         .route("/revocations", get(count_revocations).post(revoke))
         .route("/keys", get(keys))
         .route("/config", get(config))
+        .route("/upstreams", get(upstreams))
         .with_state(Arc::clone(&live))
         .merge(console::router(live, history))
         .layer(middleware::from_fn_with_state(hosts, origin::check));
@@ -128,6 +130,15 @@ fn readiness(shared: &Shared) -> Readiness {
             detail: Some(readiness.detail),
         });
     }
+    // A service that is away is our business, not a reason to be taken out.
+    for upstream in shared.upstreams.status() {
+        let state = upstream.breaker.state;
+        checks.push(Check {
+            name: format!("upstream {}", upstream.name),
+            ok: upstream.is_well(),
+            detail: Some(format!("breaker {state}")),
+        });
+    }
     Readiness {
         status: if ready { READY } else { "unready" },
         checks,
@@ -153,6 +164,10 @@ async fn routes(State(live): State<Arc<Live>>) -> Json<Vec<RouteSummary>> {
 
 async fn config(State(live): State<Arc<Live>>) -> Json<ConfigReport> {
     Json(live.report())
+}
+
+async fn upstreams(State(live): State<Arc<Live>>) -> Json<Vec<UpstreamStatus>> {
+    Json(live.shared().upstreams.status())
 }
 
 #[derive(Serialize)]

@@ -49,6 +49,7 @@ use crate::gateway::Shared;
 use crate::proxy::Proxy;
 use crate::route::{Action, Matched, NoMatch, Route};
 use crate::trace::TraceContext;
+use crate::upstream::Upstreams;
 use access_log::Observation;
 use client::Client;
 use csrf::Credential;
@@ -97,6 +98,11 @@ impl Edge {
             composed: ComposedService::new(composed),
             proxy,
         }
+    }
+
+    /// What its proxy calls.
+    pub(crate) fn upstreams(&self) -> &Upstreams {
+        self.proxy.upstreams()
     }
 
     /// What problem types begin with.

@@ -10,9 +10,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::response::Response;
 use http::{Request, uri};
-use hyper::body::Incoming;
 use matchit::Params;
-use tokio::time::Instant;
 
 use crate::auth::Principal;
 use crate::cache::ResponseCache;
@@ -21,7 +19,9 @@ use crate::context::RequestContext;
 use crate::edge::BodyLimit;
 use crate::error::{Error, GatewayError};
 use crate::route::ProxyRule;
-use crate::upstream::{Attempt, CallKind, Pool, UpstreamError, Upstreams};
+use crate::upstream::{
+    Answer, Attempt, CallKind, Judged, Outgoing, Stack, UpstreamError, Upstreams,
+};
 use crate::waterfall::CallTarget;
 use upload::Upload;
 
@@ -36,6 +36,10 @@ impl Proxy {
         Self { upstreams, cache }
     }
 
+    pub(crate) fn upstreams(&self) -> &Upstreams {
+        &self.upstreams
+    }
+
     /// Forwards `request` as `rule` says, through the response cache when the route has one.
     pub(crate) async fn forward(
         &self,
@@ -45,9 +49,9 @@ impl Proxy {
         context: &RequestContext,
     ) -> Result<Response, Error> {
         // The table refuses routes to upstreams that do not exist.
-        let pool = self
+        let stack = self
             .upstreams
-            .pool(rule.upstream)
+            .stack(rule.upstream)
             .ok_or_else(|| GatewayError::Bug(format!("no upstream {}", rule.upstream)))?;
         let limit = request.extensions().get::<BodyLimit>().copied();
         if let Some(limit) = limit {
@@ -61,17 +65,17 @@ impl Proxy {
             }
             RouteCache::Off | RouteCache::Private => context,
         };
-        let (request, upload) = outgoing(rule, parameters, request, context, pool)?;
+        let (request, upload) = outgoing(rule, parameters, request, context, stack)?;
         let identity = identity(rule.cache, context.principal());
         let response = self
             .cache
             .serve(
                 rule.cache,
-                pool.name(),
+                stack.name(),
                 request,
                 identity.as_deref(),
                 |request| async move {
-                    match exchange(pool, request, rule.template, context, &upload).await {
+                    match exchange(stack, request, rule.template, context, &upload).await {
                         Ok(response) => Ok(response),
                         Err(error) => Err(failure::at_fault(error, &upload, limit)),
                     }
@@ -79,7 +83,7 @@ impl Proxy {
             )
             .await?;
         // Behind the cache, which has rules of its own for answers that are errors.
-        Ok(failure::in_our_form(pool, response, context).await)
+        Ok(failure::in_our_form(stack, response, context).await)
     }
 }
 
@@ -109,7 +113,7 @@ fn outgoing(
     parameters: &Params<'_, '_>,
     request: Request<Body>,
     context: &RequestContext,
-    pool: &Pool,
+    stack: &Stack,
 ) -> Result<(Request<Body>, Upload), Error> {
     let (mut parts, body) = request.into_parts();
     let path = match &rule.rewrite {
@@ -123,7 +127,7 @@ fn outgoing(
     let target = uri::PathAndQuery::try_from(target)
         .map_err(|e| GatewayError::Bug(format!("rewrite: {e}")))?;
     headers::prepare_request(&mut parts.headers, context);
-    parts.uri = pool.uri(target);
+    parts.uri = stack.uri(target);
     parts.extensions = http::Extensions::new();
     let (body, upload) = Upload::watch(body);
     Ok((Request::from_parts(parts, body), upload))
@@ -131,7 +135,7 @@ fn outgoing(
 
 /// The call itself: the deadline ends with the response head, the body streams.
 async fn exchange(
-    pool: &Pool,
+    stack: &Stack,
     request: Request<Body>,
     template: &'static str,
     context: &RequestContext,
@@ -142,11 +146,11 @@ async fn exchange(
         method: request.method().clone(),
         template: Some(template),
     };
-    let attempt = pool.begin(context, target);
-    let call = send(pool.clone(), request, attempt, upload.clone(), kind);
+    let attempt = stack.begin(context, target);
+    let call = send(stack.clone(), request, attempt, upload.clone(), kind);
     let mut response = match kind {
         CallKind::Safe => call.await,
-        CallKind::Command => pool.to_its_end(call).await,
+        CallKind::Command => stack.to_its_end(call).await,
     }?
     .map(Body::new);
     headers::prepare_response(response.headers_mut());
@@ -154,17 +158,16 @@ async fn exchange(
 }
 
 async fn send(
-    pool: Pool,
+    stack: Stack,
     request: Request<Body>,
     mut attempt: Attempt,
     upload: Upload,
     kind: CallKind,
-) -> Result<http::Response<Incoming>, UpstreamError> {
-    let deadline = pool.attempt_deadline(attempt.context(), kind);
-    let result = pool.send(request, attempt.context(), deadline).await;
-    if let Ok(response) = &result {
-        attempt.answered(Instant::now(), Some(response.status().as_u16()));
-    }
+) -> Result<http::Response<Answer>, UpstreamError> {
+    let request = request.map(Outgoing::stream);
+    let result = stack
+        .send(request, &mut attempt, kind, Judged::AtHead)
+        .await;
     attempt.finished(failure::outcome(&result, &upload));
     result
 }

@@ -184,6 +184,7 @@ impl Worker {
         let config = &self.config;
         let grace = config.grace;
         let commands = self.edge.commands().clone();
+        let warm = tokio::spawn(keep_warm(Arc::clone(&self.edge)));
         let connections = Arc::new(Connections::new(
             config,
             self.edge,
@@ -216,6 +217,7 @@ impl Worker {
             });
         }
         tracker.close();
+        warm.abort();
         let ended = async {
             tracker.wait().await;
             // What clients asked for outlives their connections.
@@ -229,6 +231,19 @@ impl Worker {
                 "cut: the grace period is over"
             );
         }
+    }
+}
+
+/// How often a worker looks whether it has the connections to upstreams that it should keep ready.
+const WARM: Duration = Duration::from_secs(1);
+
+/// Here, since a connection is driven by the runtime that has opened it.
+async fn keep_warm(edge: Arc<EdgeSlot>) {
+    loop {
+        // Looked up each time: a reload may have changed what is wanted.
+        let upstreams = edge.load().upstreams().clone();
+        upstreams.warm_up().await;
+        tokio::time::sleep(WARM).await;
     }
 }
 

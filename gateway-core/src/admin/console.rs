@@ -1,5 +1,5 @@
 //! `/console`: one page on which an operator sees how a gateway is doing. Everything on it stands elsewhere, too, for
-//! programs: `/ready`, `/routes`, `/config`, `/metrics`, the log.
+//! programs: `/ready`, `/routes`, `/upstreams`, `/config`, `/metrics`, the log.
 //!
 //! It is written on the server and works without scripts; the script only fetches the same page again and puts the new
 //! sections in place of the old ones. Nothing on it comes from a client but the paths of requests, their queries and
@@ -146,7 +146,7 @@ impl Moment {
         state::threads(out, self);
         html!(out,
             "</main><footer>For programs: <a href=\"/ready\">/ready</a> <a href=\"/metrics\">/metrics</a> "
-            "<a href=\"/routes\">/routes</a> <a href=\"/config\">/config</a></footer></body></html>"
+            "<a href=\"/routes\">/routes</a> <a href=\"/upstreams\">/upstreams</a> <a href=\"/config\">/config</a></footer></body></html>"
         );
         html.into_string()
     }
@@ -155,8 +155,10 @@ impl Moment {
 /// The class of a state, for its colour: good and ordinary states have none.
 fn class(state: &str) -> &'static str {
     match state {
-        "open" | "unavailable" | "failed" | "unready" | "failure" | "no" | "draining" => "bad",
-        "half_open" | "stale" | "ejected" | "unhealthy" | "away" | "cancelled" => "warn",
+        "open" | "down" | "unavailable" | "failed" | "unready" | "failure" | "no" | "draining" => {
+            "bad"
+        }
+        "half_open" | "stale" | "ejected" | "away" | "cancelled" => "warn",
         _ => "",
     }
 }

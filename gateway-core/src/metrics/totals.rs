@@ -74,7 +74,7 @@ impl UpstreamMetrics {
             counts.all += value;
             match outcome {
                 "ok" | "client" | "not_found" | "refused" => {}
-                "cancelled" | "open_circuit" | "over_limit" => counts.refused += value,
+                "cancelled" | "open_circuit" | "overloaded" => counts.refused += value,
                 _ => counts.failed += value,
             }
         }

@@ -1,8 +1,11 @@
 //! The services behind the gateway: breakers, endpoints, calls.
 
-use super::Moment;
+use std::time::Duration;
+
 use super::figures::{Rate, Share, Took, chart};
 use super::html::{Html, html};
+use super::{Moment, class};
+use crate::upstream::UpstreamStatus;
 
 pub(super) fn section(out: &mut Html, moment: &Moment) {
     html!(out,
@@ -10,11 +13,20 @@ pub(super) fn section(out: &mut Html, moment: &Moment) {
         "<th>Service</th><th>Breaker</th><th>Endpoints</th><th class=\"n\">under way</th><th class=\"n\">a second</th>"
         "<th class=\"n\">failing</th><th class=\"n\">median</th><th class=\"n\">p99</th><th>five minutes</th></tr></thead><tbody>"
     );
-    for (name, upstream) in &moment.shared.config.upstreams {
+    for upstream in moment.shared.upstreams.status() {
+        let state = upstream.breaker.state;
         html!(out,
-            "<tr><th scope=\"row\">" {name} "</th><td data-label=\"Breaker\">–</td><td data-label=\"Endpoints\">" {&upstream.address} "</td><td class=\"n\">–</td>"
+            "<tr><th scope=\"row\">" {upstream.name} "</th><td data-label=\"Breaker\" class=\"" {class(state)} "\">" {state.replace('_', "-")}
         );
-        match moment.tracks.upstreams.get(name.as_str()) {
+        if let Some(open_for) = upstream.breaker.open_for {
+            html!(out, " for " {Took(Duration::from_secs_f64(open_for.max(0.0)))} " more");
+        }
+        html!(out, "</td><td data-label=\"Endpoints\">");
+        endpoints(out, &upstream);
+        html!(out,
+            "</td><td class=\"n\" data-label=\"under way\">" {upstream.in_flight} " <span class=\"aside\">of " {upstream.max_in_flight} "</span></td>"
+        );
+        match moment.tracks.upstreams.get(upstream.name) {
             Some(track) => {
                 let rates = track.rates();
                 let durations = track.durations();
@@ -47,4 +59,20 @@ pub(super) fn section(out: &mut Html, moment: &Moment) {
         }
     }
     html!(out, "</tbody></table></section>");
+}
+
+/// One line for each, for there are few.
+fn endpoints(out: &mut Html, upstream: &UpstreamStatus) {
+    for endpoint in &upstream.endpoints {
+        html!(out, "<div>" {&endpoint.address} " ");
+        if endpoint.state != "healthy" {
+            html!(out, "<span class=\"" {class(endpoint.state)} "\">" {endpoint.state} "</span> ");
+        }
+        html!(out,
+            "<span class=\"aside\">" {endpoint.connections} " open, " {endpoint.idle_connections} " idle</span></div>"
+        );
+    }
+    if upstream.endpoints.is_empty() {
+        html!(out, "<span class=\"bad\">none is known</span>");
+    }
 }
