@@ -245,6 +245,9 @@ fn limits_that_need_no_credentials_come_before_them() {
         cost: NonZeroU32::new(3).unwrap(),
         deadline: None,
         max_body_bytes: None,
+        cors: None,
+        csrf: None,
+        compression: true,
     });
     assert_eq!(resolved.before, fixture.ids(&["total", "address"]));
     assert_eq!(resolved.after, fixture.ids(&["key", "caller"]));
