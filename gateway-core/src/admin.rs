@@ -1,5 +1,5 @@
-//! The operators' listener: `/live`, `/ready`, `/metrics`, `/routes`, `/revocations`, `/keys`, `/config`. It is never
-//! public and shows no client's data.
+//! The operators' listener: `/live`, `/ready`, `/metrics`, `/routes`, `/revocations`, `/keys`, `/config`, `/upstreams`. It is
+//! never public and shows no client's data.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use crate::metrics::{self, Format};
 use crate::reload::{ConfigReport, Live};
 use crate::route::RouteSummary;
 use crate::shutdown::Phase;
+use crate::upstream::UpstreamStatus;
 
 pub(crate) async fn serve(listener: TcpListener, live: Arc<Live>, stop: CancellationToken) {
     let router = Router::new()
@@ -31,6 +32,7 @@ pub(crate) async fn serve(listener: TcpListener, live: Arc<Live>, stop: Cancella
         .route("/revocations", get(count_revocations).post(revoke))
         .route("/keys", get(keys))
         .route("/config", get(config))
+        .route("/upstreams", get(upstreams))
         .with_state(live);
     let served = async {
         listener.set_nonblocking(true)?;
@@ -116,6 +118,15 @@ fn readiness(shared: &Shared) -> Readiness {
             detail: Some(readiness.detail),
         });
     }
+    // A service that is away is our business, not a reason to be taken out.
+    for upstream in shared.upstreams.status() {
+        let state = upstream.breaker.state;
+        checks.push(Check {
+            name: format!("upstream {}", upstream.name),
+            ok: upstream.is_well(),
+            detail: Some(format!("breaker {state}")),
+        });
+    }
     Readiness {
         status: if ready { READY } else { "unready" },
         checks,
@@ -141,6 +152,10 @@ async fn routes(State(live): State<Arc<Live>>) -> Json<Vec<RouteSummary>> {
 
 async fn config(State(live): State<Arc<Live>>) -> Json<ConfigReport> {
     Json(live.report())
+}
+
+async fn upstreams(State(live): State<Arc<Live>>) -> Json<Vec<UpstreamStatus>> {
+    Json(live.shared().upstreams.status())
 }
 
 #[derive(Serialize)]

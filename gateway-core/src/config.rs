@@ -9,6 +9,7 @@ mod origin;
 mod raw;
 mod schema;
 mod units;
+mod upstream;
 mod validate;
 
 use std::collections::BTreeMap;
@@ -29,12 +30,16 @@ use crate::graphql::Limits;
 pub(crate) use edge::covers;
 pub use edge::{
     Coding, CompressionConfig, CorsConfig, CorsOrigins, CsrfConfig, CsrfRule, Hsts,
-    SecurityHeadersConfig,
+    SecurityHeadersConfig, StreamConfig,
 };
 pub use fault::{ConfigFault, ConfigFaults};
 pub use load::{from_files, from_text};
 pub(crate) use origin::{NeedsRestart, Origin};
 pub use schema::schema;
+pub use upstream::{
+    BreakerConfig, Discovery, DnsConfig, EjectionConfig, HealthConfig, RetryConfig, UpstreamConfig,
+    UpstreamProtocol,
+};
 
 /// The exit code of a process whose configuration is wrong: `EX_USAGE` of sysexits.
 pub const EXIT_CONFIG: u8 = 64;
@@ -55,6 +60,7 @@ pub struct Config {
     pub csrf: CsrfConfig,
     pub security_headers: SecurityHeadersConfig,
     pub compression: CompressionConfig,
+    pub streams: StreamConfig,
     pub upstreams: BTreeMap<String, UpstreamConfig>,
     pub rate_limits: BTreeMap<String, RateLimitConfig>,
     /// What replicas share; without it each process counts for itself.
@@ -198,30 +204,6 @@ pub struct InternalTokenConfig {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UpstreamProtocol {
-    Http1,
-    /// HTTP/2 with prior knowledge.
-    Grpc,
-}
-
-/// A service that the gateway calls.
-#[derive(Clone, Debug)]
-pub struct UpstreamConfig {
-    /// Scheme and authority: `http://127.0.0.1:8101`.
-    pub address: Uri,
-    pub protocol: UpstreamProtocol,
-    pub connect_timeout: Duration,
-    /// The most that one attempt at a safe call may take, the body of a composed call's answer included. Without it, and
-    /// for commands always, only the request's deadline counts.
-    pub timeout: Option<Duration>,
-    /// Idle connections kept per worker.
-    pub max_idle: usize,
-    pub idle_timeout: Duration,
-    /// The largest answer that a composed call reads, in bytes.
-    pub max_response_bytes: usize,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RateLimitKey {
     Address,
     /// The principal; the address for those who have none.
@@ -350,6 +332,8 @@ pub struct PassthroughConfig {
     pub rewrite: Option<String>,
     pub policy: PolicyConfig,
     pub cache: RouteCache,
+    /// Whether WebSockets may be opened through it.
+    pub websocket: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,13 +20,13 @@ use crate::edge::{Admission, Edge, RateLimitStore, RateLimiter};
 use crate::finished::RecentRequests;
 use crate::metrics::Metrics;
 use crate::problem::chain;
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, Tunnels};
 use crate::reload::{Live, Reloader};
 use crate::route::{RouteSummary, RouteTable, Routes};
 use crate::server::{Server, Tls, TlsFault};
 use crate::shutdown::{Lifecycle, Phase};
 use crate::trace::Sampling;
-use crate::upstream::{UnknownUpstream, Upstreams};
+use crate::upstream::{SharedUpstreams, UnknownUpstream, Upstreams};
 
 /// What a BFF hands to the gateway.
 #[derive(Clone, Copy)]
@@ -49,6 +49,7 @@ pub(crate) struct Shared {
     pub(crate) limiter_store: Option<Arc<RateLimitStore>>,
     pub(crate) keys: Arc<KeySets>,
     pub(crate) cache: Arc<ResponseCache>,
+    pub(crate) upstreams: Arc<SharedUpstreams>,
     pub(crate) revocations: Arc<Revocations>,
     /// How replicas tell one another of revocations, when the configuration names a place.
     pub(crate) shared_revocations: Option<Arc<SharedRevocations>>,
@@ -133,11 +134,13 @@ impl Generation {
         let commands: Vec<TaskTracker> = (0..config.server.workers.max(1))
             .map(|_| TaskTracker::new())
             .collect();
+        let upstreams = SharedUpstreams::new(&config.upstreams, commands.len(), &metrics);
         let shared = Shared {
             tls,
             name: app.name,
             number: 1,
-            table: build_table(app, &config, &limiter, &metrics)?,
+            table: build_table(app, &config, &upstreams, &limiter, &metrics)?,
+            upstreams: Arc::new(upstreams),
             keys: KeySets::new(&config.issuers),
             key_uses: KeyUses::after(None, config.api_keys.as_ref()),
             revocations,
@@ -172,6 +175,12 @@ impl Generation {
         let limiter_store = previous.limiter_store.clone();
         let limiter = RateLimiter::new(&config, limiter_store.clone(), &previous.metrics)
             .inherit(&previous.limiter);
+        let upstreams = SharedUpstreams::after(
+            &previous.upstreams,
+            &config.upstreams,
+            commands.len(),
+            &previous.metrics,
+        );
         let shared = Shared {
             tls: previous.tls.clone(),
             revocations: Arc::clone(&previous.revocations),
@@ -180,7 +189,8 @@ impl Generation {
             limiter_store,
             name: app.name,
             number: previous.number + 1,
-            table: build_table(app, &config, &limiter, &previous.metrics)?,
+            table: build_table(app, &config, &upstreams, &limiter, &previous.metrics)?,
+            upstreams: Arc::new(upstreams),
             keys: KeySets::after(&previous.keys, &config.issuers),
             limiter: Arc::new(limiter),
             cache: if may_keep_cache(&previous.config, &config) {
@@ -213,19 +223,19 @@ impl Generation {
             .as_ref()
             .map(|token| Arc::new(InternalTokenSigner::new(app.name, token)));
         for (worker, commands) in commands.iter().enumerate() {
-            let upstreams = Upstreams::new(
-                &config.upstreams,
-                &shared.metrics,
-                commands,
-                signer.as_ref(),
-            );
+            let upstreams = Upstreams::new(&shared.upstreams, worker, commands, signer.as_ref());
             let routes = (app.routes)(&upstreams, config)
                 .map_err(|unknown| ConfigFaults(vec![unknown_upstream(&unknown)]))?;
             let authenticator = Authenticator::new(Arc::clone(&shared.keys))
                 .api_keys(config.api_keys.as_ref(), &shared.key_uses)
                 .revocations(Arc::clone(&shared.revocations))
                 .counted(shared.metrics.token_lookups());
-            let proxy = Proxy::new(upstreams, Arc::clone(&shared.cache));
+            let tunnels = Tunnels {
+                config: config.streams.clone(),
+                running: commands.clone(),
+                drain: shared.lifecycle.close_connections.clone(),
+            };
+            let proxy = Proxy::new(upstreams, Arc::clone(&shared.cache), tunnels);
             edges.push(Edge::new(
                 Arc::clone(&shared),
                 worker,
@@ -242,10 +252,11 @@ impl Generation {
 fn build_table(
     app: App,
     config: &Config,
+    upstreams: &SharedUpstreams,
     limiter: &RateLimiter,
     metrics: &Metrics,
 ) -> Result<RouteTable, ConfigFaults> {
-    let upstreams = Upstreams::new(&config.upstreams, metrics, &TaskTracker::new(), None);
+    let upstreams = Upstreams::new(upstreams, 0, &TaskTracker::new(), None);
     match (app.routes)(&upstreams, config) {
         Ok(routes) => RouteTable::build(config, &routes.into_parts().1, limiter, metrics),
         // Without the declared routes every policy would look like a fault, too.
@@ -260,7 +271,7 @@ fn may_keep_cache(before: &Config, now: &Config) -> bool {
             before
                 .upstreams
                 .get(name)
-                .is_none_or(|known| known.address == upstream.address)
+                .is_none_or(|known| known.discovery == upstream.discovery)
         })
 }
 
@@ -281,6 +292,12 @@ impl Gateway {
     #[must_use]
     pub fn routes(&self) -> Vec<RouteSummary> {
         self.live.shared().table.summaries()
+    }
+
+    /// What its workers would share.
+    #[cfg(feature = "bench")]
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        self.live.shared()
     }
 
     /// Puts a gateway together and starts it.
@@ -325,6 +342,7 @@ impl Gateway {
         shared.metrics.watch_runtime("control", control.handle());
         let stop_control = CancellationToken::new();
         shared.keys.spawn_refresh(control.handle(), &stop_control);
+        shared.upstreams.look_after(control.handle());
         if let Some(store) = &shared.limiter_store {
             store.spawn_link(control.handle(), stop_control.clone());
         }
@@ -399,6 +417,7 @@ async fn upkeep(live: Arc<Live>) {
         shared.limiter.forget_idle();
         shared.key_uses.fold();
         shared.revocations.forget_ended();
+        shared.upstreams.sweep();
     }
 }
 

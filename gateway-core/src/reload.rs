@@ -239,6 +239,7 @@ impl Reloader {
             .await
             .map_err(|error| panicked(&error))??;
 
+        next.shared.upstreams.look_after(&Handle::current());
         let keys = &next.shared.keys;
         keys.spawn_refresh(&Handle::current(), &self.stop);
         if timeout(KEYS, keys.settled()).await.is_err() {

@@ -4,6 +4,7 @@
 mod edge;
 mod text;
 mod tree;
+mod upstream;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -23,10 +24,13 @@ use super::fault::ConfigFaults;
 use crate::graphql::Limits;
 pub(super) use edge::{
     RawCoding, RawCompression, RawCors, RawCsrf, RawCsrfRule, RawHsts, RawResourcePolicy,
-    RawRouteCors, RawSecurityHeaders, RawSwitch,
+    RawRouteCors, RawSecurityHeaders, RawStreams, RawSwitch, RawUpgrade,
 };
 pub(super) use text::{Rate, Share, Size, Text};
 pub(super) use tree::{Tree, child, element};
+pub(super) use upstream::{
+    RawBreaker, RawDiscovery, RawDns, RawEjection, RawHealth, RawProtocol, RawRetry, RawUpstream,
+};
 
 /// Reads a document, reporting every value that does not fit and every key that is not known.
 pub(super) fn read(mut document: Tree, faults: &mut ConfigFaults) -> RawConfig {
@@ -59,7 +63,9 @@ pub(super) struct RawConfig {
     pub(super) csrf: RawCsrf,
     pub(super) security_headers: RawSecurityHeaders,
     pub(super) compression: RawCompression,
+    pub(super) streams: RawStreams,
     pub(super) upstreams: BTreeMap<String, RawUpstream>,
+    pub(super) dns: RawDns,
     pub(super) rate_limits: BTreeMap<String, RawRateLimit>,
     pub(super) redis: Option<RawRedis>,
     pub(super) cache: RawCache,
@@ -273,39 +279,6 @@ impl std::fmt::Debug for RawInternalToken {
 }
 
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum RawProtocol {
-    Http1,
-    Grpc,
-}
-
-#[derive(Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RawUpstream {
-    pub(super) address: Option<Text<Uri>>,
-    pub(super) protocol: RawProtocol,
-    pub(super) connect_timeout: Text<Duration>,
-    pub(super) timeout: Option<Text<Duration>>,
-    pub(super) max_idle: usize,
-    pub(super) idle_timeout: Text<Duration>,
-    pub(super) max_response: Text<Size>,
-}
-
-impl Default for RawUpstream {
-    fn default() -> Self {
-        Self {
-            address: None,
-            protocol: RawProtocol::Http1,
-            connect_timeout: Text(Duration::from_millis(500)),
-            timeout: None,
-            max_idle: 64,
-            idle_timeout: Text(Duration::from_secs(30)),
-            max_response: Text(Size(1 << 20)),
-        }
-    }
-}
-
-#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum RawRateLimitKey {
     Address,
@@ -404,6 +377,7 @@ pub(super) struct RawRoute {
     pub(super) csrf: Option<RawCsrfRule>,
     pub(super) compression: Option<RawSwitch>,
     pub(super) cache: RawRouteCache,
+    pub(super) upgrade: Option<RawUpgrade>,
 }
 
 impl Default for RawRoute {
@@ -423,6 +397,7 @@ impl Default for RawRoute {
             csrf: None,
             compression: None,
             cache: RawRouteCache::Off,
+            upgrade: None,
         }
     }
 }

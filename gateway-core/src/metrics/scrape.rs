@@ -4,6 +4,7 @@ use super::family;
 use super::process;
 use super::text::Scrape;
 use crate::gateway::Shared;
+use crate::upstream::EndpointStatus;
 
 /// What is so at this moment.
 pub(crate) fn scrape(shared: &Shared, ready: bool) -> Scrape {
@@ -34,10 +35,37 @@ pub(crate) fn scrape(shared: &Shared, ready: bool) -> Scrape {
         let up = if store.is_up() { 1.0 } else { 0.0 };
         out.put(&family::REVOCATION_STORE_UP, &[], up);
     }
+    upstreams(shared, out);
     key_sets(shared, out);
     runtimes(shared, out);
     process::put(out);
     scrape
+}
+
+fn upstreams(shared: &Shared, out: &mut Scrape) {
+    for upstream in shared.upstreams.status() {
+        let labels = &[("upstream", upstream.name)];
+        let open = match upstream.breaker.state {
+            "open" => 1.0,
+            "half_open" => 0.5,
+            _ => 0.0,
+        };
+        out.put(&family::UPSTREAM_BREAKER_OPEN, labels, open);
+        let (in_flight, most) = (upstream.in_flight, upstream.max_in_flight);
+        out.put(&family::UPSTREAM_IN_FLIGHT, labels, in_flight as f64);
+        out.put(&family::UPSTREAM_IN_FLIGHT_MAX, labels, most as f64);
+        for state in EndpointStatus::STATES {
+            let labels = &[("upstream", upstream.name), ("state", state)];
+            let count = upstream.endpoints.iter().filter(|e| e.state == state);
+            out.put(&family::UPSTREAM_ENDPOINTS, labels, count.count() as f64);
+        }
+        let open: usize = upstream.endpoints.iter().map(|e| e.connections).sum();
+        let idle: usize = upstream.endpoints.iter().map(|e| e.idle_connections).sum();
+        for (state, count) in [("active", open.saturating_sub(idle)), ("idle", idle)] {
+            let labels = &[("upstream", upstream.name), ("state", state)];
+            out.put(&family::UPSTREAM_CONNECTIONS, labels, count as f64);
+        }
+    }
 }
 
 fn key_sets(shared: &Shared, out: &mut Scrape) {

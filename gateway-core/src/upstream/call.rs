@@ -1,20 +1,19 @@
 //! Typed calls to JSON services: a path in, a decoded answer or a classified failure out, always under the deadline.
 //! Streams that pass through untouched are `proxy.rs`; gRPC is `grpc.rs`.
 
-use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, uri};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::time::Instant;
 
+use super::answer::Answer;
+use super::attempt::Attempt;
 use super::error::{UpstreamError, UpstreamErrorKind};
-use super::pool::{Attempt, CallKind, Pool};
+use super::outgoing::Outgoing;
+use super::stack::{CallKind, Judged, Stack};
 use crate::context::RequestContext;
-use crate::deadline::Deadline;
 use crate::error::{FieldError, Refusal};
 use crate::waterfall::CallTarget;
 
@@ -23,13 +22,13 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// A JSON service. Cloning is cheap.
 #[derive(Clone)]
 pub struct UpstreamClient {
-    pool: Pool,
+    stack: Stack,
 }
 
 /// A call that has not been sent yet.
 #[must_use = "a call does nothing until it is sent"]
 pub struct Call {
-    pool: Pool,
+    stack: Stack,
     context: RequestContext,
     method: Method,
     path: String,
@@ -47,8 +46,8 @@ pub struct UpstreamResponse {
 }
 
 impl UpstreamClient {
-    pub(super) fn new(pool: Pool) -> Self {
-        Self { pool }
+    pub(super) fn new(stack: Stack) -> Self {
+        Self { stack }
     }
 
     /// `GET path`; the path is absolute, its variable segments encoded with [`segment`](crate::encode::segment).
@@ -70,7 +69,7 @@ impl UpstreamClient {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, JSON);
         Call {
-            pool: self.pool.clone(),
+            stack: self.stack.clone(),
             context,
             method,
             path,
@@ -106,7 +105,7 @@ impl Call {
     pub async fn json_answer<T: DeserializeOwned + Send + 'static>(
         self,
     ) -> Result<T, UpstreamError> {
-        self.run(|pool, response| decode(pool, &response)).await
+        self.run(|stack, response| decode(stack, &response)).await
     }
 
     /// Sends the call and decodes a 2xx answer; its headers say more than its body, for example that it is a replay.
@@ -116,8 +115,10 @@ impl Call {
     pub async fn json_response<T: DeserializeOwned + Send + 'static>(
         self,
     ) -> Result<(HeaderMap, T), UpstreamError> {
-        self.run(|pool, response| decode(pool, &response).map(|answer| (response.headers, answer)))
-            .await
+        self.run(|stack, response| {
+            decode(stack, &response).map(|answer| (response.headers, answer))
+        })
+        .await
     }
 
     /// Sends the call and gives a 2xx answer as it is.
@@ -125,57 +126,55 @@ impl Call {
     /// # Errors
     /// Any other status, an answer that is too large, no connection, no time.
     pub async fn send(self) -> Result<UpstreamResponse, UpstreamError> {
-        self.run(|_pool, response| Ok(response)).await
+        self.run(|_stack, response| Ok(response)).await
     }
 
     /// A read ends with the future that waits for it; a command runs on.
     async fn run<T: Send + 'static>(self, read: Reader<T>) -> Result<T, UpstreamError> {
-        match CallKind::of(&self.method) {
-            CallKind::Safe => self.attempt(read).await,
-            CallKind::Command => {
-                let pool = self.pool.clone();
-                pool.to_its_end(self.attempt(read)).await
-            }
+        let (kind, stack) = (CallKind::of(&self.method), self.stack.clone());
+        // A composition has many of these at once: they should not all lie inside of it.
+        let call = Box::pin(self.recorded(read));
+        match kind {
+            CallKind::Safe => call.await,
+            CallKind::Command => stack.to_its_end(call).await,
         }
     }
 
-    async fn attempt<T>(self, read: Reader<T>) -> Result<T, UpstreamError> {
-        let pool = self.pool.clone();
+    async fn recorded<T>(self, read: Reader<T>) -> Result<T, UpstreamError> {
+        let stack = self.stack.clone();
         let target = CallTarget::Http {
             method: self.method.clone(),
             template: self.template,
         };
-        let mut attempt = pool.begin(&self.context, target);
+        let mut attempt = stack.begin(&self.context, target);
         let result = self
             .exchange(&mut attempt)
             .await
-            .and_then(|response| read(&pool, response));
+            .and_then(|response| read(&stack, response));
         attempt.finished(result.as_ref().map_or_else(UpstreamError::reason, |_| "ok"));
         result
     }
 
     async fn exchange(self, attempt: &mut Attempt) -> Result<UpstreamResponse, UpstreamError> {
         let Self {
-            pool,
-            context,
+            stack,
             method,
             path,
             headers,
             body,
             ..
         } = self;
-        let body = body.map_err(|e| pool.error(UpstreamErrorKind::Undecodable).caused_by(e))?;
+        let body = body.map_err(|e| stack.error(UpstreamErrorKind::Undecodable).caused_by(e))?;
         let path = uri::PathAndQuery::try_from(path)
-            .map_err(|e| pool.error(UpstreamErrorKind::Undecodable).caused_by(e))?;
-        let deadline = pool.attempt_deadline(&context, CallKind::of(&method));
-        let mut request = Request::new(Body::from(body));
+            .map_err(|e| stack.error(UpstreamErrorKind::Undecodable).caused_by(e))?;
+        let kind = CallKind::of(&method);
+        let mut request = Request::new(Outgoing::whole(body));
         *request.method_mut() = method;
-        *request.uri_mut() = pool.uri(path);
+        *request.uri_mut() = Uri::from(path);
         *request.headers_mut() = headers;
-        let response = pool.send(request, attempt.context(), deadline).await?;
-        attempt.answered(Instant::now(), Some(response.status().as_u16()));
+        let response = stack.send(request, attempt, kind, Judged::AtEnd).await?;
         let (head, body) = response.into_parts();
-        let body = read_whole(&pool, body, deadline).await?;
+        let body = read_whole(&stack, body).await?;
         if head.status.is_success() {
             Ok(UpstreamResponse {
                 status: head.status,
@@ -184,29 +183,26 @@ impl Call {
             })
         } else {
             let refusal = refusal(head.status, &head.headers, &body);
-            Err(pool.error(UpstreamErrorKind::Status(refusal)))
+            Err(stack.error(UpstreamErrorKind::Status(refusal)))
         }
     }
 }
 
 /// What a call makes of a 2xx answer.
-type Reader<T> = fn(&Pool, UpstreamResponse) -> Result<T, UpstreamError>;
+type Reader<T> = fn(&Stack, UpstreamResponse) -> Result<T, UpstreamError>;
 
 /// Reads an answer's body to its end, within its size and time.
-async fn read_whole(
-    pool: &Pool,
-    mut body: Incoming,
-    deadline: Deadline,
-) -> Result<Bytes, UpstreamError> {
-    let limit = pool.max_response_bytes();
+async fn read_whole(stack: &Stack, mut body: Answer) -> Result<Bytes, UpstreamError> {
+    let limit = stack.max_response_bytes();
+    let deadline = body.deadline();
     let mut first: Option<Bytes> = None;
     let mut rest: Option<BytesMut> = None;
     loop {
         let frame = match tokio::time::timeout_at(deadline.at(), body.frame()).await {
-            Err(_elapsed) => return Err(pool.error(UpstreamErrorKind::Timeout)),
+            Err(_elapsed) => return Err(stack.error(UpstreamErrorKind::Timeout)),
             Ok(None) => break,
             Ok(Some(Err(error))) => {
-                return Err(pool.error(UpstreamErrorKind::Reset).caused_by(error));
+                return Err(stack.error(UpstreamErrorKind::Reset).caused_by(error));
             }
             Ok(Some(Ok(frame))) => frame,
         };
@@ -215,7 +211,7 @@ async fn read_whole(
         };
         let so_far = first.as_ref().map_or(0, Bytes::len) + rest.as_ref().map_or(0, BytesMut::len);
         if so_far + data.len() > limit {
-            return Err(pool.error(UpstreamErrorKind::TooLarge));
+            return Err(stack.error(UpstreamErrorKind::TooLarge));
         }
         // Most answers come in one piece: that one is never copied.
         match (&mut first, &mut rest) {
@@ -237,7 +233,7 @@ async fn read_whole(
 }
 
 fn decode<T: DeserializeOwned>(
-    pool: &Pool,
+    stack: &Stack,
     response: &UpstreamResponse,
 ) -> Result<T, UpstreamError> {
     let media_type = response
@@ -246,12 +242,12 @@ fn decode<T: DeserializeOwned>(
         .and_then(|value| value.to_str().ok())
         .unwrap_or("");
     if !is_json(media_type) {
-        return Err(pool
+        return Err(stack
             .error(UpstreamErrorKind::Undecodable)
             .caused_by(format!("media type {media_type:?} instead of JSON")));
     }
     serde_json::from_slice(&response.body)
-        .map_err(|e| pool.error(UpstreamErrorKind::Undecodable).caused_by(e))
+        .map_err(|e| stack.error(UpstreamErrorKind::Undecodable).caused_by(e))
 }
 
 /// `application/json` or any `…+json` (RFC 6839), parameters aside.

@@ -1,5 +1,7 @@
 //! How an upstream call can fail, in the words that sections, logs and metrics use. Statuses are picked in `problem.rs`.
 
+use std::time::Duration;
+
 use http::StatusCode;
 
 use crate::error::Refusal;
@@ -36,6 +38,15 @@ pub enum UpstreamErrorKind {
     /// The answer is larger than the configuration allows.
     #[error("the answer is too large")]
     TooLarge,
+    /// The circuit breaker is open: the call was not made.
+    #[error("the circuit breaker is open")]
+    OpenCircuit {
+        /// When a call may be made again, at the earliest.
+        retry_after: Duration,
+    },
+    /// As many calls, or connections, are under way as the configuration allows: this one was not made.
+    #[error("too many calls at once")]
+    OverLimit,
 }
 
 impl UpstreamError {
@@ -89,6 +100,8 @@ impl UpstreamError {
             UpstreamErrorKind::Status(_) => "upstream_error",
             UpstreamErrorKind::Undecodable => "invalid_response",
             UpstreamErrorKind::TooLarge => "response_too_large",
+            UpstreamErrorKind::OpenCircuit { .. } => "open_circuit",
+            UpstreamErrorKind::OverLimit => "overloaded",
         }
     }
 }
