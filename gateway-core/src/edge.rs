@@ -10,6 +10,8 @@ mod compression;
 mod cors;
 mod csrf;
 mod deadline;
+mod event_stream;
+mod expectation;
 mod head;
 mod host;
 mod identity_headers;
@@ -23,6 +25,7 @@ mod vary;
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,22 +41,22 @@ use tower::{Service, ServiceExt};
 pub(crate) use admission::{Admission, Permit};
 pub(crate) use body_limit::BodyLimit;
 pub(crate) use cors::Cors;
-pub(crate) use rate_limit::{RateLimitStore, RateLimiter, RouteLimits};
+pub(crate) use rate_limit::{Counted, RateLimitStore, RateLimiter, RouteKey, RouteLimits};
 pub(crate) use slot::EdgeSlot;
 
 use crate::auth::{Authenticator, Principal, authorize};
 use crate::context::{ContextParts, RequestContext, RequestId};
-use crate::deadline::Deadline;
+use crate::deadline::{Deadline, StreamEnd};
 use crate::error::{ClientError, Error, GatewayError};
 use crate::gateway::Shared;
-use crate::proxy::Proxy;
+use crate::proxy::{OverTls, Proxy};
 use crate::route::{Action, Matched, NoMatch, Route};
 use crate::trace::TraceContext;
 use crate::upstream::Upstreams;
 use access_log::Observation;
 use client::Client;
 use csrf::Credential;
-use rate_limit::{Counted, LimitId, RateLimitHeaders, RouteKey};
+use rate_limit::{LimitId, RateLimitHeaders};
 
 /// How long after the deadline an action is cut that did not keep to it. Short enough for a 504 within 50 ms.
 const BACKSTOP: Duration = Duration::from_millis(20);
@@ -129,10 +132,10 @@ impl Edge {
         let mut observation = Observation::begin(&self.shared, self.worker, &request, arrival);
 
         // A bug in a handler costs its own request a 500, never the connection's other requests.
-        let answered =
-            AssertUnwindSafe(self.answer(request.map(Body::new), &client, &mut observation))
-                .catch_unwind()
-                .await;
+        let answered = {
+            let answering = pin!(self.answer(request.map(Body::new), &client, &mut observation));
+            AssertUnwindSafe(answering).catch_unwind().await
+        };
         let response = match answered {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => error.into_response(),
@@ -229,11 +232,17 @@ impl Edge {
         self.limit(&route.limits.after, &counted, observation)
             .await?;
         asked?;
+        expectation::check(request.headers())?;
+        if expectation::is_last_hop(&mut request) {
+            return Ok(expectation::options(matched.methods()));
+        }
         let mut request = body_limit::apply(request, route.max_body_bytes);
         if compression::is_off(route.compression, client) {
             compression::ask_for_none(request.headers_mut());
         }
 
+        let streams = &self.shared.config.streams;
+        let stream_end = StreamEnd::of(&principal, streams.lifetime);
         let context = RequestContext::new(
             ContextParts {
                 request_id: observation.arrival().request_id.clone(),
@@ -248,8 +257,10 @@ impl Edge {
         );
         observation.context = Some(context.clone());
         request.extensions_mut().insert(context.clone());
+        request.extensions_mut().insert(OverTls(client.secure));
 
-        let action = async {
+        // Pinned where it is: it is large, and would be moved with every step that wraps it.
+        let action = pin!(async {
             match &route.action {
                 Action::Proxy(rule) => {
                     self.proxy
@@ -258,12 +269,14 @@ impl Edge {
                 }
                 Action::Composed => self.compose(head::as_get(request)).await,
             }
-        };
+        });
         // Handlers and the proxy keep to the deadline by themselves, and know better what was late; this is for one that
         // does not.
         let response = timeout_at(deadline.at() + BACKSTOP, action)
             .await
             .map_err(|_elapsed| GatewayError::DeadlineExceeded)??;
+        let drain = &self.shared.lifecycle.close_connections;
+        let response = event_stream::bound(response, streams.idle, stream_end, drain);
         Ok(permit.held_by(response))
     }
 

@@ -15,6 +15,7 @@
 //!
 //! A BFF hands over an [`App`]; [`main`] runs it as a process, [`Gateway::start`] inside a test.
 
+pub mod accepted;
 pub mod auth;
 pub mod compose;
 pub mod config;
@@ -23,16 +24,24 @@ pub mod error;
 pub mod extract;
 pub mod graphql;
 pub mod idempotency;
+pub mod openapi;
 pub mod problem;
 pub mod route;
 mod server;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
 pub mod upstream;
+
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench;
 
 mod admin;
 mod cache;
 mod cli;
 mod context;
 mod deadline;
+mod digits;
 mod edge;
 mod finished;
 mod gateway;

@@ -211,7 +211,8 @@ impl Worker {
             tracker.spawn(async move {
                 match tls {
                     None => connections.serve(socket, peer, None).await,
-                    Some(acceptor) => connections.serve_tls(acceptor, socket, peer).await,
+                    // Boxed: a connection without TLS has no room for one with it.
+                    Some(acceptor) => Box::pin(connections.serve_tls(acceptor, socket, peer)).await,
                 }
                 drop(open);
             });

@@ -5,31 +5,32 @@ use std::net::IpAddr;
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALT_SVC,
-    AUTHORIZATION, CONNECTION, COOKIE, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SERVER,
-    SET_COOKIE, STRICT_TRANSPORT_SECURITY, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
+    AUTHORIZATION, CONNECTION, COOKIE, FORWARDED, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
+    SERVER, SET_COOKIE, STRICT_TRANSPORT_SECURITY, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
 use crate::context::RequestContext;
+use crate::digits::push_address;
 
-const HOP_BY_HOP: [HeaderName; 9] = [
+/// `Trailer` is none of them: it announces what comes after the body, and that crosses.
+static HOP_BY_HOP: [HeaderName; 8] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
     PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION,
     TE,
-    TRAILER,
     TRANSFER_ENCODING,
     UPGRADE,
 ];
 
 /// A service gets the caller's identity from us, never the credentials that the client showed.
-const CREDENTIALS: [HeaderName; 3] = [AUTHORIZATION, COOKIE, HeaderName::from_static("x-api-key")];
+static CREDENTIALS: [HeaderName; 3] = [AUTHORIZATION, COOKIE, HeaderName::from_static("x-api-key")];
 
 /// What a service says about how it is built and how it is doing is not for clients; and what it says to browsers about a
 /// whole host is not its to say: it gets no cookie of theirs, does not know their origins, and is not where they connect to.
-const INTERNAL: [HeaderName; 14] = [
+static INTERNAL: [HeaderName; 14] = [
     SERVER,
     HeaderName::from_static("x-powered-by"),
     HeaderName::from_static("x-aspnet-version"),
@@ -46,70 +47,113 @@ const INTERNAL: [HeaderName; 14] = [
     ACCESS_CONTROL_MAX_AGE,
 ];
 
-const OUR_VIA: HeaderValue = HeaderValue::from_static("1.1 gateway");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-pub(super) fn prepare_request(headers: &mut HeaderMap, context: &RequestContext) {
-    remove_hop_by_hop(headers);
-    for name in CREDENTIALS {
-        headers.remove(name);
-    }
-    // The one that the edge has settled on.
-    let host = headers.remove(HOST);
-    forwarded(headers, context.client_address(), host);
-    headers.append(VIA, OUR_VIA);
+/// How many fields are still added to a request or an answer on its way: a map that has room does not grow twice.
+const ADDED: usize = 12;
+
+/// How a request came here.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hop {
+    pub(super) version: Version,
+    pub(super) over_tls: bool,
+    /// Whether fields after the body can be of use to the client.
+    pub(super) trailers: bool,
 }
 
-pub(super) fn prepare_response(headers: &mut HeaderMap) {
-    remove_hop_by_hop(headers);
-    for name in INTERNAL {
-        headers.remove(name);
-    }
-    headers.append(VIA, OUR_VIA);
-}
-
-/// The listed fields, and those that `Connection` names.
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(CONNECTION)
+/// Whether a client likes trailers (RFC 9110, 10.1.4).
+pub(super) fn likes_trailers(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(TE)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
-        .filter_map(|name| HeaderName::try_from(name.trim()).ok())
-        .collect();
-    for name in named {
-        headers.remove(name);
+        .any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
+}
+
+pub(super) fn prepare_request(headers: &mut HeaderMap, context: &RequestContext, hop: Hop) {
+    remove_hop_by_hop(headers, &CREDENTIALS);
+    headers.reserve(ADDED);
+    if hop.trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+        headers.insert(CONNECTION, HeaderValue::from_static("te"));
     }
-    for name in HOP_BY_HOP {
+    // The one that the edge has settled on.
+    let host = headers.remove(HOST);
+    forwarded(headers, context.client_address(), host, hop.over_tls);
+    headers.append(VIA, via(hop.version));
+}
+
+/// `trailers`: the client gets those that the answer announces.
+pub(super) fn prepare_response(headers: &mut HeaderMap, version: Version, trailers: bool) {
+    remove_hop_by_hop(headers, &INTERNAL);
+    headers.reserve(ADDED);
+    if !trailers {
+        headers.remove(TRAILER);
+    }
+    headers.append(VIA, via(version));
+}
+
+/// The version in which a message came here (RFC 9110, 7.6.3).
+fn via(version: Version) -> HeaderValue {
+    HeaderValue::from_static(match version {
+        Version::HTTP_09 | Version::HTTP_10 => "1.0 gateway",
+        Version::HTTP_2 => "2 gateway",
+        _ => "1.1 gateway",
+    })
+}
+
+/// The fields that `Connection` names, the hop-by-hop ones, and `others`. Looks through the fields that are there: there
+/// are fewer of them than of those that must not be.
+fn remove_hop_by_hop(headers: &mut HeaderMap, others: &[HeaderName]) {
+    if headers.contains_key(CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|name| HeaderName::try_from(name.trim()).ok())
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
+    }
+    let stays_here = |name: &&HeaderName| HOP_BY_HOP.contains(name) || others.contains(name);
+    while let Some(name) = headers.keys().find(stays_here).cloned() {
         headers.remove(name);
     }
 }
 
 /// `Forwarded` (RFC 7239) and its older cousins. A client's own were removed at the edge.
-fn forwarded(headers: &mut HeaderMap, client: IpAddr, host: Option<HeaderValue>) {
-    let node = match client {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => format!("\"[{address}]\""),
-    };
-    let mut text = format!("for={node};proto=http");
+fn forwarded(headers: &mut HeaderMap, client: IpAddr, host: Option<HeaderValue>, over_tls: bool) {
+    let proto = if over_tls { "https" } else { "http" };
+    let mut text = String::with_capacity(96);
+    text.push_str(if client.is_ipv6() { "for=\"[" } else { "for=" });
+    let start = text.len();
+    push_address(&mut text, client);
+    if let Ok(value) = HeaderValue::from_str(&text[start..]) {
+        headers.insert(X_FORWARDED_FOR, value);
+    }
+    text.push_str(if client.is_ipv6() { "]\"" } else { "" });
+    text.push_str(";proto=");
+    text.push_str(proto);
     if let Some(name) = host
         .as_ref()
         .and_then(|host| host.to_str().ok())
         .filter(|name| !name.contains(['"', '\\']))
     {
-        text.push_str(&format!(";host=\"{name}\""));
+        text.push_str(";host=\"");
+        text.push_str(name);
+        text.push('"');
     }
-    if let Ok(value) = HeaderValue::from_str(&text) {
-        headers.insert(http::header::FORWARDED, value);
+    if let Ok(value) = HeaderValue::try_from(text) {
+        headers.insert(FORWARDED, value);
     }
-    if let Ok(value) = HeaderValue::from_str(&client.to_string()) {
-        headers.insert(HeaderName::from_static("x-forwarded-for"), value);
-    }
-    headers.insert(
-        HeaderName::from_static("x-forwarded-proto"),
-        HeaderValue::from_static("http"),
-    );
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(proto));
     if let Some(host) = host {
-        headers.insert(HeaderName::from_static("x-forwarded-host"), host);
+        headers.insert(X_FORWARDED_HOST, host);
     }
 }
 
@@ -141,14 +185,21 @@ mod tests {
             );
         }
         let context = RequestContext::for_tests(Duration::from_secs(1));
-        prepare_request(&mut headers, &context);
+        let hop = Hop {
+            version: Version::HTTP_2,
+            over_tls: true,
+            trailers: likes_trailers(&headers),
+        };
+        prepare_request(&mut headers, &context, hop);
         let mut names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(
             names,
             [
                 "accept",
+                "connection",
                 "forwarded",
+                "te",
                 "via",
                 "x-forwarded-for",
                 "x-forwarded-host",
@@ -157,14 +208,14 @@ mod tests {
         );
         assert_eq!(
             headers["forwarded"],
-            "for=127.0.0.1;proto=http;host=\"gadgets.example\""
+            "for=127.0.0.1;proto=https;host=\"gadgets.example\""
         );
     }
 
     #[test]
     fn an_ipv6_client_is_quoted() {
         let mut headers = HeaderMap::new();
-        forwarded(&mut headers, "2001:db8::1".parse().unwrap(), None);
+        forwarded(&mut headers, "2001:db8::1".parse().unwrap(), None, false);
         assert_eq!(headers["forwarded"], "for=\"[2001:db8::1]\";proto=http");
         assert_eq!(headers["x-forwarded-for"], "2001:db8::1");
     }

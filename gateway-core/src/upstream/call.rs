@@ -131,12 +131,12 @@ impl Call {
 
     /// A read ends with the future that waits for it; a command runs on.
     async fn run<T: Send + 'static>(self, read: Reader<T>) -> Result<T, UpstreamError> {
-        match CallKind::of(&self.method) {
-            CallKind::Safe => self.recorded(read).await,
-            CallKind::Command => {
-                let stack = self.stack.clone();
-                stack.to_its_end(self.recorded(read)).await
-            }
+        let (kind, stack) = (CallKind::of(&self.method), self.stack.clone());
+        // A composition has many of these at once: they should not all lie inside of it.
+        let call = Box::pin(self.recorded(read));
+        match kind {
+            CallKind::Safe => call.await,
+            CallKind::Command => stack.to_its_end(call).await,
         }
     }
 

@@ -184,7 +184,8 @@ async fn http1(
             worker,
         });
     }
-    open_http1(endpoint, worker).await
+    // Rare, and large: calls over a connection that is there should not carry its place along.
+    Box::pin(open_http1(endpoint, worker)).await
 }
 
 async fn open_http1(endpoint: &Arc<Endpoint>, worker: usize) -> Result<Lease, ConnectError> {
@@ -244,7 +245,7 @@ async fn http2(
     if let Some(sender) = known() {
         return Ok((sender, true));
     }
-    let (stream, open) = dial(endpoint).await?;
+    let (stream, open) = Box::pin(dial(endpoint)).await?;
     let (sender, connection) = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(HTTP2_PING)
