@@ -71,9 +71,12 @@ fn request(out: &mut Html, request: &FinishedRequest) {
         .route
         .as_ref()
         .map_or("unmatched", |route| route.name);
+    // An answer with a part missing is good, and worth a look.
+    let whole = |part: &CompositionPart| part.outcome.as_str() == "ok";
     let status = match request.status {
         500.. => "bad",
         499 => "warn",
+        ..400 if !request.waterfall.parts.iter().all(whole) => "warn",
         _ => "",
     };
     html!(out,
