@@ -1,5 +1,8 @@
-//! The operators' listener: `/live`, `/ready`, `/metrics`, `/routes`, `/revocations`, `/keys`, `/config`, `/upstreams`. It is
-//! never public and shows no client's data.
+//! The operators' listener: `/live`, `/ready`, `/metrics`, `/routes`, `/upstreams`, `/revocations`, `/keys`, `/config`, and
+//! `/console` for people. It is never public and shows no client's data.
+
+mod console;
+mod origin;
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -8,8 +11,9 @@ use std::time::SystemTime;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
+use axum::{Json, Router, middleware};
 use chrono::{DateTime, SecondsFormat, Utc};
+use console::History;
 use http::header::{CONTENT_TYPE, VARY};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
@@ -24,6 +28,9 @@ use crate::shutdown::Phase;
 use crate::upstream::UpstreamStatus;
 
 pub(crate) async fn serve(listener: TcpListener, live: Arc<Live>, stop: CancellationToken) {
+    let hosts: Arc<[String]> = live.shared().config.admin.hosts.clone().into();
+    let history = Arc::new(History::default());
+    let keeping = Arc::clone(&history).keep(Arc::clone(&live));
     let router = Router::new()
         .route("/live", get(|| async { "live\n" }))
         .route("/ready", get(ready))
@@ -33,7 +40,9 @@ pub(crate) async fn serve(listener: TcpListener, live: Arc<Live>, stop: Cancella
         .route("/keys", get(keys))
         .route("/config", get(config))
         .route("/upstreams", get(upstreams))
-        .with_state(live);
+        .with_state(Arc::clone(&live))
+        .merge(console::router(live, history))
+        .layer(middleware::from_fn_with_state(hosts, origin::check));
     let served = async {
         listener.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -41,8 +50,11 @@ pub(crate) async fn serve(listener: TcpListener, live: Arc<Live>, stop: Cancella
             .with_graceful_shutdown(stop.cancelled_owned())
             .await
     };
-    if let Err(error) = served.await {
-        tracing::error!(%error, "the admin listener ended");
+    tokio::select! {
+        () = keeping => {}
+        served = served => if let Err(error) = served {
+            tracing::error!(%error, "the admin listener ended");
+        }
     }
 }
 

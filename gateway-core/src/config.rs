@@ -130,6 +130,8 @@ pub struct TlsConfig {
 #[derive(Clone, Debug)]
 pub struct AdminConfig {
     pub address: SocketAddr,
+    /// Names with a dot by which the listener may be called; addresses and names without one always are.
+    pub hosts: Vec<String>,
 }
 
 #[derive(Clone, Debug)]

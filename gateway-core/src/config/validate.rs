@@ -47,6 +47,7 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
     let server = server(raw.server, &mut check);
     let admin = AdminConfig {
         address: raw.admin.address.0,
+        hosts: raw.admin.hosts,
     };
     check.that(
         admin.address != server.address || admin.address.port() == 0,
