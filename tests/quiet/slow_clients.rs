@@ -1,5 +1,5 @@
 //! Clients that drip their requests, four hundred at a time: all are closed at the timeout, and requests beside them take
-//! as long as without. How each timeout counts is tested in gateway-core.
+//! as long as those of a gateway that has none. How each timeout counts is tested in gateway-core.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -20,15 +20,15 @@ use tokio::time::{Instant, sleep, timeout_at};
 /// Slow clients that drip heads, and as many that drip bodies.
 const SLOW: usize = 200;
 const A_BYTE_EVERY: Duration = Duration::from_secs(1);
-/// The head's timeout, and the deadline of a request whose body goes on arriving.
-const TIMEOUT: Duration = Duration::from_secs(4);
+/// The head's timeout, and the deadline of a request whose body goes on arriving. Between two bytes: with one that has just
+/// come it is the service that is waited for.
+const TIMEOUT: Duration = Duration::from_millis(3500);
 /// A busy machine may close late.
 const LATE: Duration = Duration::from_secs(4);
 
-/// Requests in one phase: twenty of them are slower than its p99.
+/// Requests to each gateway in one round: twenty of them are slower than its p99.
 const REQUESTS: usize = 2000;
-/// Quiet phases, and as many with slow clients, in turn: what else the machine does meets both.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 7;
 
 const HEAD: &[u8] = b"GET /x/open HTTP/1.1\r\nHost: a\r\nX-Slow: ";
 const BODY: &[u8] = b"POST /x/whole HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n";
@@ -83,7 +83,8 @@ impl Slow {
         Self { seen, thread }
     }
 
-    async fn all_are_here(&self) -> Result<()> {
+    /// Waits until all are there at once; from then on the next one comes when one has been closed.
+    async fn all_have_come(&self) -> Result<()> {
         eventually("all slow clients are connected", async || {
             Ok((self.seen.open.load(Ordering::Relaxed) == 2 * SLOW).then_some(()))
         })
@@ -155,34 +156,44 @@ async fn drip(stream: &mut TcpStream, early: &'static [u8]) -> Result<Closed> {
     })
 }
 
-/// The p99 of requests one after the other, on two connections in turn.
-async fn p99(address: SocketAddr) -> Result<Duration> {
+/// How long requests to each of two gateways take, asked in turn: what else the machine does, be it in bursts of a few
+/// milliseconds, meets both alike. Phases with and without slow clients, one after the other, differ by more than what is to
+/// be found. The p99 of each.
+async fn p99(gateways: [SocketAddr; 2]) -> Result<[Duration; 2]> {
     let mut streams = [
-        TcpStream::connect(address).await?,
-        TcpStream::connect(address).await?,
+        TcpStream::connect(gateways[0]).await?,
+        TcpStream::connect(gateways[1]).await?,
     ];
-    let mut took = Vec::with_capacity(REQUESTS);
-    let mut text = Vec::new();
+    let mut took = [const { Vec::new() }; 2];
     for number in 0..REQUESTS {
-        let stream = &mut streams[number % 2];
-        let began = Instant::now();
-        stream
-            .write_all(b"GET /x/open HTTP/1.1\r\nHost: a\r\n\r\n")
-            .await?;
-        text.clear();
-        while !text.ends_with(b"\r\n\r\nok") {
-            let read = stream.read_buf(&mut text).await?;
-            ensure!(read > 0, "closed: {}", String::from_utf8_lossy(&text));
+        // Whoever comes second finds caches warm.
+        for at in [number % 2, 1 - number % 2] {
+            took[at].push(ask(&mut streams[at]).await?);
         }
-        took.push(began.elapsed());
-        ensure!(
-            text.starts_with(b"HTTP/1.1 200"),
-            "{}",
-            String::from_utf8_lossy(&text)
-        );
     }
-    took.sort_unstable();
-    Ok(took[REQUESTS * 99 / 100])
+    Ok(took.map(|mut took| {
+        took.sort_unstable();
+        took[REQUESTS * 99 / 100]
+    }))
+}
+
+async fn ask(stream: &mut TcpStream) -> Result<Duration> {
+    let began = Instant::now();
+    stream
+        .write_all(b"GET /x/open HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await?;
+    let mut text = Vec::with_capacity(1024);
+    while !text.ends_with(b"\r\n\r\nok") {
+        let read = stream.read_buf(&mut text).await?;
+        ensure!(read > 0, "closed: {}", String::from_utf8_lossy(&text));
+    }
+    let took = began.elapsed();
+    ensure!(
+        text.starts_with(b"HTTP/1.1 200"),
+        "{}",
+        String::from_utf8_lossy(&text)
+    );
+    Ok(took)
 }
 
 fn median(mut durations: Vec<Duration>) -> Duration {
@@ -194,34 +205,33 @@ fn median(mut durations: Vec<Duration>) -> Duration {
 async fn four_hundred_slow_clients_are_closed_and_nobody_else_notices() -> Result<()> {
     let upstream = Upstream::start_apart()?;
     let config = format!(
-        "server.header_timeout = \"{0}s\"\nserver.body_timeout = \"{0}s\"\nserver.max_requests = 1000\n\
+        "server.header_timeout = \"{0}ms\"\nserver.body_timeout = \"{0}ms\"\nserver.max_requests = 1000\n\
          [[routes]]\nname = \"open\"\npath = \"/x/open\"\nupstream = \"order\"\naccess = \"public\"\n\
          [[routes]]\nname = \"body\"\npath = \"/x/{{when}}\"\nmethods = [\"POST\"]\nupstream = \"order\"\n\
-         access = \"public\"\ndeadline = \"{0}s\"\n",
-        TIMEOUT.as_secs()
+         access = \"public\"\ndeadline = \"{0}ms\"\n",
+        TIMEOUT.as_millis()
     );
     // As many workers as a machine with two cores has.
     let overlay = overlay(upstream.address, &config).replacen("workers = 1\n", "workers = 2\n", 1);
-    let fleet = Fleet::start(1, &overlay).await?;
-    let address = fleet.addresses()[0];
-    let client = Client::new()?;
+    let fleet = Fleet::start(2, &overlay).await?;
+    let [alone, crowded] = *fleet.addresses() else {
+        anyhow::bail!("two gateways");
+    };
 
+    let slow = Slow::start(crowded);
+    slow.all_have_come().await?;
     let (mut quiet, mut beside) = (Vec::new(), Vec::new());
-    let mut all_closed = Vec::new();
     for _ in 0..ROUNDS {
-        quiet.push(p99(address).await?);
-        let slow = Slow::start(address);
-        slow.all_are_here().await?;
-        beside.push(p99(address).await?);
-        all_closed.extend(slow.stop().await?);
-        fleet.says(&client, "gateway_connections", "0").await?;
+        let [without, with] = p99([alone, crowded]).await?;
+        quiet.push(without);
+        beside.push(with);
     }
+    let all_closed = slow.stop().await?;
+    fleet
+        .says(&Client::new()?, "gateway_connections", "0")
+        .await?;
 
-    assert!(
-        all_closed.len() >= 2 * SLOW * ROUNDS,
-        "{}",
-        all_closed.len()
-    );
+    assert!(all_closed.len() >= 2 * SLOW, "{}", all_closed.len());
     // A client that gets no time to read before its next byte arrives at a closed connection finds it reset.
     let unread = |closed: &&Closed| closed.answer.is_empty();
     let unread = all_closed.iter().filter(unread).count();
