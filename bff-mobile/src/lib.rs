@@ -9,6 +9,7 @@ mod clients;
 mod error;
 mod routes;
 mod screens;
+mod tags;
 mod values;
 
 use gateway_core::App;
@@ -19,6 +20,7 @@ pub fn app() -> App {
     App {
         name: "bff-mobile",
         routes: routes::routes,
+        tags: tags::of_event,
     }
 }
 

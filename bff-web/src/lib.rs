@@ -9,6 +9,7 @@ mod clients;
 mod graphiql;
 mod graphql;
 mod routes;
+mod tags;
 
 use gateway_core::App;
 
@@ -18,6 +19,7 @@ pub fn app() -> App {
     App {
         name: "bff-web",
         routes: routes::routes,
+        tags: tags::of_event,
     }
 }
 

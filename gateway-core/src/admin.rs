@@ -1,4 +1,5 @@
-//! The operators' listener: `/live`, `/ready`, `/metrics`, `/routes`, `/revocations`, `/config`. It is never public and
+//! The operators' listener: `/live`, `/ready`, `/metrics`, `/routes`, `/revocations`, `/config`,
+//! `/purge`. It is never public and
 //! shows no client's data.
 
 use std::net::TcpListener;
@@ -6,11 +7,11 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Revocation;
@@ -26,6 +27,7 @@ pub(crate) async fn serve(listener: TcpListener, live: Arc<Live>, stop: Cancella
         .route("/routes", get(routes))
         .route("/revocations", get(count_revocations).post(revoke))
         .route("/config", get(config))
+        .route("/purge", post(purge))
         .with_state(live);
     let served = async {
         listener.set_nonblocking(true)?;
@@ -86,6 +88,15 @@ async fn ready(State(live): State<Arc<Live>>) -> Response {
             detail: Some(readiness.detail),
         });
     }
+    // Without it stored parts live as long as they may, and no longer.
+    if let Some(feed) = &shared.feed {
+        let readiness = feed.readiness();
+        checks.push(Check {
+            name: "event feed".to_owned(),
+            ok: readiness.up,
+            detail: Some(readiness.detail),
+        });
+    }
     let status = if ready {
         StatusCode::OK
     } else {
@@ -137,4 +148,18 @@ async fn revoke(State(live): State<Arc<Live>>, Json(revocation): Json<Revocation
         }
         Err(full) => (StatusCode::INSUFFICIENT_STORAGE, format!("{full}\n")).into_response(),
     }
+}
+
+/// What has changed without an event.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Purge {
+    tags: Vec<String>,
+}
+
+/// Takes `{"tags": […]}`: what is stored and depends on one of them is not used from the next request on.
+async fn purge(State(live): State<Arc<Live>>, Json(purge): Json<Purge>) -> StatusCode {
+    live.shared().reads.purge(&purge.tags);
+    tracing::info!(tags = purge.tags.len(), "tags were purged");
+    StatusCode::NO_CONTENT
 }

@@ -58,6 +58,7 @@ mod answer;
 mod section;
 
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::FromRequestParts;
@@ -67,7 +68,7 @@ use http::request::Parts;
 
 pub use section::{Required, Section};
 
-use crate::context::RequestContext;
+use crate::context::{RequestContext, Staleness};
 use crate::error::Error;
 use crate::upstream::UpstreamError;
 
@@ -85,6 +86,8 @@ pub struct Composition {
     if_none_match: Option<HeaderValue>,
     /// Whether a part has failed: such an answer has no validator and is never stored.
     incomplete: AtomicBool,
+    /// Whether a part is stale: its age says nothing about whether the answer has changed.
+    stale: AtomicBool,
 }
 
 impl Composition {
@@ -133,8 +136,9 @@ impl Composition {
     where
         Fut: Future<Output = Result<T, E>>,
     {
-        let data = call(self.context.for_required(name)).await?;
-        Ok(Required::new(data, self.picks(name)))
+        let staleness: Arc<Staleness> = Arc::default();
+        let data = call(self.context.for_required(name).noting(&staleness)).await?;
+        Ok(Required::new(data, self.age(&staleness), self.picks(name)))
     }
 
     /// A part that the answer can do without. What was not picked is not fetched; what is late is given up in time for
@@ -150,16 +154,28 @@ impl Composition {
         if !self.picks(name) {
             return Section::Omitted;
         }
-        let context = self.context.for_optional(name);
+        let staleness: Arc<Staleness> = Arc::default();
+        let context = self.context.for_optional(name).noting(&staleness);
         let deadline = context.deadline();
         if deadline.has_passed() {
             return self.unavailable(name, "timeout");
         }
         match tokio::time::timeout_at(deadline.at(), call(context)).await {
-            Ok(Ok(data)) => Section::Ok(data),
+            Ok(Ok(data)) => match self.age(&staleness) {
+                None => Section::Ok(data),
+                Some(age) => Section::Stale { data, age },
+            },
             Ok(Err(error)) => self.unavailable(name, error.reason()),
             Err(_elapsed) => self.unavailable(name, "timeout"),
         }
+    }
+
+    fn age(&self, staleness: &Staleness) -> Option<u64> {
+        let age = staleness.age();
+        if age.is_some() {
+            self.stale.store(true, Ordering::Relaxed);
+        }
+        age
     }
 
     fn unavailable<T>(&self, name: &'static str, reason: &'static str) -> Section<T> {
@@ -184,6 +200,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Composition {
             fields,
             if_none_match: parts.headers.get(IF_NONE_MATCH).cloned(),
             incomplete: AtomicBool::new(false),
+            stale: AtomicBool::new(false),
         })
     }
 }

@@ -2,6 +2,7 @@
 //! It is made at the edge and handed to handlers and upstream clients; it holds no services and no configuration.
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -78,6 +79,8 @@ struct Shared {
     started: Instant,
     optional_reserve: Duration,
     calls: Mutex<Vec<UpstreamCall>>,
+    /// In milliseconds, for how long the answer can be as it is: the least that was noted.
+    lifetime: AtomicU64,
     /// The request's place among those worked on: kept by whoever still works for it, also when its client has gone.
     _permit: Option<Permit>,
 }
@@ -90,6 +93,22 @@ pub struct RequestContext {
     part: Option<&'static str>,
     /// Whether services are not to learn who is calling.
     for_everybody: bool,
+    /// Where to say that what a part was made of is stale; without it nothing stale can be shown.
+    staleness: Option<Arc<Staleness>>,
+}
+
+/// How old the data of a part is, when its service failed and older data stood in.
+#[derive(Debug, Default)]
+pub(crate) struct Staleness {
+    /// One more than the age in seconds; 0 = not stale.
+    age: AtomicU64,
+}
+
+impl Staleness {
+    /// The age of stale data in seconds; `None` when there is none.
+    pub(crate) fn age(&self) -> Option<u64> {
+        self.age.load(Ordering::Relaxed).checked_sub(1)
+    }
 }
 
 /// What the edge has found out before a route's action runs.
@@ -113,6 +132,7 @@ impl RequestContext {
             deadline: Deadline::from_instant(parts.started + parts.budget),
             part: None,
             for_everybody: false,
+            staleness: None,
             shared: Arc::new(Shared {
                 request_id: parts.request_id,
                 trace: parts.trace,
@@ -121,6 +141,7 @@ impl RequestContext {
                 started: parts.started,
                 optional_reserve: reserve,
                 calls: Mutex::new(Vec::new()),
+                lifetime: AtomicU64::new(u64::MAX),
                 _permit: parts.permit,
             }),
         }
@@ -129,12 +150,17 @@ impl RequestContext {
     /// A context with `budget` left, for unit tests of what runs behind the edge.
     #[cfg(test)]
     pub(crate) fn for_tests(budget: Duration) -> Self {
+        Self::for_tests_as(Principal::Anonymous, budget)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_tests_as(principal: Principal, budget: Duration) -> Self {
         let headers = HeaderMap::new();
         Self::new(
             ContextParts {
                 request_id: RequestId::from_headers(&headers),
                 trace: TraceContext::from_headers(&headers),
-                principal: Principal::Anonymous,
+                principal,
                 client_address: IpAddr::from([127, 0, 0, 1]),
                 started: Instant::now(),
                 budget,
@@ -199,6 +225,51 @@ impl RequestContext {
         Self {
             for_everybody: true,
             ..self.clone()
+        }
+    }
+
+    /// This context for a part that can say that it is stale.
+    pub(crate) fn noting(&self, staleness: &Arc<Staleness>) -> Self {
+        Self {
+            staleness: Some(Arc::clone(staleness)),
+            ..self.clone()
+        }
+    }
+
+    pub(crate) fn is_for_everybody(&self) -> bool {
+        self.for_everybody
+    }
+
+    /// Notes that data of this age is used, because the service failed. False when nobody could tell the client: then it
+    /// must not be used.
+    pub(crate) fn note_stale(&self, age: Duration) -> bool {
+        let Some(staleness) = &self.staleness else {
+            return false;
+        };
+        self.note_lifetime(Duration::ZERO);
+        staleness
+            .age
+            .fetch_max(age.as_secs() + 1, Ordering::Relaxed);
+        true
+    }
+
+    /// Notes for how long what was read can be as it is. What is the caller's own counts as no time at all: the caller
+    /// can change it, and the copy that it keeps is not reached by any purge.
+    pub(crate) fn note_lifetime(&self, left: Duration) {
+        let left = if self.for_everybody {
+            u64::try_from(left.as_millis()).unwrap_or(u64::MAX)
+        } else {
+            0
+        };
+        self.shared.lifetime.fetch_min(left, Ordering::Relaxed);
+    }
+
+    /// For how long the client may use the answer without asking again: the least of what its parts allow.
+    pub(crate) fn lifetime(&self) -> Duration {
+        match self.shared.lifetime.load(Ordering::Relaxed) {
+            // Nothing was read that said anything.
+            u64::MAX => Duration::ZERO,
+            millis => Duration::from_millis(millis),
         }
     }
 

@@ -14,9 +14,10 @@ use tokio_util::task::TaskTracker;
 use crate::admin;
 use crate::auth::internal_token::InternalTokenSigner;
 use crate::auth::{Authenticator, KeySets, Revocations};
-use crate::cache::ResponseCache;
+use crate::cache::{ResponseCache, Tags};
 use crate::config::{Config, ConfigFault, ConfigFaults};
 use crate::edge::{Admission, Edge, RateLimitStore, RateLimiter};
+use crate::events::{ChangeEvent, Events, Feed, Source};
 use crate::metrics::Metrics;
 use crate::problem::chain;
 use crate::proxy::Proxy;
@@ -24,7 +25,7 @@ use crate::reload::{Live, Reloader};
 use crate::route::{RouteSummary, RouteTable, Routes};
 use crate::server::{Server, Tls, TlsFault};
 use crate::shutdown::{Lifecycle, Phase};
-use crate::upstream::{UnknownUpstream, Upstreams};
+use crate::upstream::{Reads, UnknownUpstream, Upstreams};
 
 /// What a BFF hands to the gateway.
 #[derive(Clone, Copy)]
@@ -33,6 +34,8 @@ pub struct App {
     pub name: &'static str,
     /// The composed routes. Called once for each worker: what the routes hold is that worker's own.
     pub routes: fn(&Upstreams, &Config) -> Result<Routes, UnknownUpstream>,
+    /// Which tags a change event concerns; [`no_tags`](crate::events::no_tags) for an app without events.
+    pub tags: fn(&ChangeEvent) -> Vec<String>,
 }
 
 /// What all workers of a process share for as long as one configuration is at work.
@@ -47,6 +50,12 @@ pub(crate) struct Shared {
     pub(crate) limiter_store: Option<Arc<RateLimitStore>>,
     pub(crate) keys: Arc<KeySets>,
     pub(crate) cache: Arc<ResponseCache>,
+    /// What composed reads share.
+    pub(crate) reads: Reads,
+    pub(crate) events: Events,
+    /// For the life of the process, when its first configuration has a feed.
+    pub(crate) feed: Option<Arc<Feed>>,
+    pub(crate) signer: Option<Arc<InternalTokenSigner>>,
     pub(crate) revocations: Arc<Revocations>,
     pub(crate) metrics: Metrics,
     pub(crate) lifecycle: Lifecycle,
@@ -121,11 +130,22 @@ impl Generation {
         let commands: Vec<TaskTracker> = (0..config.server.workers.max(1))
             .map(|_| TaskTracker::new())
             .collect();
+        let tags = Arc::<Tags>::default();
+        let reads = Reads::new(config.cache.parts_max_bytes, &tags, &metrics);
+        let events = Events::new(&tags);
+        let feed = config
+            .events
+            .as_ref()
+            .map(|_| Feed::new(events.clone(), app.tags, metrics.feed()));
         let shared = Shared {
             tls,
             name: app.name,
             number: 1,
-            table: build_table(app, &config, &limiter, &metrics)?,
+            table: build_table(app, &config, &limiter, &metrics, &events)?,
+            reads,
+            events,
+            feed,
+            signer: signer(app, &config),
             keys: KeySets::new(&config.issuers),
             revocations: Arc::default(),
             limiter: Arc::new(limiter),
@@ -154,16 +174,27 @@ impl Generation {
         config.redis.clone_from(&previous.config.redis);
         let limiter_store = previous.limiter_store.clone();
         let limiter = RateLimiter::new(&config, limiter_store.clone()).inherit(&previous.limiter);
+        let keep_cache = may_keep_cache(&previous.config, &config);
         let shared = Shared {
+            reads: if keep_cache {
+                previous.reads.clone()
+            } else {
+                // The same tags: an event must not purge what is no longer at work.
+                let tags = &previous.reads.tags;
+                Reads::new(config.cache.parts_max_bytes, tags, &previous.metrics)
+            },
+            events: previous.events.clone(),
+            feed: previous.feed.clone(),
+            signer: signer(app, &config),
             tls: previous.tls.clone(),
             revocations: Arc::clone(&previous.revocations),
             limiter_store,
             name: app.name,
             number: previous.number + 1,
-            table: build_table(app, &config, &limiter, &previous.metrics)?,
+            table: build_table(app, &config, &limiter, &previous.metrics, &previous.events)?,
             keys: KeySets::after(&previous.keys, &config.issuers),
             limiter: Arc::new(limiter),
-            cache: if may_keep_cache(&previous.config, &config) {
+            cache: if keep_cache {
                 Arc::clone(&previous.cache)
             } else {
                 Arc::new(ResponseCache::new(&config.cache))
@@ -186,16 +217,17 @@ impl Generation {
         let shared = Arc::new(shared);
         let config = &shared.config;
         let mut edges = Vec::new();
-        let signer = config
-            .internal_token
-            .as_ref()
-            .map(|token| Arc::new(InternalTokenSigner::new(app.name, token)));
+        if let Some(events) = &config.events {
+            shared.events.allow(events.max_subscribers);
+        }
         for commands in commands {
             let upstreams = Upstreams::new(
                 &config.upstreams,
                 &shared.metrics,
                 commands,
-                signer.as_ref(),
+                shared.signer.as_ref(),
+                &shared.reads,
+                &shared.events,
             );
             let routes = (app.routes)(&upstreams, config)
                 .map_err(|unknown| ConfigFaults(vec![unknown_upstream(&unknown)]))?;
@@ -220,13 +252,26 @@ fn build_table(
     config: &Config,
     limiter: &RateLimiter,
     metrics: &Metrics,
+    events: &Events,
 ) -> Result<RouteTable, ConfigFaults> {
-    let upstreams = Upstreams::new(&config.upstreams, metrics, &TaskTracker::new(), None);
+    let upstreams = Upstreams::new(
+        &config.upstreams,
+        metrics,
+        &TaskTracker::new(),
+        None,
+        &Reads::new(0, &Arc::default(), metrics),
+        events,
+    );
     match (app.routes)(&upstreams, config) {
         Ok(routes) => RouteTable::build(config, &routes.into_parts().1, limiter, metrics),
         // Without the declared routes every policy would look like a fault, too.
         Err(unknown) => Err(ConfigFaults(vec![unknown_upstream(&unknown)])),
     }
+}
+
+fn signer(app: App, config: &Config) -> Option<Arc<InternalTokenSigner>> {
+    let token = config.internal_token.as_ref()?;
+    Some(Arc::new(InternalTokenSigner::new(app.name, token)))
 }
 
 /// Stored answers say which upstream they are from by its name: they are good for as long as names mean the same.
@@ -302,6 +347,14 @@ impl Gateway {
         shared.keys.spawn_refresh(control.handle(), &stop_control);
         if let Some(store) = &shared.limiter_store {
             store.spawn_link(control.handle(), stop_control.clone());
+        }
+        if let Some(feed) = &shared.feed {
+            let live = Arc::clone(&live);
+            let source = move || {
+                let shared = live.shared();
+                Source::new(&shared.config, shared.signer.as_ref(), shared.number)
+            };
+            control.spawn(Arc::clone(feed).run(source, stop_control.clone()));
         }
         control.spawn(upkeep(Arc::clone(&live)));
         if let Some(tls) = &shared.tls {
@@ -411,6 +464,11 @@ impl RunningGateway {
     #[must_use]
     pub fn admin_address(&self) -> SocketAddr {
         self.admin_address
+    }
+
+    #[cfg(test)]
+    pub(crate) fn reads(&self) -> Reads {
+        self.live.shared().reads.clone()
     }
 
     /// Asks for the configuration files to be read again, as SIGHUP does; what came of it is in the log, in the metrics

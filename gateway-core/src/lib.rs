@@ -16,10 +16,12 @@
 //! A BFF hands over an [`App`]; [`main`] runs it as a process, [`Gateway::start`] inside a test.
 
 pub mod auth;
+pub mod cache;
 pub mod compose;
 pub mod config;
 pub mod encode;
 pub mod error;
+pub mod events;
 pub mod extract;
 pub mod graphql;
 pub mod idempotency;
@@ -29,7 +31,6 @@ mod server;
 pub mod upstream;
 
 mod admin;
-mod cache;
 mod cli;
 mod context;
 mod deadline;

@@ -23,6 +23,11 @@ const CONFIG_LAST_RELOAD_SUCCESS: &str = "gateway_config_last_reload_success";
 const CONFIG_GENERATION: &str = "gateway_config_generation";
 const LIMITER_STORE_UP: &str = "gateway_rate_limit_store_up";
 const LIMITER_CHECKS: &str = "gateway_rate_limit_checks_total";
+const READS: &str = "gateway_upstream_reads_total";
+const PURGES: &str = "gateway_cache_tags_purged_total";
+const FEED_UP: &str = "gateway_event_feed_up";
+const FEED_EVENTS: &str = "gateway_event_feed_events_total";
+const FEED_LOSSES: &str = "gateway_event_feed_losses_total";
 
 /// Bucket bounds of durations, in seconds: from a cache hit to the longest deadline.
 const SECONDS: &[f64] = &[
@@ -126,6 +131,26 @@ pub(crate) struct LimiterStoreMetrics {
     pub(crate) decided_by_share: Counter,
 }
 
+/// Handles for where composed reads get their answers from, and what makes stored ones invalid.
+pub(crate) struct ReadMetrics {
+    pub(crate) from_store: Counter,
+    pub(crate) coalesced: Counter,
+    pub(crate) from_upstream: Counter,
+    pub(crate) stale: Counter,
+    pub(crate) purged_by_command: Counter,
+    pub(crate) purged_by_operator: Counter,
+}
+
+/// Handles for the feed of change events.
+pub(crate) struct FeedMetrics {
+    /// 1 while changes are heard of as they happen.
+    pub(crate) up: Gauge,
+    pub(crate) events: Counter,
+    /// How often everything tagged expired, because changes may have gone unheard.
+    pub(crate) losses: Counter,
+    pub(crate) purged: Counter,
+}
+
 /// How an upstream call can end, as a label.
 const OUTCOMES: [&str; 10] = [
     "ok",
@@ -194,6 +219,32 @@ impl Metrics {
             "Checks of shared rate limits by who decided: the store, or this replica's share."
                 .into(),
         );
+        recorder.describe_counter(
+            READS.into(),
+            Some(Unit::Count),
+            "Answers to composed reads by where they came from.".into(),
+        );
+        recorder.describe_counter(
+            PURGES.into(),
+            Some(Unit::Count),
+            "Tags purged by who said so: a command, an event, an operator.".into(),
+        );
+        recorder.describe_gauge(
+            FEED_UP.into(),
+            None,
+            "1 while change events arrive, 0 while they may go unheard.".into(),
+        );
+        recorder.describe_counter(
+            FEED_EVENTS.into(),
+            Some(Unit::Count),
+            "Change events received.".into(),
+        );
+        recorder.describe_counter(
+            FEED_LOSSES.into(),
+            Some(Unit::Count),
+            "How often everything tagged expired, because change events may have gone unheard."
+                .into(),
+        );
         let connections = recorder.register_gauge(&Key::from_static_name(CONNECTIONS), &METADATA);
         recorder.describe_counter(
             REFUSED.into(),
@@ -258,6 +309,34 @@ impl Metrics {
                 .register_gauge(&Key::from_static_name(LIMITER_STORE_UP), &METADATA),
             decided_by_store: checks("store"),
             decided_by_share: checks("share"),
+        }
+    }
+
+    pub(crate) fn reads(&self) -> ReadMetrics {
+        let from = |from: &'static str| self.counter(READS, vec![Label::new("from", from)]);
+        ReadMetrics {
+            from_store: from("store"),
+            coalesced: from("another_call"),
+            from_upstream: from("upstream"),
+            stale: from("stale"),
+            purged_by_command: self.purges("command"),
+            purged_by_operator: self.purges("operator"),
+        }
+    }
+
+    fn purges(&self, by: &'static str) -> Counter {
+        self.counter(PURGES, vec![Label::new("by", by)])
+    }
+
+    /// Only for a gateway that has a feed: an alert on the gauge must not see the others.
+    pub(crate) fn feed(&self) -> FeedMetrics {
+        FeedMetrics {
+            up: self
+                .recorder
+                .register_gauge(&Key::from_static_name(FEED_UP), &METADATA),
+            events: self.counter(FEED_EVENTS, Vec::new()),
+            losses: self.counter(FEED_LOSSES, Vec::new()),
+            purged: self.purges("event"),
         }
     }
 

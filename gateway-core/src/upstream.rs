@@ -2,9 +2,12 @@
 //! Which service is called, with what path and for what, is a BFF's knowledge (`clients/`), or a passthrough route's.
 
 mod call;
+mod coalesce;
 mod error;
 mod grpc;
 mod pool;
+mod reads;
+mod request_key;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,17 +17,22 @@ pub(crate) use call::{is_json, refusal};
 pub use error::{UpstreamError, UpstreamErrorKind};
 pub use grpc::{GrpcChannel, GrpcUpstream};
 pub(crate) use pool::{CallKind, Pool};
+pub(crate) use reads::Reads;
+pub(crate) use request_key::RequestKey;
 
 use tokio_util::task::TaskTracker;
 
 use crate::auth::internal_token::InternalTokenSigner;
 use crate::config::{UpstreamConfig, UpstreamProtocol};
+use crate::events::Events;
 use crate::metrics::Metrics;
 
 /// The upstreams as one worker sees them: each with a connection pool of that worker's own.
 #[derive(Clone)]
 pub struct Upstreams {
     pools: Arc<BTreeMap<&'static str, Pool>>,
+    reads: Reads,
+    events: Events,
 }
 
 /// A BFF asked for an upstream that the configuration does not have, or has with another protocol.
@@ -39,12 +47,14 @@ pub struct UnknownUpstream {
 
 impl Upstreams {
     /// `commands` counts what is under way: what was sent to change something runs to its end, also when its client has
-    /// gone. With a `signer`, services are told who is calling.
+    /// gone. With a `signer`, services are told who is calling. `reads` is what all workers share.
     pub(crate) fn new(
         config: &BTreeMap<String, UpstreamConfig>,
         metrics: &Metrics,
         commands: &TaskTracker,
         signer: Option<&Arc<InternalTokenSigner>>,
+        reads: &Reads,
+        events: &Events,
     ) -> Self {
         let pools = config
             .iter()
@@ -56,7 +66,15 @@ impl Upstreams {
             .collect();
         Self {
             pools: Arc::new(pools),
+            reads: reads.clone(),
+            events: events.clone(),
         }
+    }
+
+    /// What changes at the upstreams, as far as their feed of events tells.
+    #[must_use]
+    pub fn events(&self) -> &Events {
+        &self.events
     }
 
     pub(crate) fn pool(&self, name: &str) -> Option<&Pool> {
@@ -69,7 +87,7 @@ impl Upstreams {
     /// When the configuration has no such upstream: reported with all other configuration faults.
     pub fn client(&self, name: &'static str) -> Result<UpstreamClient, UnknownUpstream> {
         self.with_protocol(name, UpstreamProtocol::Http1)
-            .map(UpstreamClient::new)
+            .map(|pool| UpstreamClient::new(pool, self.reads.clone()))
     }
 
     /// The client for the gRPC service `name`.

@@ -84,6 +84,7 @@ impl Fixture {
         let config = CacheConfig {
             max_bytes: 1 << 20,
             max_entry_bytes: 1000,
+            parts_max_bytes: 0,
         };
         let now =
             move || SystemTime::UNIX_EPOCH + Duration::from_secs(clock.load(Ordering::SeqCst));
@@ -679,6 +680,7 @@ async fn a_cache_of_no_size_is_none() {
     let cache = ResponseCache::new(&CacheConfig {
         max_bytes: 0,
         max_entry_bytes: 1000,
+        parts_max_bytes: 0,
     });
     for _ in 0..2 {
         let request = Request::get("http://10.0.0.7/")

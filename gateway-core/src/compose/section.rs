@@ -61,19 +61,8 @@ impl<T> Section<T> {
 impl<T: Serialize> Serialize for Section<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::Ok(data) => {
-                let mut envelope = serializer.serialize_struct("Section", 2)?;
-                envelope.serialize_field("status", "ok")?;
-                envelope.serialize_field("data", data)?;
-                envelope.end()
-            }
-            Self::Stale { data, age } => {
-                let mut envelope = serializer.serialize_struct("Section", 3)?;
-                envelope.serialize_field("status", "stale")?;
-                envelope.serialize_field("data", data)?;
-                envelope.serialize_field("age", age)?;
-                envelope.end()
-            }
+            Self::Ok(data) => with_data(data, None, serializer),
+            Self::Stale { data, age } => with_data(data, Some(*age), serializer),
             Self::Unavailable { reason } => {
                 let mut envelope = serializer.serialize_struct("Section", 2)?;
                 envelope.serialize_field("status", "unavailable")?;
@@ -85,16 +74,34 @@ impl<T: Serialize> Serialize for Section<T> {
     }
 }
 
-/// A part that decides the status of the answer: when it is here, it is `ok`.
+/// The envelope of data that is `ok`, or `stale` when it has an age.
+fn with_data<T: Serialize, S: Serializer>(
+    data: &T,
+    age: Option<u64>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let mut envelope = serializer.serialize_struct("Section", 2 + usize::from(age.is_some()))?;
+    envelope.serialize_field("status", if age.is_some() { "stale" } else { "ok" })?;
+    envelope.serialize_field("data", data)?;
+    if let Some(age) = age {
+        envelope.serialize_field("age", &age)?;
+    }
+    envelope.end()
+}
+
+/// A part that decides the status of the answer: when it is here, it is `ok`, or `stale` when its service failed and an
+/// earlier answer stood in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Required<T> {
     data: T,
+    /// In seconds, when the data is stale.
+    age: Option<u64>,
     shown: bool,
 }
 
 impl<T> Required<T> {
-    pub(super) fn new(data: T, shown: bool) -> Self {
-        Self { data, shown }
+    pub(super) fn new(data: T, age: Option<u64>, shown: bool) -> Self {
+        Self { data, age, shown }
     }
 
     /// Whether the client did not ask for it (`skip_serializing_if = "Required::is_omitted"`).
@@ -108,6 +115,7 @@ impl<T> Required<T> {
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Required<U> {
         Required {
             data: change(self.data),
+            age: self.age,
             shown: self.shown,
         }
     }
@@ -123,9 +131,6 @@ impl<T> Deref for Required<T> {
 
 impl<T: Serialize> Serialize for Required<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut envelope = serializer.serialize_struct("Section", 2)?;
-        envelope.serialize_field("status", "ok")?;
-        envelope.serialize_field("data", &self.data)?;
-        envelope.end()
+        with_data(&self.data, self.age, serializer)
     }
 }

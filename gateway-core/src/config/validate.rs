@@ -3,6 +3,7 @@
 
 mod access;
 mod check;
+mod events;
 mod internal_token;
 mod routes;
 
@@ -66,6 +67,9 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
     let rate_limits = rate_limits(raw.rate_limits, &mut check);
     let redis = raw.redis.and_then(|raw| redis(raw, &mut check));
     let cache = cache(&raw.cache, &mut check);
+    let events = raw
+        .events
+        .map(|raw| events::events(raw, &upstreams, &mut check));
     let graphql = graphql(&raw.graphql, &mut check);
     let names = routes::Names {
         upstreams: upstreams.keys().map(String::as_str).collect(),
@@ -89,6 +93,7 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
         rate_limits,
         redis,
         cache,
+        events,
         graphql,
         routes,
         policies,
@@ -489,6 +494,7 @@ fn cache(raw: &RawCache, check: &mut Check<'_>) -> CacheConfig {
     CacheConfig {
         max_bytes,
         max_entry_bytes: check.bytes(raw.max_entry.clone(), "cache.max_entry"),
+        parts_max_bytes: raw.parts_max_bytes.0.0,
     }
 }
 

@@ -12,6 +12,8 @@ use serde::de::DeserializeOwned;
 
 use super::error::{UpstreamError, UpstreamErrorKind};
 use super::pool::{CallKind, Pool};
+use super::reads::Reads;
+use crate::cache::{Lifetime, Slot};
 use crate::context::RequestContext;
 use crate::deadline::Deadline;
 use crate::error::{FieldError, Refusal};
@@ -22,21 +24,29 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 #[derive(Clone)]
 pub struct UpstreamClient {
     pool: Pool,
+    reads: Reads,
+    /// Stands for all commands to this upstream.
+    commands: Slot,
 }
 
 /// A call that has not been sent yet.
 #[must_use = "a call does nothing until it is sent"]
 pub struct Call {
-    pool: Pool,
-    context: RequestContext,
-    method: Method,
-    path: String,
-    headers: HeaderMap,
+    pub(super) pool: Pool,
+    pub(super) reads: Reads,
+    pub(super) context: RequestContext,
+    pub(super) method: Method,
+    pub(super) path: String,
+    pub(super) headers: HeaderMap,
     body: Result<Bytes, serde_json::Error>,
+    /// How long the answer may be used again; `None` = not at all.
+    pub(super) lifetime: Option<Lifetime>,
+    pub(super) tags: Vec<Slot>,
+    pub(super) commands: Slot,
 }
 
 /// A successful answer, read to its end.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct UpstreamResponse {
     pub status: StatusCode,
     pub headers: HeaderMap,
@@ -44,8 +54,13 @@ pub struct UpstreamResponse {
 }
 
 impl UpstreamClient {
-    pub(super) fn new(pool: Pool) -> Self {
-        Self { pool }
+    pub(super) fn new(pool: Pool, reads: Reads) -> Self {
+        let commands = reads.commands_to(pool.name());
+        Self {
+            pool,
+            reads,
+            commands,
+        }
     }
 
     /// `GET path`; the path is absolute, its variable segments encoded with [`segment`](crate::encode::segment).
@@ -68,11 +83,15 @@ impl UpstreamClient {
         headers.insert(ACCEPT, JSON);
         Call {
             pool: self.pool.clone(),
+            reads: self.reads.clone(),
             context,
             method,
             path,
             headers,
             body: Ok(Bytes::new()),
+            lifetime: None,
+            tags: Vec::new(),
+            commands: self.commands,
         }
     }
 }
@@ -80,6 +99,22 @@ impl UpstreamClient {
 impl Call {
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.insert(name, value);
+        self
+    }
+
+    /// Lets a successful answer be used again for the same call on behalf of the same caller; for the same call of
+    /// anybody when its context is [`for_everybody`](RequestContext::for_everybody). It concerns reads alone.
+    pub fn cached(mut self, lifetime: Lifetime) -> Self {
+        self.lifetime = Some(lifetime);
+        self
+    }
+
+    /// Names what the answer depends on, for instance `widget:7`; for a command, what it changes: once it has ended, and
+    /// before its caller sees the answer, nothing that depends on one of them and was asked for before is used any more.
+    pub fn tagged<T: AsRef<str>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
+        for tag in tags {
+            self.tags.push(self.reads.tags.slot(tag.as_ref()));
+        }
         self
     }
 
@@ -96,7 +131,7 @@ impl Call {
     pub async fn json_answer<T: DeserializeOwned + Send + 'static>(
         self,
     ) -> Result<T, UpstreamError> {
-        self.run(|pool, response| decode(pool, &response)).await
+        self.run(decode).await
     }
 
     /// Sends the call and decodes a 2xx answer; its headers say more than its body, for example that it is a replay.
@@ -106,8 +141,10 @@ impl Call {
     pub async fn json_response<T: DeserializeOwned + Send + 'static>(
         self,
     ) -> Result<(HeaderMap, T), UpstreamError> {
-        self.run(|pool, response| decode(pool, &response).map(|answer| (response.headers, answer)))
-            .await
+        self.run(|pool, response| {
+            decode(pool, response).map(|answer| (response.headers.clone(), answer))
+        })
+        .await
     }
 
     /// Sends the call and gives a 2xx answer as it is.
@@ -115,27 +152,42 @@ impl Call {
     /// # Errors
     /// Any other status, an answer that is too large, no connection, no time.
     pub async fn send(self) -> Result<UpstreamResponse, UpstreamError> {
-        self.run(|_pool, response| Ok(response)).await
+        self.run(|_pool, response| Ok(response.clone())).await
     }
 
-    /// A read ends with the future that waits for it; a command runs on.
+    /// A read ends with the last one who waits for it; a command runs on.
     async fn run<T: Send + 'static>(self, read: Reader<T>) -> Result<T, UpstreamError> {
         match CallKind::of(&self.method) {
-            CallKind::Safe => self.attempt(read).await,
+            CallKind::Safe => self.read(read).await,
             CallKind::Command => {
                 let pool = self.pool.clone();
-                pool.to_its_end(self.attempt(read)).await
+                pool.to_its_end(self.command(read)).await
             }
         }
     }
 
-    async fn attempt<T>(self, read: Reader<T>) -> Result<T, UpstreamError> {
+    /// What the command changes is purged whatever came of it: a refusal, too, can mean that what was stored is old, and
+    /// a lost answer leaves open what was done.
+    async fn command<T>(mut self, read: Reader<T>) -> Result<T, UpstreamError> {
+        let reads = self.reads.clone();
+        let tags = std::mem::take(&mut self.tags);
+        let commands = self.commands;
+        let result = self.attempt(read).await;
+        reads.command_ended(commands, &tags);
+        result.map(|(_, answer)| answer)
+    }
+
+    /// The answer as it came, and what it was read as.
+    pub(super) async fn attempt<T>(
+        self,
+        read: Reader<T>,
+    ) -> Result<(UpstreamResponse, T), UpstreamError> {
         let pool = self.pool.clone();
         let attempt = pool.begin(&self.context);
-        let result = self
-            .exchange()
-            .await
-            .and_then(|response| read(&pool, response));
+        let result = self.exchange().await.and_then(|response| {
+            let answer = read(&pool, &response)?;
+            Ok((response, answer))
+        });
         attempt.finished(result.as_ref().map_or_else(UpstreamError::reason, |_| "ok"));
         result
     }
@@ -148,6 +200,7 @@ impl Call {
             path,
             headers,
             body,
+            ..
         } = self;
         let body = body.map_err(|e| pool.error(UpstreamErrorKind::Undecodable).caused_by(e))?;
         let path = uri::PathAndQuery::try_from(path)
@@ -174,7 +227,7 @@ impl Call {
 }
 
 /// What a call makes of a 2xx answer.
-type Reader<T> = fn(&Pool, UpstreamResponse) -> Result<T, UpstreamError>;
+pub(super) type Reader<T> = fn(&Pool, &UpstreamResponse) -> Result<T, UpstreamError>;
 
 /// Reads an answer's body to its end, within its size and time.
 async fn read_whole(
