@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks that the tools for a make target are there: `scripts/setup.sh build|test|lint|image`. For test and lint it
-# installs what it can (a C compiler and Redis on Debian and Ubuntu, components of rustup, cargo-deny); otherwise it says
-# in one line what is missing. Prints nothing when everything is there.
+# installs what it can (a C compiler, Redis and promtool on Debian and Ubuntu, components of rustup, cargo-deny);
+# otherwise it says in one line what is missing. Prints nothing when everything is there.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -73,6 +73,29 @@ need_redis() {
   fail "Redis is missing: install redis-server, 7.0 or later"
 }
 
+# Of the package only this one program is wanted, for the tests of metrics and alert rules; so it is not installed.
+need_promtool() {
+  local target=${CARGO_TARGET_DIR:-target} folder
+  have promtool && return
+  [[ -x $target/tools/promtool ]] && return
+  if have apt-get && have dpkg-deb; then
+    echo "fetching promtool (from Debian's package prometheus, 19 MB)"
+    folder=$(mktemp -d)
+    # The download is not root's to write where root alone may.
+    chmod 755 "$folder"
+    mkdir -p "$target/tools"
+    if (cd "$folder" && { apt-get download -qq prometheus ||
+      { as_root apt-get update -qq && apt-get download -qq prometheus; }; }) 2>/dev/null &&
+      dpkg-deb --fsys-tarfile "$folder"/prometheus_*.deb | tar -x -C "$folder" ./usr/bin/promtool; then
+      mv "$folder/usr/bin/promtool" "$target/tools/promtool"
+    fi
+    rm -rf "$folder"
+    [[ -x $target/tools/promtool ]] && return
+    fail "promtool is missing: apt-get install prometheus (and disable its service)"
+  fi
+  fail "promtool is missing: it comes with Prometheus, 2.40 or later"
+}
+
 need_component() {
   local component=$1 command=$2
   cargo "$command" --version >/dev/null 2>&1 && return
@@ -101,6 +124,7 @@ case $purpose in
     need_rust
     need_c_compiler
     need_redis
+    need_promtool
     ;;
   lint)
     need_rust

@@ -1,17 +1,18 @@
 //! Small values that come from services and go to the app as they are. Whole resources are read in `clients/*` and shown
 //! in `screens/*`, each with only the fields that it needs.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// An exact amount: decimal digits in text, never a float, never formatted for one country.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Money {
     pub(crate) amount: String,
     /// ISO 4217 code.
     pub(crate) currency: String,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Address {
     pub(crate) street1: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -22,7 +23,7 @@ pub(crate) struct Address {
 }
 
 /// WGS 84, in degrees.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Location {
     pub(crate) lat: f64,
     pub(crate) lng: f64,
@@ -32,7 +33,7 @@ pub(crate) struct Location {
 pub(crate) type Timestamp = String;
 
 /// A part of a list, and where the next part begins.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Page<T> {
     pub(crate) items: Vec<T>,

@@ -9,12 +9,14 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use http::StatusCode;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, VARY};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Revocation;
+use crate::gateway::Shared;
+use crate::metrics::{self, Format};
 use crate::reload::{ConfigReport, Live};
 use crate::route::RouteSummary;
 use crate::shutdown::Phase;
@@ -56,10 +58,27 @@ struct Readiness {
     checks: Vec<Check>,
 }
 
+const READY: &str = "ready";
+
+impl Readiness {
+    fn is_ready(&self) -> bool {
+        self.status == READY
+    }
+}
+
 /// Ready to take traffic: serving, and able to check every issuer's tokens. Upstreams never make it fail: partial failure
 /// is what a gateway is for.
 async fn ready(State(live): State<Arc<Live>>) -> Response {
-    let shared = live.shared();
+    let readiness = readiness(&live.shared());
+    let status = if readiness.is_ready() {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (status, Json(readiness)).into_response()
+}
+
+fn readiness(shared: &Shared) -> Readiness {
     let phase = shared.lifecycle.phase();
     let detail = match phase {
         Phase::Starting => Some("starting".to_owned()),
@@ -97,27 +116,23 @@ async fn ready(State(live): State<Arc<Live>>) -> Response {
             detail: Some(readiness.detail),
         });
     }
-    let status = if ready {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
-    (
-        status,
-        Json(Readiness {
-            status: if ready { "ready" } else { "unready" },
-            checks,
-        }),
-    )
-        .into_response()
+    Readiness {
+        status: if ready { READY } else { "unready" },
+        checks,
+    }
 }
 
-async fn metrics(State(live): State<Arc<Live>>) -> Response {
-    (
-        [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
-        live.shared().metrics.render(),
-    )
-        .into_response()
+async fn metrics(State(live): State<Arc<Live>>, headers: HeaderMap) -> Response {
+    let shared = live.shared();
+    let format = Format::wanted(&headers);
+    let now = metrics::scrape(&shared, readiness(&shared).is_ready());
+    let text = metrics::render(format, shared.metrics.registry(), now);
+    // Caches between us and a scraper must not give one format for the other.
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static(format.media_type())),
+        (VARY, HeaderValue::from_static("accept")),
+    ];
+    (headers, text).into_response()
 }
 
 async fn routes(State(live): State<Arc<Live>>) -> Json<Vec<RouteSummary>> {

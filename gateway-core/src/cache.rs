@@ -22,11 +22,13 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Uri};
 use http_body::Body as _;
+use moka::notification::RemovalCause;
 use moka::ops::compute::Op;
 use moka::sync::Cache;
 
 use crate::config::{CacheConfig, RouteCache};
 use crate::error::{Error, GatewayError};
+use crate::metrics::CacheMetrics;
 use collect::Collecting;
 use epochs::Epochs;
 pub(crate) use epochs::{Epoch, Slot};
@@ -42,22 +44,38 @@ pub(crate) struct ResponseCache {
     epochs: Epochs,
 }
 
+/// How full the cache is, as of its last upkeep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CacheUsage {
+    pub(crate) entries: u64,
+    pub(crate) bytes: u64,
+    pub(crate) max_bytes: u64,
+}
+
 struct Store {
     entries: Cache<Key, Variants>,
+    max_bytes: u64,
     max_entry_bytes: usize,
+    metrics: CacheMetrics,
     now: Clock,
 }
 
 type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
 impl ResponseCache {
-    pub(crate) fn new(config: &CacheConfig) -> Self {
-        Self::with_clock(config, Arc::new(SystemTime::now))
+    pub(crate) fn new(config: &CacheConfig, metrics: CacheMetrics) -> Self {
+        Self::with_clock(config, metrics, Arc::new(SystemTime::now))
     }
 
-    fn with_clock(config: &CacheConfig, now: Clock) -> Self {
+    fn with_clock(config: &CacheConfig, metrics: CacheMetrics, now: Clock) -> Self {
         let store = (config.max_bytes > 0).then(|| {
+            let evicted = metrics.evicted.clone();
             let entries = Cache::builder()
+                .eviction_listener(move |_, _, cause| {
+                    if cause == RemovalCause::Size {
+                        evicted.increment(1);
+                    }
+                })
                 .max_capacity(config.max_bytes)
                 .weigher(|key: &Key, variants: &Variants| {
                     u32::try_from(key.weight() + variants.weight()).unwrap_or(u32::MAX)
@@ -65,7 +83,9 @@ impl ResponseCache {
                 .build();
             Arc::new(Store {
                 entries,
+                max_bytes: config.max_bytes,
                 max_entry_bytes: config.max_entry_bytes,
+                metrics,
                 now,
             })
         });
@@ -73,6 +93,15 @@ impl ResponseCache {
             store,
             epochs: Epochs::default(),
         }
+    }
+
+    /// For operators; `None` without a cache.
+    pub(crate) fn usage(&self) -> Option<CacheUsage> {
+        self.store.as_ref().map(|store| CacheUsage {
+            entries: store.entries.entry_count(),
+            bytes: store.entries.weighted_size(),
+            max_bytes: store.max_bytes,
+        })
     }
 
     /// Answers `request`, which is as it would be sent upstream, from the cache or with `forward`.
@@ -103,7 +132,7 @@ impl ResponseCache {
         };
         if let Some(reason) = bypass(rule, &request, identity) {
             let mut response = forward(request).await?;
-            Outcome::Forwarded(reason).mark(&mut response);
+            Outcome::Forwarded(reason).mark(&mut response, &store.metrics);
             return Ok(response);
         }
         Lookup {
@@ -222,7 +251,7 @@ impl Lookup<'_> {
                 Outcome::Hit {
                     ttl: stored.time_to_live(now),
                 }
-                .mark(&mut response);
+                .mark(&mut response, &self.store.metrics);
                 return Ok(response);
             }
         };
@@ -271,6 +300,7 @@ impl Lookup<'_> {
             return Ok(self.store_while_streaming(&asked, response, forwarded, Some(status)));
         }
         let now = (self.store.now)();
+        let metrics = self.store.metrics.clone();
         let fresh = Arc::new(stored.freshened(&asked, response.headers(), now, self.epoch));
         let mut answer = conditional::respond(&fresh, &asked, now);
         if fresh.is_storable() {
@@ -278,7 +308,7 @@ impl Lookup<'_> {
         } else {
             self.store.remove(&self.key, asked.headers());
         }
-        Outcome::Revalidated(forwarded).mark(&mut answer);
+        Outcome::Revalidated(forwarded).mark(&mut answer, &metrics);
         Ok(answer)
     }
 
@@ -317,12 +347,13 @@ impl Lookup<'_> {
                 status,
                 stored: false,
             }
-            .mark(&mut response);
+            .mark(&mut response, &self.store.metrics);
             return response;
         };
         let store = Arc::clone(self.store);
         let key = self.key;
         let max = store.max_entry_bytes;
+        let metrics = store.metrics.clone();
         let mut response = response.map(|body| {
             Collecting::body(body, length, max, move |bytes| {
                 store.put(key, Arc::new(candidate.with_body(bytes)));
@@ -333,13 +364,14 @@ impl Lookup<'_> {
             status,
             stored: true,
         }
-        .mark(&mut response);
+        .mark(&mut response, &metrics);
         response
     }
 }
 
 impl Store {
     fn put(&self, key: Key, stored: Arc<Stored>) {
+        self.metrics.stored.increment(1);
         self.entries.entry(key).and_upsert_with(|known| {
             known.map_or_else(
                 || Variants::one(Arc::clone(&stored)),

@@ -1,126 +1,127 @@
 //! API composition: one answer made of several upstream calls, as ordinary async Rust with a few verbs.
 //!
 //! The answer's struct is the declaration: a [`Required`] part decides the status, a [`Section`] may fail, and on the
-//! wire both are sections. Independent parts run in one `try_join!`; a dependency is an `await`.
+//! wire both are sections. Independent parts run in one [`all`](Composition::all); a dependency is an `await`. From the
+//! same struct come `?fields=` and the schema of the answer.
 //!
 //! ```
 //! # use axum::extract::State;
-//! # use axum::response::Response;
-//! # use futures_util::try_join;
 //! # use gateway_core::RequestContext;
-//! # use gateway_core::compose::{Composition, Required, Screen, Section};
+//! # use gateway_core::compose::{Answer, Composition, Required, Section};
 //! # use gateway_core::error::Error;
 //! # use gateway_core::extract::PathParam;
 //! # use gateway_core::upstream::UpstreamError;
-//! # #[derive(serde::Serialize)] struct Widget { maker: String }
-//! # #[derive(serde::Serialize)] struct Maker;
-//! # #[derive(serde::Serialize)] struct Stock;
+//! # use schemars::JsonSchema;
+//! # use serde::Serialize;
+//! # #[derive(Serialize, JsonSchema)] struct Widget { maker: String }
+//! # #[derive(Serialize, JsonSchema)] struct Maker;
+//! # #[derive(Serialize, JsonSchema)] struct Stock;
 //! # #[derive(Clone)] struct Clients;
 //! # impl Clients {
 //! #     async fn widget(&self, _: RequestContext, _: &str) -> Result<Widget, UpstreamError> { Ok(Widget { maker: String::new() }) }
 //! #     async fn maker(&self, _: RequestContext, _: &str) -> Result<Maker, UpstreamError> { Ok(Maker) }
 //! #     async fn stock(&self, _: RequestContext, _: &str) -> Result<Stock, UpstreamError> { Ok(Stock) }
 //! # }
-//! #[derive(serde::Serialize)]
+//! /// A widget, how many there are, and who makes it.
+//! #[derive(Serialize, JsonSchema)]
 //! struct WidgetScreen {
 //!     widget: Required<Widget>,
-//!     #[serde(skip_serializing_if = "Section::is_omitted")]
 //!     stock: Section<Stock>,
-//!     #[serde(skip_serializing_if = "Section::is_omitted")]
 //!     maker: Section<Maker>,
 //! }
 //!
-//! impl Screen for WidgetScreen {
-//!     const SECTIONS: &'static [&'static str] = &["widget", "stock", "maker"];
-//! }
-//!
 //! async fn show(
-//!     page: Composition,
+//!     page: Composition<WidgetScreen>,
 //!     State(clients): State<Clients>,
 //!     PathParam(id): PathParam<String>,
-//! ) -> Result<Response, Error> {
-//!     let page = page.of::<WidgetScreen>()?;
-//!     let ((widget, maker), stock) = try_join!(
-//!         async {
-//!             let widget = page.required("widget", |call| clients.widget(call, &id)).await?;
-//!             let maker = page.optional("maker", |call| clients.maker(call, &widget.maker)).await;
-//!             Ok::<_, Error>((widget, maker))
-//!         },
-//!         async { Ok(page.optional("stock", |call| clients.stock(call, &id)).await) },
-//!     )?;
-//!     Ok(page.answer(&WidgetScreen { widget, stock, maker }))
+//! ) -> Result<Answer<WidgetScreen>, Error> {
+//!     let widget_and_maker = async {
+//!         let widget = page.required("widget", |call| clients.widget(call, &id)).await?;
+//!         let maker = page.optional("maker", |call| clients.maker(call, &widget.maker)).await;
+//!         Ok((widget, maker))
+//!     };
+//!     let stock = page.optional("stock", |call| clients.stock(call, &id));
+//!     let ((widget, maker), stock) = page.all((widget_and_maker, stock)).await?;
+//!     Ok(page.answer(WidgetScreen { widget, stock, maker }))
 //! }
+//! # fn is_a_handler<H: axum::handler::Handler<T, Clients>, T>(_: H) {}
+//! # is_a_handler(show);
 //! ```
 //!
 //! Nothing here knows HTTP paths or services; how a failure becomes a status is `problem.rs`.
 
 mod answer;
+mod each;
+mod fields;
+mod parts;
+mod schema;
 mod section;
 
 use std::future::Future;
+use std::hash::Hash;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::FromRequestParts;
 use http::HeaderValue;
 use http::header::IF_NONE_MATCH;
-use http::request::Parts;
+use http::request::Parts as RequestParts;
+use schemars::JsonSchema;
 
-pub use section::{Required, Section};
+pub use answer::Answer;
+pub use each::{Batches, Each};
+pub use parts::{Outcome, Parts};
+pub use section::{REASONS, Required, Section};
 
 use crate::context::{RequestContext, Staleness};
 use crate::error::Error;
 use crate::upstream::UpstreamError;
+use fields::Fields;
 
-/// An answer that is composed of sections.
-pub trait Screen: serde::Serialize {
-    /// The names of the sections as they are on the wire: what `?fields=` may pick.
-    const SECTIONS: &'static [&'static str];
-}
-
-/// One composition under way. Extracted from the request: its context, `?fields=` and validators.
+/// One composition of the answer `S` under way. Extracted from the request: its context, `?fields=` and validators.
+///
+/// `Composition` alone is for an answer without sections.
 #[derive(Debug)]
-pub struct Composition {
+pub struct Composition<S = ()> {
     context: RequestContext,
-    fields: Option<Vec<String>>,
+    fields: Fields,
     if_none_match: Option<HeaderValue>,
     /// Whether a part has failed: such an answer has no validator and is never stored.
     incomplete: AtomicBool,
     /// Whether a part is stale: its age says nothing about whether the answer has changed.
-    stale: AtomicBool,
+    any_stale: AtomicBool,
+    screen: PhantomData<fn() -> S>,
 }
 
-impl Composition {
-    /// Checks `?fields=` against the sections of `S`.
-    ///
-    /// # Errors
-    /// 400 when a field is picked that the screen does not have.
-    pub fn of<S: Screen>(self) -> Result<Self, Error> {
-        let unknown = self
-            .fields
-            .iter()
-            .flatten()
-            .find(|field| !S::SECTIONS.contains(&field.as_str()));
-        match unknown {
-            Some(field) => Err(Error::bad_request(format!(
-                "fields: there is no section {field:?}; there are {}.",
-                S::SECTIONS.join(", ")
-            ))),
-            None => Ok(self),
-        }
-    }
+/// The sections that a part feeds, the one that names it first: most often a single one.
+pub trait Feeds {
+    fn names(&self) -> &[&'static str];
+}
 
+impl Feeds for &'static str {
+    fn names(&self) -> &[&'static str] {
+        std::slice::from_ref(self)
+    }
+}
+
+impl<const N: usize> Feeds for [&'static str; N] {
+    fn names(&self) -> &[&'static str] {
+        self
+    }
+}
+
+impl<S> Composition<S> {
     #[must_use]
     pub fn context(&self) -> &RequestContext {
         &self.context
     }
 
-    /// Whether the client wants to see the section `name`.
+    /// Whether the client wants to see the section `name`. What it does not want is not fetched and not in the answer
+    /// without anybody asking here; this is for work in between.
     #[must_use]
     pub fn picks(&self, name: &str) -> bool {
-        self.fields
-            .as_ref()
-            .is_none_or(|fields| fields.iter().any(|field| field == name))
+        self.fields.picks(name)
     }
 
     /// A part without which there is no answer: its failure is the answer's failure. It is fetched also when the
@@ -132,50 +133,149 @@ impl Composition {
         &self,
         name: &'static str,
         call: impl FnOnce(RequestContext) -> Fut,
-    ) -> Result<Required<T>, E>
+    ) -> Result<Required<T>, Error>
     where
         Fut: Future<Output = Result<T, E>>,
+        E: Into<Error>,
     {
         let staleness: Arc<Staleness> = Arc::default();
-        let data = call(self.context.for_required(name).noting(&staleness)).await?;
-        Ok(Required::new(data, self.age(&staleness), self.picks(name)))
+        match call(self.context.for_required(name).noting(&staleness)).await {
+            Ok(data) => Ok(Required::new(data, self.stale(&staleness))),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// A part that the answer can do without. What was not picked is not fetched; what is late is given up in time for
     /// the rest of the answer to arrive within the request's deadline.
+    ///
+    /// When one call feeds several sections, all of them are named: it is made when any of them is picked.
     pub async fn optional<T, Fut>(
         &self,
-        name: &'static str,
+        feeds: impl Feeds,
         call: impl FnOnce(RequestContext) -> Fut,
     ) -> Section<T>
     where
         Fut: Future<Output = Result<T, UpstreamError>>,
     {
-        if !self.picks(name) {
+        let Some(name) = self.wanted(&feeds) else {
             return Section::Omitted;
-        }
+        };
         let staleness: Arc<Staleness> = Arc::default();
         let context = self.context.for_optional(name).noting(&staleness);
-        let deadline = context.deadline();
-        if deadline.has_passed() {
-            return self.unavailable(name, "timeout");
-        }
-        match tokio::time::timeout_at(deadline.at(), call(context)).await {
-            Ok(Ok(data)) => match self.age(&staleness) {
+        match attempt(context, call).await {
+            Ok(data) => match self.stale(&staleness) {
                 None => Section::Ok(data),
-                Some(age) => Section::Stale { data, age },
+                Some((age, reason)) => Section::Stale {
+                    data,
+                    age: Some(age),
+                    reason: Some(reason),
+                },
             },
-            Ok(Err(error)) => self.unavailable(name, error.reason()),
-            Err(_elapsed) => self.unavailable(name, "timeout"),
+            Err(reason) => self.unavailable(name, reason),
         }
     }
 
-    fn age(&self, staleness: &Staleness) -> Option<u64> {
-        let age = staleness.age();
-        if age.is_some() {
-            self.stale.store(true, Ordering::Relaxed);
+    /// An optional part that needs the data of another one. Without that data its own service is not asked, and it says
+    /// `dependency_failed`.
+    pub async fn optional_from<'a, D, T, Fut>(
+        &self,
+        name: &'static str,
+        dependency: &'a Section<D>,
+        call: impl FnOnce(RequestContext, &'a D) -> Fut,
+    ) -> Section<T>
+    where
+        Fut: Future<Output = Result<T, UpstreamError>>,
+    {
+        match dependency.data() {
+            Some(data) => self.optional(name, |context| call(context, data)).await,
+            None if self.picks(name) => self.unavailable(name, section::DEPENDENCY_FAILED),
+            None => Section::Omitted,
         }
-        age
+    }
+
+    /// An optional part with something to show in its place: a default, or what can be worked out without the service.
+    ///
+    /// The client is told the truth: such a section is `stale` with the reason of the failure and without an age, since no
+    /// service has ever said this.
+    pub async fn with_fallback<T, Fut>(
+        &self,
+        feeds: impl Feeds,
+        call: impl FnOnce(RequestContext) -> Fut,
+        fallback: impl FnOnce() -> T,
+    ) -> Section<T>
+    where
+        Fut: Future<Output = Result<T, UpstreamError>>,
+    {
+        match self.optional(feeds, call).await {
+            Section::Unavailable { reason } => Section::Stale {
+                data: fallback(),
+                age: None,
+                reason: Some(reason),
+            },
+            section => section,
+        }
+    }
+
+    /// One optional part for each key: the keys go out in batches, so many at a time, and every batch is a call. Each key
+    /// is asked for once, however often it is given; all calls share the time of one optional part.
+    pub async fn for_each<K, T, Items, Fut>(
+        &self,
+        feeds: impl Feeds,
+        keys: impl IntoIterator<Item = K>,
+        batches: Batches,
+        call: impl Fn(RequestContext, Vec<K>) -> Fut,
+    ) -> Each<K, T>
+    where
+        K: Clone + Eq + Hash,
+        Items: IntoIterator<Item = (K, T)>,
+        Fut: Future<Output = Result<Items, UpstreamError>>,
+    {
+        let Some(name) = self.wanted(&feeds) else {
+            return Each::omitted();
+        };
+        let call = &call;
+        let each = Each::fetch(keys, batches, |batch| {
+            // What is stale has no place to say so.
+            attempt(self.context.for_optional(name), move |context| {
+                call(context, batch)
+            })
+        })
+        .await;
+        if each.is_incomplete() {
+            self.incomplete.store(true, Ordering::Relaxed);
+        }
+        each
+    }
+
+    /// Runs parts at the same time, and gives back what each came to.
+    ///
+    /// When a required part fails, the optional ones are dropped where they are. A failure that is about the request itself
+    /// (404, 409, 422 …) is the answer at once. A service's failure waits a moment, the reserve of optional parts, for
+    /// the other required parts: one of them may have a refusal, which says more. Otherwise the first in the tuple speaks.
+    /// So the answer does not hang on which of two calls ended a little earlier.
+    ///
+    /// # Errors
+    /// The failure of a required part.
+    pub fn all<P: Parts>(
+        &self,
+        parts: P,
+    ) -> impl Future<Output = Result<P::Kept, Error>> + Send + use<P, S> {
+        parts.run(self.context.optional_reserve())
+    }
+
+    /// The name under which a part is fetched; `None` when nobody wants any of the sections that it feeds.
+    fn wanted(&self, feeds: &impl Feeds) -> Option<&'static str> {
+        let names = feeds.names();
+        names.iter().copied().find(|name| self.picks(name))
+    }
+
+    /// The age and the reason of a part's data, when it is not what its service says now.
+    fn stale(&self, staleness: &Staleness) -> Option<(u64, &'static str)> {
+        let stale = staleness.get();
+        if stale.is_some() {
+            self.any_stale.store(true, Ordering::Relaxed);
+        }
+        stale
     }
 
     fn unavailable<T>(&self, name: &'static str, reason: &'static str) -> Section<T> {
@@ -189,35 +289,40 @@ impl Composition {
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Composition {
-    type Rejection = Error;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
-        let context = RequestContext::from_request_parts(parts, state).await?;
-        let fields = parts.uri.query().and_then(fields);
-        Ok(Self {
-            context,
-            fields,
-            if_none_match: parts.headers.get(IF_NONE_MATCH).cloned(),
-            incomplete: AtomicBool::new(false),
-            stale: AtomicBool::new(false),
-        })
+/// One call for an optional part, within its time; a call that is late already is not made.
+async fn attempt<T, Fut>(
+    context: RequestContext,
+    call: impl FnOnce(RequestContext) -> Fut,
+) -> Result<T, &'static str>
+where
+    Fut: Future<Output = Result<T, UpstreamError>>,
+{
+    let deadline = context.deadline();
+    if deadline.has_passed() {
+        return Err("timeout");
+    }
+    match tokio::time::timeout_at(deadline.at(), call(context)).await {
+        Ok(Ok(data)) => Ok(data),
+        Ok(Err(error)) => Err(error.reason()),
+        Err(_elapsed) => Err("timeout"),
     }
 }
 
-/// The names in `fields=a,b`. Section names need no decoding, but for an encoded comma.
-fn fields(query: &str) -> Option<Vec<String>> {
-    let value = query
-        .split('&')
-        .find_map(|pair| pair.strip_prefix("fields="))?;
-    let value = value.replace("%2C", ",").replace("%2c", ",");
-    Some(
-        value
-            .split(',')
-            .filter(|field| !field.is_empty())
-            .map(str::to_owned)
-            .collect(),
-    )
+/// 400 when `?fields=` picks a section that the screen does not have.
+impl<S: JsonSchema + 'static, State: Send + Sync> FromRequestParts<State> for Composition<S> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut RequestParts, state: &State) -> Result<Self, Error> {
+        let context = RequestContext::from_request_parts(parts, state).await?;
+        Ok(Self {
+            context,
+            fields: Fields::of::<S>(parts.uri.query())?,
+            if_none_match: parts.headers.get(IF_NONE_MATCH).cloned(),
+            incomplete: AtomicBool::new(false),
+            any_stale: AtomicBool::new(false),
+            screen: PhantomData,
+        })
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
@@ -102,12 +102,15 @@ pub struct RequestContext {
 pub(crate) struct Staleness {
     /// One more than the age in seconds; 0 = not stale.
     age: AtomicU64,
+    /// What went wrong first.
+    reason: OnceLock<&'static str>,
 }
 
 impl Staleness {
-    /// The age of stale data in seconds; `None` when there is none.
-    pub(crate) fn age(&self) -> Option<u64> {
-        self.age.load(Ordering::Relaxed).checked_sub(1)
+    /// The age of stale data in seconds, and why there is nothing newer; `None` when nothing is stale.
+    pub(crate) fn get(&self) -> Option<(u64, &'static str)> {
+        let age = self.age.load(Ordering::Relaxed).checked_sub(1)?;
+        Some((age, self.reason.get().copied()?))
     }
 }
 
@@ -219,6 +222,11 @@ impl RequestContext {
         }
     }
 
+    /// How much earlier than the answer its optional parts have to be there.
+    pub(crate) fn optional_reserve(&self) -> Duration {
+        self.shared.optional_reserve
+    }
+
     /// This context for a call whose answer may be shown to others: the service does not learn who is calling.
     #[must_use]
     pub fn for_everybody(&self) -> Self {
@@ -240,13 +248,14 @@ impl RequestContext {
         self.for_everybody
     }
 
-    /// Notes that data of this age is used, because the service failed. False when nobody could tell the client: then it
-    /// must not be used.
-    pub(crate) fn note_stale(&self, age: Duration) -> bool {
+    /// Notes that data of this age is used, because the service failed, and how. False when nobody could tell the client:
+    /// then it must not be used.
+    pub(crate) fn note_stale(&self, age: Duration, reason: &'static str) -> bool {
         let Some(staleness) = &self.staleness else {
             return false;
         };
         self.note_lifetime(Duration::ZERO);
+        staleness.reason.get_or_init(|| reason);
         staleness
             .age
             .fetch_max(age.as_secs() + 1, Ordering::Relaxed);

@@ -78,8 +78,6 @@ pub enum StartError {
     Inherited(#[source] std::io::Error),
     #[error("cannot start a thread or its runtime")]
     Thread(#[source] std::io::Error),
-    #[error("metrics cannot be set up")]
-    Metrics(#[from] metrics_exporter_prometheus::BuildError),
 }
 
 /// A gateway that has been put together and checked, and has not bound a socket yet.
@@ -117,12 +115,12 @@ pub(crate) struct Generation {
 impl Generation {
     /// The first one of a process, for as many workers as the configuration says.
     fn first(app: App, config: Config) -> Result<(Self, Vec<TaskTracker>), StartError> {
-        let metrics = Metrics::new()?;
+        let metrics = Metrics::new(config.server.workers.max(1));
         let limiter_store = config
             .redis
             .as_ref()
             .map(|redis| RateLimitStore::new(redis, app.name, metrics.limiter_store()));
-        let limiter = RateLimiter::new(&config, limiter_store.clone());
+        let limiter = RateLimiter::new(&config, limiter_store.clone(), &metrics);
         let tls = match config.server.tls.clone().map(Tls::new).transpose() {
             Ok(tls) => tls.map(Arc::new),
             Err(fault) => return Err(ConfigFaults(vec![bad_tls(&fault)]).into()),
@@ -150,14 +148,15 @@ impl Generation {
             revocations: Arc::default(),
             limiter: Arc::new(limiter),
             limiter_store,
-            cache: Arc::new(ResponseCache::new(&config.cache)),
-            metrics,
+            cache: Arc::new(ResponseCache::new(&config.cache, metrics.cache())),
             lifecycle: Lifecycle::new(),
             admission: Admission::new(
                 config.server.max_requests,
                 config.server.max_wait,
                 config.server.body_timeout,
+                metrics.admission(),
             ),
+            metrics,
             config,
         };
         Ok((Self::with_edges(app, shared, &commands)?, commands))
@@ -173,7 +172,8 @@ impl Generation {
         // What replicas share is connected to at the start.
         config.redis.clone_from(&previous.config.redis);
         let limiter_store = previous.limiter_store.clone();
-        let limiter = RateLimiter::new(&config, limiter_store.clone()).inherit(&previous.limiter);
+        let limiter = RateLimiter::new(&config, limiter_store.clone(), &previous.metrics)
+            .inherit(&previous.limiter);
         let keep_cache = may_keep_cache(&previous.config, &config);
         let shared = Shared {
             reads: if keep_cache {
@@ -197,7 +197,7 @@ impl Generation {
             cache: if keep_cache {
                 Arc::clone(&previous.cache)
             } else {
-                Arc::new(ResponseCache::new(&config.cache))
+                Arc::new(ResponseCache::new(&config.cache, previous.metrics.cache()))
             },
             metrics: previous.metrics.clone(),
             lifecycle: previous.lifecycle.clone(),
@@ -233,7 +233,8 @@ impl Generation {
                 .map_err(|unknown| ConfigFaults(vec![unknown_upstream(&unknown)]))?;
             let authenticator =
                 Authenticator::new(Arc::clone(&shared.keys), config.api_keys.as_ref())
-                    .revocations(Arc::clone(&shared.revocations));
+                    .revocations(Arc::clone(&shared.revocations))
+                    .counted(shared.metrics.token_lookups());
             let proxy = Proxy::new(upstreams, Arc::clone(&shared.cache));
             edges.push(Edge::new(
                 Arc::clone(&shared),
@@ -343,6 +344,7 @@ impl Gateway {
             .enable_all()
             .build()
             .map_err(StartError::Thread)?;
+        shared.metrics.watch_runtime("control", control.handle());
         let stop_control = CancellationToken::new();
         shared.keys.spawn_refresh(control.handle(), &stop_control);
         if let Some(store) = &shared.limiter_store {
@@ -413,7 +415,7 @@ fn unknown_upstream(unknown: &UnknownUpstream) -> ConfigFault {
     }
 }
 
-/// How often samples are folded and idle limiter keys forgotten.
+/// How often idle limiter keys are forgotten.
 const UPKEEP: Duration = Duration::from_secs(5);
 
 async fn upkeep(live: Arc<Live>) {
@@ -421,7 +423,6 @@ async fn upkeep(live: Arc<Live>) {
     loop {
         ticks.tick().await;
         let shared = live.shared();
-        shared.metrics.upkeep();
         shared.limiter.forget_idle();
     }
 }

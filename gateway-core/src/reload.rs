@@ -253,7 +253,7 @@ impl Reloader {
         let now = Utc::now();
         let (outcome, faults) = match outcome {
             Ok(needs_restart) => {
-                shared.metrics.config.applied();
+                shared.metrics.config.applied(shared.number);
                 tracing::info!(
                     name = shared.name,
                     trigger = trigger.as_str(),

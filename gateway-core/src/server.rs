@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::ServerConfig;
 use crate::edge::EdgeSlot;
 use crate::gateway::Shared;
-use crate::metrics::Metrics;
+use crate::metrics::{Level, Metrics, enter_worker};
 use crate::shutdown::Lifecycle;
 use connection::Connections;
 use overflow::Overflow;
@@ -77,9 +77,12 @@ impl Server {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?;
-            let thread = std::thread::Builder::new()
-                .name(format!("worker-{number}"))
-                .spawn(move || runtime.block_on(worker.run(receiver)))?;
+            let name = format!("worker-{number}");
+            shared.metrics.watch_runtime(&*name, runtime.handle());
+            let thread = std::thread::Builder::new().name(name).spawn(move || {
+                enter_worker(number);
+                runtime.block_on(worker.run(receiver));
+            })?;
             handles.push(WorkerHandle {
                 sockets,
                 connections,
@@ -89,6 +92,7 @@ impl Server {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
+        shared.metrics.watch_runtime("accept", runtime.handle());
         let acceptor = Acceptor {
             workers: handles,
             max_connections: shared.config.server.max_connections,
@@ -231,15 +235,15 @@ impl Worker {
 /// Counts a connection for as long as it is open.
 struct OpenConnection {
     connections: Arc<AtomicUsize>,
-    gauge: metrics::Gauge,
+    open: Level,
 }
 
 impl OpenConnection {
     fn new(connections: &Arc<AtomicUsize>, metrics: &Metrics) -> Self {
-        metrics.connections.increment(1.0);
+        metrics.connections.up();
         Self {
             connections: Arc::clone(connections),
-            gauge: metrics.connections.clone(),
+            open: metrics.connections.clone(),
         }
     }
 }
@@ -247,7 +251,7 @@ impl OpenConnection {
 impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
-        self.gauge.decrement(1.0);
+        self.open.down();
     }
 }
 

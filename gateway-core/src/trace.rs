@@ -64,6 +64,11 @@ impl TraceContext {
         HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""))
     }
 
+    /// The trace's id as a number.
+    pub(crate) fn trace(&self) -> u128 {
+        self.trace_id
+    }
+
     /// The trace's id in 32 hexadecimal digits.
     #[must_use]
     pub fn trace_id(&self) -> String {

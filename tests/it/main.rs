@@ -7,6 +7,7 @@ mod contracts;
 mod crash;
 mod departure;
 mod main_path;
+mod metrics;
 mod ownership;
 mod partial_failure;
 mod process;

@@ -5,6 +5,7 @@ pub mod bff;
 pub mod books;
 pub mod client;
 pub mod process;
+pub mod promtool;
 pub mod redis;
 pub mod system;
 

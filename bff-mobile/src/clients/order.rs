@@ -7,6 +7,7 @@ use gateway_core::error::{Error, UpstreamError};
 use gateway_core::idempotency::{IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED};
 use gateway_core::upstream::{UnknownUpstream, UpstreamClient, Upstreams};
 use http::HeaderValue;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::caller;
@@ -36,7 +37,7 @@ pub(crate) struct Order {
     pub(crate) updated_at: Timestamp,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct LineItem {
     pub(crate) menu_item_id: String,
@@ -58,7 +59,7 @@ pub(crate) struct OrderRequest<'a> {
 }
 
 /// So many of a menu item.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Quantity {
     pub(crate) menu_item_id: String,
@@ -72,7 +73,7 @@ struct Revision<'a> {
 }
 
 /// The answer to a command whose saga is under way.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Accepted {
     pub(crate) order_id: String,

@@ -7,6 +7,7 @@ use gateway_core::cache::Lifetime;
 use gateway_core::encode::query_value;
 use gateway_core::error::UpstreamError;
 use gateway_core::upstream::{UnknownUpstream, UpstreamClient, Upstreams};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::tags;
@@ -41,7 +42,7 @@ pub(crate) struct PastOrder {
     pub(crate) updated_at: Timestamp,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PastLineItem {
     pub(crate) menu_item_id: String,

@@ -5,6 +5,7 @@ use gateway_core::cache::Lifetime;
 use gateway_core::encode::segment;
 use gateway_core::error::UpstreamError;
 use gateway_core::upstream::{Call, UnknownUpstream, UpstreamClient, Upstreams};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::tags;
@@ -39,7 +40,7 @@ pub(crate) struct RestaurantWithMenu {
     pub(crate) menu: Menu,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct OpeningHours {
     /// `MONDAY` to `SUNDAY`.
     pub(crate) day: String,
@@ -48,12 +49,12 @@ pub(crate) struct OpeningHours {
     pub(crate) closes: String,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Menu {
     pub(crate) items: Vec<MenuItem>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct MenuItem {
     pub(crate) id: String,
     pub(crate) name: String,

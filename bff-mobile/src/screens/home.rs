@@ -1,11 +1,10 @@
 //! The app's first screen: restaurants nearby, what is on its way, what was ordered before. Any of them may be missing.
 
 use axum::extract::State;
-use axum::response::Response;
-use futures_util::join;
-use gateway_core::compose::{Composition, Screen, Section};
+use gateway_core::compose::{Answer, Composition, Section};
 use gateway_core::error::Error;
 use gateway_core::extract::QueryParams;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::order_history::OrderSummary;
@@ -13,39 +12,40 @@ use super::restaurants::{DEFAULT_RADIUS, NearbyRestaurant, check_place};
 use crate::caller;
 use crate::clients::Clients;
 use crate::clients::order_history::{OrderSearch, PastOrder, RestaurantSearch};
+use crate::values::Page;
 
 /// How many restaurants and how many past orders fit on the screen.
-const SHOWN: usize = 10;
+const SHOWN: u32 = 10;
 /// Both sections of orders are cut from this many of the newest.
 const LOOKED_AT: u32 = 50;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub(crate) struct HomeQuery {
+    /// Degrees north of the equator.
+    #[schemars(range(min = -90, max = 90))]
     lat: f64,
+    /// Degrees east of Greenwich.
+    #[schemars(range(min = -180, max = 180))]
     lng: f64,
 }
 
-#[derive(Serialize)]
+/// What the app opens with.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Home {
-    #[serde(skip_serializing_if = "Section::is_omitted")]
+pub(crate) struct Home {
+    /// Restaurants that deliver to this place now, nearest first.
     restaurants: Section<Vec<NearbyRestaurant>>,
-    #[serde(skip_serializing_if = "Section::is_omitted")]
+    /// The caller's orders that are under way.
     active_orders: Section<Vec<OrderSummary>>,
-    #[serde(skip_serializing_if = "Section::is_omitted")]
+    /// The latest of the caller's orders that have ended.
     recent_orders: Section<Vec<OrderSummary>>,
 }
 
-impl Screen for Home {
-    const SECTIONS: &'static [&'static str] = &["restaurants", "activeOrders", "recentOrders"];
-}
-
 pub(crate) async fn show(
-    page: Composition,
+    page: Composition<Home>,
     State(clients): State<Clients>,
     QueryParams(HomeQuery { lat, lng }): QueryParams<HomeQuery>,
-) -> Result<Response, Error> {
-    let page = page.of::<Home>()?;
+) -> Result<Answer<Home>, Error> {
     check_place(lat, lng)?;
     let consumer = caller::consumer(page.context())?;
     let nearby = RestaurantSearch {
@@ -56,61 +56,35 @@ pub(crate) async fn show(
         cuisine: None,
         cursor: None,
     };
-    // Both sections of orders come from one call, which is made when either is wanted.
-    let orders = if page.picks("activeOrders") {
-        "activeOrders"
-    } else {
-        "recentOrders"
-    };
-    let (restaurants, orders) = join!(
-        page.optional("restaurants", |call| clients.history.available_restaurants(
-            call,
-            &nearby,
-            SHOWN as u32
-        )),
-        page.optional(orders, |call| {
-            let newest = OrderSearch::default();
-            let history = &clients.history;
-            async move { history.orders(call, consumer, &newest, LOOKED_AT).await }
-        }),
-    );
-    let (active, recent) = split(orders.map(|newest| newest.items));
-    Ok(page.answer(&Home {
-        restaurants: restaurants.map(|nearby| {
-            nearby
-                .items
-                .into_iter()
-                .map(NearbyRestaurant::from)
-                .collect()
-        }),
-        active_orders: if page.picks("activeOrders") {
-            active
-        } else {
-            Section::Omitted
-        },
-        recent_orders: if page.picks("recentOrders") {
-            recent
-        } else {
-            Section::Omitted
-        },
+    let newest = OrderSearch::default();
+    let (restaurants, orders) = page
+        .all((
+            page.optional("restaurants", |call| {
+                clients.history.available_restaurants(call, &nearby, SHOWN)
+            }),
+            page.optional(["activeOrders", "recentOrders"], |call| {
+                clients.history.orders(call, consumer, &newest, LOOKED_AT)
+            }),
+        ))
+        .await?;
+    Ok(page.answer(Home {
+        restaurants: restaurants.map(|nearby| nearby.map(NearbyRestaurant::from).items),
+        active_orders: orders.as_ref().map(active),
+        recent_orders: orders.as_ref().map(recent),
     }))
 }
 
-/// All orders under way, and the latest of those that have ended.
-fn split(
-    orders: Section<Vec<PastOrder>>,
-) -> (Section<Vec<OrderSummary>>, Section<Vec<OrderSummary>>) {
-    let summaries = |orders: Vec<PastOrder>, active: bool, most: usize| {
-        let picked = orders
-            .into_iter()
-            .filter(|order| is_active(order) == active)
-            .take(most);
-        picked.map(OrderSummary::from).collect()
-    };
-    let active = orders
-        .clone()
-        .map(|orders| summaries(orders, true, usize::MAX));
-    (active, orders.map(|orders| summaries(orders, false, SHOWN)))
+/// All orders under way.
+fn active(newest: &Page<PastOrder>) -> Vec<OrderSummary> {
+    let active = newest.items.iter().filter(|order| is_active(order));
+    active.cloned().map(OrderSummary::from).collect()
+}
+
+/// The latest of those that have ended.
+fn recent(newest: &Page<PastOrder>) -> Vec<OrderSummary> {
+    let ended = newest.items.iter().filter(|order| !is_active(order));
+    let latest = ended.take(SHOWN as usize);
+    latest.cloned().map(OrderSummary::from).collect()
 }
 
 /// Whether the consumer still waits for something.

@@ -2,11 +2,10 @@
 //! the restaurant depends on it, the rest is asked for at the same time.
 
 use axum::extract::State;
-use axum::response::Response;
-use futures_util::try_join;
-use gateway_core::compose::{Composition, Required, Screen, Section};
+use gateway_core::compose::{Answer, Composition, Required, Section};
 use gateway_core::error::Error;
 use gateway_core::extract::PathParam;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::clients::Clients;
@@ -17,62 +16,43 @@ use crate::clients::order::{LineItem, Order};
 use crate::clients::restaurant::Restaurant;
 use crate::values::{Address, Location, Money, Timestamp};
 
-#[derive(Serialize)]
-struct OrderDetails {
-    #[serde(skip_serializing_if = "Required::is_omitted")]
+/// Everything about one order.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct OrderDetails {
     order: Required<OrderView>,
-    #[serde(skip_serializing_if = "Section::is_omitted")]
     ticket: Section<TicketView>,
-    #[serde(skip_serializing_if = "Section::is_omitted")]
     delivery: Section<DeliveryView>,
-    #[serde(skip_serializing_if = "Section::is_omitted")]
     bill: Section<BillView>,
-    #[serde(skip_serializing_if = "Section::is_omitted")]
     restaurant: Section<RestaurantView>,
-}
-
-impl Screen for OrderDetails {
-    const SECTIONS: &'static [&'static str] =
-        &["order", "ticket", "delivery", "bill", "restaurant"];
 }
 
 /// Another consumer's order is 404: the moment that is known, the calls under way are dropped and nothing of them is
 /// shown.
 pub(crate) async fn show(
-    page: Composition,
+    page: Composition<OrderDetails>,
     State(clients): State<Clients>,
     PathParam(id): PathParam<String>,
-) -> Result<Response, Error> {
-    let page = page.of::<OrderDetails>()?;
-    let ((order, restaurant), ticket, delivery, bill) = try_join!(
-        async {
-            let order = page
-                .required("order", |call| clients.orders.own(call, &id))
-                .await?;
-            let restaurant = page
-                .optional("restaurant", |call| {
-                    clients.restaurants.restaurant(call, &order.restaurant_id)
-                })
-                .await;
-            Ok::<_, Error>((order, restaurant))
-        },
-        async {
-            Ok(page
-                .optional("ticket", |call| clients.kitchen.ticket(call, &id))
-                .await)
-        },
-        async {
-            Ok(page
-                .optional("delivery", |call| clients.deliveries.delivery(call, &id))
-                .await)
-        },
-        async {
-            Ok(page
-                .optional("bill", |call| clients.accounting.bill(call, &id))
-                .await)
-        },
-    )?;
-    Ok(page.answer(&OrderDetails {
+) -> Result<Answer<OrderDetails>, Error> {
+    let order_and_restaurant = async {
+        let order = page
+            .required("order", |call| clients.orders.own(call, &id))
+            .await?;
+        let restaurant = page
+            .optional("restaurant", |call| {
+                clients.restaurants.restaurant(call, &order.restaurant_id)
+            })
+            .await;
+        Ok((order, restaurant))
+    };
+    let ((order, restaurant), ticket, delivery, bill) = page
+        .all((
+            order_and_restaurant,
+            page.optional("ticket", |call| clients.kitchen.ticket(call, &id)),
+            page.optional("delivery", |call| clients.deliveries.delivery(call, &id)),
+            page.optional("bill", |call| clients.accounting.bill(call, &id)),
+        ))
+        .await?;
+    Ok(page.answer(OrderDetails {
         order: order.map(OrderView::from),
         ticket: ticket.map(TicketView::from),
         delivery: delivery.map(DeliveryView::from),
@@ -81,7 +61,7 @@ pub(crate) async fn show(
     }))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct OrderView {
     id: String,
@@ -117,7 +97,7 @@ impl From<Order> for OrderView {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct TicketView {
     id: String,
@@ -143,7 +123,7 @@ impl From<Ticket> for TicketView {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct DeliveryView {
     id: String,
@@ -155,7 +135,7 @@ struct DeliveryView {
     delivered_at: Option<Timestamp>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct CourierView {
     name: String,
     location: Option<Location>,
@@ -178,7 +158,7 @@ impl From<Delivery> for DeliveryView {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct BillView {
     state: String,
@@ -200,7 +180,7 @@ impl From<Bill> for BillView {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct RestaurantView {
     id: String,
     name: String,

@@ -1,10 +1,10 @@
 //! Order history: the caller's orders, newest first, page by page.
 
 use axum::extract::State;
-use axum::response::Response;
-use gateway_core::compose::Composition;
+use gateway_core::compose::{Answer, Composition};
 use gateway_core::error::Error;
 use gateway_core::extract::QueryParams;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{given, limit, moment};
@@ -12,9 +12,9 @@ use crate::caller;
 use crate::clients::Clients;
 use crate::clients::order_history::{OrderSearch, PastLineItem, PastOrder};
 use crate::error::of_search;
-use crate::values::{Money, Timestamp};
+use crate::values::{Money, Page, Timestamp};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub(crate) struct HistoryQuery {
     status: Option<String>,
     keyword: Option<String>,
@@ -27,7 +27,7 @@ pub(crate) async fn show(
     page: Composition,
     State(clients): State<Clients>,
     QueryParams(query): QueryParams<HistoryQuery>,
-) -> Result<Response, Error> {
+) -> Result<Answer<Page<OrderSummary>>, Error> {
     let limit = limit(query.limit)?;
     let search = OrderSearch {
         status: given(query.status.as_ref()),
@@ -42,13 +42,13 @@ pub(crate) async fn show(
         .orders(call, consumer, &search, limit)
         .await
         .map_err(of_search)?;
-    Ok(page.answer(&orders.map(OrderSummary::from)))
+    Ok(page.answer(orders.map(OrderSummary::from)))
 }
 
 /// An order in a list.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct OrderSummary {
+pub(crate) struct OrderSummary {
     id: String,
     state: String,
     /// `null` while the kitchen knows nothing of the order.

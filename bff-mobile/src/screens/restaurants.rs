@@ -1,10 +1,10 @@
 //! Finding a restaurant, and looking at its menu. Which restaurants can deliver is order-history's view.
 
 use axum::extract::State;
-use axum::response::Response;
-use gateway_core::compose::Composition;
+use gateway_core::compose::{Answer, Composition};
 use gateway_core::error::Error;
 use gateway_core::extract::{PathParam, QueryParams};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{given, limit, moment};
@@ -12,13 +12,13 @@ use crate::clients::Clients;
 use crate::clients::order_history::{AvailableRestaurant, RestaurantSearch};
 use crate::clients::restaurant::{Menu, OpeningHours, RestaurantWithMenu};
 use crate::error::{of_lookup, of_search};
-use crate::values::{Address, Location, Money, Timestamp};
+use crate::values::{Address, Location, Money, Page, Timestamp};
 
 /// Metres.
 pub(super) const DEFAULT_RADIUS: f64 = 5_000.0;
 const MAX_RADIUS: f64 = 50_000.0;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub(crate) struct RestaurantsQuery {
     lat: f64,
     lng: f64,
@@ -33,7 +33,7 @@ pub(crate) async fn list(
     page: Composition,
     State(clients): State<Clients>,
     QueryParams(query): QueryParams<RestaurantsQuery>,
-) -> Result<Response, Error> {
+) -> Result<Answer<Page<NearbyRestaurant>>, Error> {
     let limit = limit(query.limit)?;
     check_place(query.lat, query.lng)?;
     let radius = query.radius.unwrap_or(DEFAULT_RADIUS);
@@ -56,21 +56,21 @@ pub(crate) async fn list(
         .available_restaurants(call, &search, limit)
         .await
         .map_err(of_search)?;
-    Ok(page.answer(&restaurants.map(NearbyRestaurant::from)))
+    Ok(page.answer(restaurants.map(NearbyRestaurant::from)))
 }
 
 pub(crate) async fn show(
     page: Composition,
     State(clients): State<Clients>,
     PathParam(id): PathParam<String>,
-) -> Result<Response, Error> {
+) -> Result<Answer<RestaurantScreen>, Error> {
     let call = page.context().for_required("restaurant");
     let restaurant = clients
         .restaurants
         .with_menu(call, &id)
         .await
         .map_err(of_lookup)?;
-    Ok(page.answer(&RestaurantScreen::from(restaurant)))
+    Ok(page.answer(RestaurantScreen::from(restaurant)))
 }
 
 /// A place on earth. A number that is none fails both comparisons.
@@ -87,9 +87,9 @@ pub(super) fn check_place(lat: f64, lng: f64) -> Result<(), Error> {
 }
 
 /// A restaurant in a list.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct NearbyRestaurant {
+pub(crate) struct NearbyRestaurant {
     id: String,
     name: String,
     cuisine: String,
@@ -116,9 +116,9 @@ impl From<AvailableRestaurant> for NearbyRestaurant {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct RestaurantScreen {
+pub(crate) struct RestaurantScreen {
     id: String,
     name: String,
     cuisine: String,

@@ -1,7 +1,7 @@
 //! `/v1/orders/{id}`: an order of the partner's account.
 
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use gateway_core::compose::Composition;
 use gateway_core::encode::segment;
 use gateway_core::error::Error;
@@ -24,7 +24,7 @@ pub(crate) async fn show(
         .order_of(page.context().for_required("order"), consumer, &id)
         .await?;
     Ok(deprecated(
-        page.answer(&OrderV1::from(order)),
+        page.answer(OrderV1::from(order)).into_response(),
         &format!("/v2/orders/{}", segment(&id)),
     ))
 }

@@ -1,7 +1,7 @@
 //! `/v1/restaurants?lat=&lng=`: the restaurants that deliver to a place, page by page.
 
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use gateway_core::compose::Composition;
 use gateway_core::error::Error;
 use gateway_core::extract::QueryParams;
@@ -36,7 +36,7 @@ pub(crate) async fn list(
     let call = page.context().for_required("restaurants");
     let found = clients.history.available_restaurants(call, &search).await?;
     Ok(deprecated(
-        page.answer(&PageV1::from(found)),
+        page.answer(PageV1::from(found)).into_response(),
         "/v2/restaurants",
     ))
 }

@@ -66,6 +66,12 @@ pub struct IssuerReadiness {
     pub usable: bool,
     /// How old the keys are, or why there are none.
     pub detail: Option<String>,
+    /// How many keys there are, and how long ago they were fetched.
+    pub keys: usize,
+    pub age: Option<Duration>,
+    /// Fetches since the start that gave keys, and those that failed.
+    pub fetched: u64,
+    pub failed: u64,
 }
 
 impl KeySets {
@@ -193,6 +199,8 @@ struct RefreshState {
     /// When an unknown `kid` last made us ask.
     last_asked: Option<Instant>,
     last_error: Option<String>,
+    fetched: u64,
+    failed: u64,
 }
 
 impl IssuerKeys {
@@ -316,6 +324,7 @@ impl IssuerKeys {
                     );
                     let mut state = self.state();
                     state.last_error = Some(error);
+                    state.failed += 1;
                     drop(state);
                     let wait = retry;
                     let most = if self.usable().is_some() {
@@ -362,7 +371,9 @@ impl IssuerKeys {
             }
         };
         self.snapshot.store(Some(Arc::new(snapshot)));
-        self.state().last_error = None;
+        let mut state = self.state();
+        state.last_error = None;
+        state.fetched += 1;
     }
 
     fn ended(&self) {
@@ -382,7 +393,10 @@ impl IssuerKeys {
 
     fn readiness(&self) -> IssuerReadiness {
         let snapshot = self.snapshot.load();
-        let last_error = self.state().last_error.clone();
+        let state = self.state();
+        let last_error = state.last_error.clone();
+        let (fetched, failed) = (state.fetched, state.failed);
+        drop(state);
         let mut detail = match snapshot.as_ref() {
             Some(snapshot) => format!(
                 "{} keys, {} s old",
@@ -399,6 +413,10 @@ impl IssuerKeys {
             issuer: self.config.issuer.clone(),
             usable: self.usable().is_some(),
             detail: Some(detail),
+            keys: snapshot.as_ref().map_or(0, |snapshot| snapshot.keys.len()),
+            age: snapshot.as_ref().map(|snapshot| snapshot.fetched.elapsed()),
+            fetched,
+            failed,
         }
     }
 }

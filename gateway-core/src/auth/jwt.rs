@@ -22,6 +22,7 @@ use super::{Principal, TokenPrincipal};
 use crate::config::{ApiKeysConfig, IssuerConfig};
 use crate::deadline::Deadline;
 use crate::error::{ClientError, Error};
+use crate::metrics::TokenMetrics;
 use claims::{Claims, Header};
 use credentials::Credentials;
 use verified::{Verified, VerifiedTokens};
@@ -35,6 +36,7 @@ pub struct Authenticator {
     api_keys: Option<ApiKeys>,
     verified: VerifiedTokens,
     revocations: Arc<Revocations>,
+    counters: Option<TokenMetrics>,
 }
 
 impl Authenticator {
@@ -45,6 +47,7 @@ impl Authenticator {
             api_keys: api_keys.map(ApiKeys::new),
             verified: VerifiedTokens::default(),
             revocations: Arc::default(),
+            counters: None,
         }
     }
 
@@ -53,6 +56,15 @@ impl Authenticator {
     pub(crate) fn revocations(self, revocations: Arc<Revocations>) -> Self {
         Self {
             revocations,
+            ..self
+        }
+    }
+
+    /// Counting how often a token was known already.
+    #[must_use]
+    pub(crate) fn counted(self, counters: TokenMetrics) -> Self {
+        Self {
+            counters: Some(counters),
             ..self
         }
     }
@@ -85,7 +97,16 @@ impl Authenticator {
         }
         let digest: [u8; 32] = Sha256::digest(token).into();
         let now = unix_time();
-        if let Some(known) = self.verified.find(&digest, now) {
+        let known = self.verified.find(&digest, now);
+        if let Some(counters) = &self.counters {
+            let outcome = if known.is_some() {
+                &counters.hit
+            } else {
+                &counters.miss
+            };
+            outcome.increment(1);
+        }
+        if let Some(known) = known {
             return self.unless_revoked(known);
         }
         let verified = self.verify(token, now, deadline).await?;

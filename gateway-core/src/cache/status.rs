@@ -5,6 +5,8 @@ use std::time::Duration;
 use axum::body::Body;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
+use crate::metrics::{CacheMetrics, Counter};
+
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// Why a request went on to the service.
@@ -51,8 +53,9 @@ pub(super) enum Outcome {
 }
 
 impl Outcome {
-    /// Adds itself after what caches nearer to the service have said.
-    pub(super) fn mark(self, response: &mut Response<Body>) {
+    /// Adds itself after what caches nearer to the service have said, and is counted.
+    pub(super) fn mark(self, response: &mut Response<Body>, metrics: &CacheMetrics) {
+        self.counter(metrics).increment(1);
         let text = match self {
             Self::Hit { ttl } => format!("gateway; hit; ttl={}", ttl.as_secs()),
             Self::Forwarded(reason) => format!("gateway; fwd={}", reason.as_str()),
@@ -77,6 +80,19 @@ impl Outcome {
         };
         if let Ok(value) = HeaderValue::try_from(text) {
             response.headers_mut().append(CACHE_STATUS, value);
+        }
+    }
+
+    fn counter(self, metrics: &CacheMetrics) -> &Counter {
+        match self {
+            Self::Hit { .. } => &metrics.hit,
+            Self::Forwarded(_) => &metrics.bypass,
+            Self::Revalidated(_) => &metrics.revalidated,
+            Self::Fetched {
+                forwarded: Forwarded::Stale,
+                ..
+            } => &metrics.expired,
+            Self::Fetched { .. } => &metrics.miss,
         }
     }
 }

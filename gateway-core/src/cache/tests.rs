@@ -14,6 +14,7 @@ use http_body_util::BodyExt;
 use super::ResponseCache;
 use crate::config::{CacheConfig, RouteCache};
 use crate::error::{Error, GatewayError};
+use crate::metrics::Metrics;
 
 const FRESH: &[(&str, &str)] = &[("cache-control", "max-age=60"), ("etag", "\"1\"")];
 
@@ -89,7 +90,7 @@ impl Fixture {
         let now =
             move || SystemTime::UNIX_EPOCH + Duration::from_secs(clock.load(Ordering::SeqCst));
         Self {
-            cache: ResponseCache::with_clock(&config, Arc::new(now)),
+            cache: ResponseCache::with_clock(&config, Metrics::new(1).cache(), Arc::new(now)),
             seconds,
         }
     }
@@ -677,11 +678,14 @@ async fn memory_is_bounded() {
 
 #[tokio::test]
 async fn a_cache_of_no_size_is_none() {
-    let cache = ResponseCache::new(&CacheConfig {
-        max_bytes: 0,
-        max_entry_bytes: 1000,
-        parts_max_bytes: 0,
-    });
+    let cache = ResponseCache::new(
+        &CacheConfig {
+            max_bytes: 0,
+            max_entry_bytes: 1000,
+            parts_max_bytes: 0,
+        },
+        Metrics::new(1).cache(),
+    );
     for _ in 0..2 {
         let request = Request::get("http://10.0.0.7/")
             .body(Body::empty())

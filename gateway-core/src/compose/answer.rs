@@ -1,5 +1,6 @@
 //! From a composed struct to the HTTP answer: JSON, validators, cache rules. What the parts are is `compose.rs`.
 
+use std::marker::PhantomData;
 use std::sync::atomic::Ordering;
 
 use axum::response::{IntoResponse, Response};
@@ -12,14 +13,36 @@ use sha2::{Digest, Sha256};
 use super::Composition;
 use crate::error::{Error, GatewayError};
 
-impl Composition {
+/// The answer of a composed route: `S` as JSON. The type is what the route's documentation is made from.
+#[must_use]
+#[derive(Debug)]
+pub struct Answer<S> {
+    response: Response,
+    shape: PhantomData<fn() -> S>,
+}
+
+impl<S> IntoResponse for Answer<S> {
+    fn into_response(self) -> Response {
+        self.response
+    }
+}
+
+impl<P> Composition<P> {
     /// The answer: 200, or 304 when the client has it already.
     ///
     /// A complete answer has a weak `ETag` over data and section status, never over ages, and belongs to its caller alone,
-    /// who may use it again for as long as the shortest-lived of its parts allows. One with an `unavailable` section has
-    /// no validator and is stored by nobody.
-    pub fn answer(&self, body: &impl Serialize) -> Response {
-        let bytes = match serde_json::to_vec(body) {
+    /// who may use it again for as long as the shortest-lived of its parts allows; one with an `unavailable` section or a
+    /// fallback has no validator and is stored by nobody. Sections that were not picked are left out.
+    pub fn answer<S: Serialize>(&self, body: S) -> Answer<S> {
+        Answer {
+            response: self.respond(&body),
+            shape: PhantomData,
+        }
+    }
+
+    fn respond(&self, body: &impl Serialize) -> Response {
+        let written = serde_json::to_vec(body).and_then(|json| self.fields.cut(json));
+        let bytes = match written {
             Ok(bytes) => bytes,
             Err(error) => {
                 return Error::from(GatewayError::Bug(format!("answer: {error}"))).into_response();
@@ -28,7 +51,7 @@ impl Composition {
         if self.incomplete.load(Ordering::Relaxed) {
             return json(bytes, HeaderValue::from_static("private, no-store"), None);
         }
-        let etag = match self.stale.load(Ordering::Relaxed) {
+        let etag = match self.any_stale.load(Ordering::Relaxed) {
             false => weak_etag(&bytes),
             true => weak_etag(&without_ages(&bytes)),
         };

@@ -10,6 +10,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::time::Instant;
 
 use super::{Arrival, RateLimitHeaders};
 use crate::context::RequestContext;
@@ -47,7 +48,7 @@ struct Fault {
 
 impl Observation {
     pub(super) fn begin<B>(shared: &Arc<Shared>, request: &Request<B>, arrival: Arrival) -> Self {
-        shared.metrics.in_flight.increment(1.0);
+        shared.metrics.in_flight.up();
         Self {
             shared: Arc::clone(shared),
             arrival,
@@ -93,7 +94,8 @@ impl Observation {
     }
 
     fn emit(&self) {
-        let took = self.arrival.at.elapsed();
+        let now = Instant::now();
+        let took = now.saturating_duration_since(self.arrival.at);
         let status = self
             .status
             .map_or(CLIENT_CLOSED_REQUEST, |status| status.as_u16());
@@ -101,7 +103,8 @@ impl Observation {
             Some(route) => &route.metrics,
             None => &*self.shared.metrics.unmatched,
         };
-        metrics.observe(status, took, self.bytes);
+        let trace = self.arrival.trace.trace();
+        metrics.observe(status, took, self.bytes, now, trace);
         let fault = self.fault.as_ref();
         let upstream_calls = self.context.as_ref().map(|context| {
             let texts: Vec<String> = context
@@ -137,7 +140,7 @@ impl Observation {
 
 impl Drop for Observation {
     fn drop(&mut self) {
-        self.shared.metrics.in_flight.decrement(1.0);
+        self.shared.metrics.in_flight.down();
         self.emit();
     }
 }

@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use crate::error::{Error, GatewayError};
+use crate::metrics::AdmissionMetrics;
 
 /// How requests get a place: the places themselves are shared by all workers and by all configurations, one after another.
 #[derive(Clone, Debug)]
@@ -25,6 +26,7 @@ pub(crate) struct Admission {
     number: usize,
     max_wait: Duration,
     stall: Duration,
+    metrics: AdmissionMetrics,
 }
 
 #[derive(Debug)]
@@ -33,6 +35,13 @@ struct Places {
     number: AtomicUsize,
     /// Places that are given up as soon as they are free: there were more of them before.
     surplus: AtomicUsize,
+}
+
+/// How many places there are, and how many are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PlacesNow {
+    pub(crate) number: usize,
+    pub(crate) taken: usize,
 }
 
 /// A place that is taken.
@@ -87,7 +96,12 @@ impl Drop for Place {
 
 impl Admission {
     /// `places` requests at once; more wait for `max_wait`. An answer without progress for `stall` gives its place back.
-    pub(crate) fn new(places: usize, max_wait: Duration, stall: Duration) -> Self {
+    pub(crate) fn new(
+        places: usize,
+        max_wait: Duration,
+        stall: Duration,
+        metrics: AdmissionMetrics,
+    ) -> Self {
         let number = places.min(Semaphore::MAX_PERMITS);
         Self {
             places: Arc::new(Places {
@@ -98,6 +112,7 @@ impl Admission {
             number,
             max_wait,
             stall,
+            metrics,
         }
     }
 
@@ -109,6 +124,7 @@ impl Admission {
             number: places.min(Semaphore::MAX_PERMITS),
             max_wait,
             stall: self.stall,
+            metrics: self.metrics.clone(),
         }
     }
 
@@ -117,13 +133,27 @@ impl Admission {
         self.places.resize(self.number);
     }
 
+    /// For operators.
+    pub(crate) fn places(&self) -> PlacesNow {
+        let number = self.places.number.load(Ordering::Relaxed);
+        let surplus = self.places.surplus.load(Ordering::Relaxed);
+        let free = self.places.free.available_permits();
+        PlacesNow {
+            number,
+            taken: (number + surplus).saturating_sub(free),
+        }
+    }
+
     /// Takes a place. When there is none it waits, in order and only so long that the client is better off than with a
     /// refusal and a second try.
     pub(super) async fn admit(&self) -> Result<Permit, Error> {
         let free = Arc::clone(&self.places.free);
         let permit = match free.try_acquire_owned() {
             Ok(permit) => permit,
-            Err(_full) => self.wait().await.ok_or(GatewayError::Overloaded)?,
+            Err(_full) => self.wait().await.ok_or_else(|| {
+                self.metrics.shed.increment(1);
+                GatewayError::Overloaded
+            })?,
         };
         Ok(Permit {
             place: Arc::new(Place {
@@ -138,8 +168,32 @@ impl Admission {
         if self.max_wait.is_zero() {
             return None;
         }
+        let _waiting = Waiting::begin(&self.metrics);
         let place = Arc::clone(&self.places.free).acquire_owned();
         timeout(self.max_wait, place).await.ok()?.ok()
+    }
+}
+
+/// Counts a request for as long as it waits, also when its client goes away meanwhile.
+struct Waiting<'a> {
+    metrics: &'a AdmissionMetrics,
+    since: Instant,
+}
+
+impl<'a> Waiting<'a> {
+    fn begin(metrics: &'a AdmissionMetrics) -> Self {
+        metrics.waiting.up();
+        Self {
+            metrics,
+            since: Instant::now(),
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.metrics.waiting.down();
+        self.metrics.wait.observe(self.since.elapsed());
     }
 }
 
@@ -214,12 +268,17 @@ impl HttpBody for Held {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Metrics;
 
     const WAIT: Duration = Duration::from_millis(50);
 
+    fn admission(places: usize) -> Admission {
+        Admission::new(places, WAIT, WAIT, Metrics::new(1).admission())
+    }
+
     #[tokio::test(start_paused = true)]
     async fn the_last_place_is_given_out_once_and_comes_back() {
-        let admission = Admission::new(1, WAIT, WAIT);
+        let admission = admission(1);
         let first = admission.admit().await.expect("a place is free");
         let before = Instant::now();
         assert!(matches!(
@@ -233,7 +292,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_waits_gets_the_place_that_becomes_free() {
-        let admission = Admission::new(1, WAIT, WAIT);
+        let admission = admission(1);
         let first = admission.admit().await.expect("a place is free");
         let (second, ()) = tokio::join!(admission.admit(), async {
             tokio::time::sleep(WAIT / 2).await;
@@ -244,7 +303,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn requests_under_way_count_for_the_next_configuration() {
-        let admission = Admission::new(2, WAIT, WAIT);
+        let admission = admission(2);
         let first = admission.admit().await.expect("a place is free");
         let second = admission.admit().await.expect("a place is free");
         let fewer = admission.after(1, WAIT);
@@ -269,7 +328,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_surplus_is_taken_back_when_places_are_raised_again() {
-        let admission = Admission::new(2, WAIT, WAIT);
+        let admission = admission(2);
         let held = (admission.admit().await, admission.admit().await);
         admission.after(1, WAIT).take_over();
         let again = admission.after(2, WAIT);
@@ -286,7 +345,7 @@ mod tests {
         use http_body_util::BodyExt;
         let silent =
             || Body::from_stream(futures_util::stream::pending::<Result<Bytes, axum::Error>>());
-        let admission = Admission::new(1, WAIT, WAIT);
+        let admission = admission(1);
         let permit = admission.admit().await.expect("a place is free");
         let response = permit.held_by(Response::new(silent()));
         assert!(

@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 use crate::auth::Principal;
 use crate::config::{Config, PolicyConfig, RateLimitConfig, RateLimitKey};
 use crate::deadline::Deadline;
+use crate::metrics::Metrics;
 use buckets::{Bucket, Mode};
 pub(crate) use policy::RateLimitHeaders;
 use policy::{Policy, Wait};
@@ -78,7 +79,11 @@ pub(crate) struct Denied {
 
 impl RateLimiter {
     /// With a `store`, replicas share the limits; without, this process counts for itself.
-    pub(crate) fn new(config: &Config, store: Option<Arc<RateLimitStore>>) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        store: Option<Arc<RateLimitStore>>,
+        metrics: &Metrics,
+    ) -> Self {
         let policies = config.policies.values();
         let policies = || {
             let routes = config.routes.iter().map(|route| &route.policy);
@@ -95,6 +100,7 @@ impl RateLimiter {
             &config.rate_limits,
             largest_cost,
             store,
+            metrics,
             &DefaultClock::default(),
         )
     }
@@ -105,6 +111,7 @@ impl<C: Clock + Clone> RateLimiter<C> {
         config: &BTreeMap<String, RateLimitConfig>,
         largest_cost: impl Fn(&str) -> u32,
         store: Option<Arc<RateLimitStore>>,
+        metrics: &Metrics,
         clock: &C,
     ) -> Self {
         let replicas = store.as_ref().map_or(1, |store| store.replicas());
@@ -112,7 +119,9 @@ impl<C: Clock + Clone> RateLimiter<C> {
             .iter()
             .map(|(name, config)| {
                 let cost = largest_cost(name);
-                Arc::new(Policy::new(name, config, replicas, cost, clock.clone()))
+                let counters = metrics.limit(name);
+                let policy = Policy::new(name, config, replicas, cost, counters, clock.clone());
+                Arc::new(policy)
             })
             .collect();
         let names = config
@@ -173,10 +182,17 @@ impl<C: Clock + Clone> RateLimiter<C> {
         limits: &[LimitId],
         request: &Counted<'_>,
     ) -> Result<RateLimitHeaders, Denied> {
-        match &self.store {
+        let outcome = match &self.store {
             Some(store) if !limits.is_empty() => self.check_shared(store, limits, request).await,
             _ => self.check_own(limits, request),
+        };
+        if outcome.is_ok() {
+            for policy in self.policies(limits) {
+                policy.counters.allowed.increment(1);
+                policy.counters.cost.increment(request.cost.get().into());
+            }
         }
+        outcome
     }
 
     /// By the buckets of this process.
@@ -195,15 +211,18 @@ impl<C: Clock + Clone> RateLimiter<C> {
         let measure = |policy: &Policy<C>, mode| {
             policy
                 .measure(self.bucket(policy.key, request), request.cost, mode)
-                .map_err(|Wait { wait, left }| Denied {
-                    retry_after: wait,
-                    headers: RateLimitHeaders::new(
-                        policies(),
-                        // The policy's own borrow is longer than the closure's.
-                        policies()
-                            .filter(|other| std::ptr::eq(*other, policy))
-                            .map(|policy| (policy, left)),
-                    ),
+                .map_err(|Wait { wait, left }| {
+                    policy.counters.denied.increment(1);
+                    Denied {
+                        retry_after: wait,
+                        headers: RateLimitHeaders::new(
+                            policies(),
+                            // The policy's own borrow is longer than the closure's.
+                            policies()
+                                .filter(|other| std::ptr::eq(*other, policy))
+                                .map(|policy| (policy, left)),
+                        ),
+                    }
                 })
         };
         let others = || policies().filter(|policy| !std::ptr::eq(*policy, last));
@@ -252,13 +271,19 @@ impl<C: Clock + Clone> RateLimiter<C> {
                 }
                 Ok(RateLimitHeaders::new(policies(), policies().zip(left)))
             }
-            Some(Verdict::Denied { policy, wait, left }) => Err(Denied {
-                retry_after: wait,
-                headers: RateLimitHeaders::new(
-                    policies(),
-                    policies().nth(policy).map(|policy| (policy, left)),
-                ),
-            }),
+            Some(Verdict::Denied { policy, wait, left }) => {
+                let denying = policies().nth(policy);
+                if let Some(policy) = denying {
+                    policy.counters.denied.increment(1);
+                }
+                Err(Denied {
+                    retry_after: wait,
+                    headers: RateLimitHeaders::new(
+                        policies(),
+                        denying.map(|policy| (policy, left)),
+                    ),
+                })
+            }
             None => own.unwrap_or_else(|| self.check_own(limits, request)),
         }
     }

@@ -4,7 +4,6 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::FutureExt;
 use http::HeaderMap;
@@ -62,7 +61,7 @@ impl Refusals {
         }
         text.push_str("\r\n");
         self.metrics
-            .observe(head.status.as_u16(), Duration::ZERO, body.len() as u64);
+            .observe_refused(head.status.as_u16(), body.len() as u64);
         tracing::info!(
             target: "access",
             route = UNMATCHED,

@@ -87,7 +87,7 @@ impl Call {
         let key = self.key();
         if self.lifetime.is_none() {
             self.context.note_lifetime(Duration::ZERO);
-            return self.ask(Arc::new(key), read).await;
+            return Box::pin(self.ask(Arc::new(key), read)).await;
         }
         let (reads, context, pool) = (self.reads.clone(), self.context.clone(), self.pool.clone());
         let stored = reads.parts.get(&key);
@@ -99,7 +99,8 @@ impl Call {
             return read(&pool, &part.response);
         }
         let key = Arc::new(key);
-        let error = match self.ask(Arc::clone(&key), read).await {
+        // Boxed, so that what is stored costs a caller's future no room for a call.
+        let error = match Box::pin(self.ask(Arc::clone(&key), read)).await {
             Ok(answer) => {
                 // What is the caller's own has no time anyway.
                 if context.is_for_everybody() {
@@ -122,7 +123,7 @@ impl Call {
         }
         match reads.parts.standing(&part) {
             // Only where the client is told how old it is.
-            Standing::Stale(age) if context.note_stale(age) => {
+            Standing::Stale(age) if context.note_stale(age, error.reason()) => {
                 reads.metrics.stale.increment(1);
                 read(&pool, &part.response)
             }

@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::buckets::{Bucket, Buckets, Lookup, Mode};
 use super::store::Left;
 use crate::config::{RateLimitConfig, RateLimitKey};
+use crate::metrics::LimitMetrics;
 
 /// draft-ietf-httpapi-ratelimit-headers, sections 3 and 4.
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -29,6 +30,7 @@ pub(super) struct Policy<C: Clock = DefaultClock> {
     quoted: String,
     /// `"name";q=100;w=2`.
     policy_item: String,
+    pub(super) counters: LimitMetrics,
     pub(super) limiter: governor::RateLimiter<Lookup, Buckets, C, StateInformationMiddleware>,
 }
 
@@ -65,6 +67,7 @@ impl<C: Clock> Policy<C> {
         config: &RateLimitConfig,
         replicas: u32,
         largest_cost: u32,
+        counters: LimitMetrics,
         clock: C,
     ) -> Self {
         // Both are at least 1 in a configuration that was validated.
@@ -91,6 +94,7 @@ impl<C: Clock> Policy<C> {
             own,
             quoted,
             policy_item,
+            counters,
             limiter: governor::RateLimiter::new(quota, Buckets::default(), clock),
         }
     }

@@ -180,8 +180,11 @@ impl Store {
             verdict: sender,
         };
         self.jobs.try_send(job).ok()?;
-        let patience = Instant::now() + self.config.timeout;
-        match timeout_at(patience.min(deadline.at()), verdict).await {
+        let began = Instant::now();
+        let patience = began + self.config.timeout;
+        let verdict = timeout_at(patience.min(deadline.at()), verdict).await;
+        self.metrics.duration.observe(began.elapsed());
+        match verdict {
             Ok(verdict) => verdict.ok(),
             Err(_elapsed) => {
                 if Instant::now() >= patience {

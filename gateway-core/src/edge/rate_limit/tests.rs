@@ -15,6 +15,7 @@ use super::{Counted, Denied, LimitId, RateLimitHeaders, RateLimiter, RouteKey};
 use crate::auth::{ApiKeyPrincipal, Principal, TokenPrincipal};
 use crate::config::{Access, PolicyConfig, RateLimitConfig, RateLimitKey};
 use crate::deadline::Deadline;
+use crate::metrics::Metrics;
 
 const HERE: &str = "192.0.2.1";
 const ROUTE: RouteKey = RouteKey("route");
@@ -41,7 +42,7 @@ impl Fixture {
             .collect();
         let clock = FakeRelativeClock::default();
         Self {
-            limiter: RateLimiter::with_clock(&config, |_| 1, None, &clock),
+            limiter: RateLimiter::with_clock(&config, |_| 1, None, &Metrics::new(1), &clock),
             clock,
         }
     }

@@ -31,8 +31,8 @@ fn config(more: &str) -> Config {
 }
 
 fn build(config: &Config, declared: &[DeclaredRoute]) -> Result<RouteTable, ConfigFaults> {
-    let limiter = RateLimiter::new(config, None);
-    RouteTable::build(config, declared, &limiter, &Metrics::new().unwrap())
+    let limiter = RateLimiter::new(config, None, &Metrics::new(1));
+    RouteTable::build(config, declared, &limiter, &Metrics::new(1))
 }
 
 fn faults(config: &Config, declared: &[DeclaredRoute]) -> String {

@@ -25,7 +25,7 @@ fn store_with(url: &str, timeout: &str) -> Arc<Store> {
         "[redis]\nurl = \"{url}\"\nreplicas = 3\ntimeout = \"{timeout}\""
     )])
     .unwrap();
-    let metrics = Metrics::new().unwrap().limiter_store();
+    let metrics = Metrics::new(1).limiter_store();
     Store::new(&config.redis.unwrap(), "app", metrics)
 }
 
