@@ -158,7 +158,8 @@ impl Call {
     /// A read ends with the last one who waits for it; a command runs on.
     async fn run<T: Send + 'static>(self, read: Reader<T>) -> Result<T, UpstreamError> {
         match CallKind::of(&self.method) {
-            CallKind::Safe => self.read(read).await,
+            // Boxed: a composition holds the futures of all its parts.
+            CallKind::Safe => Box::pin(self.read(read)).await,
             CallKind::Command => {
                 let pool = self.pool.clone();
                 pool.to_its_end(self.command(read)).await

@@ -87,7 +87,7 @@ impl Call {
         let key = self.key();
         if self.lifetime.is_none() {
             self.context.note_lifetime(Duration::ZERO);
-            return Box::pin(self.ask(Arc::new(key), read)).await;
+            return self.ask(Arc::new(key), read).await;
         }
         let (reads, context, pool) = (self.reads.clone(), self.context.clone(), self.pool.clone());
         let stored = reads.parts.get(&key);
@@ -99,8 +99,7 @@ impl Call {
             return read(&pool, &part.response);
         }
         let key = Arc::new(key);
-        // Boxed, so that what is stored costs a caller's future no room for a call.
-        let error = match Box::pin(self.ask(Arc::clone(&key), read)).await {
+        let error = match self.ask(Arc::clone(&key), read).await {
             Ok(answer) => {
                 // What is the caller's own has no time anyway.
                 if context.is_for_everybody() {
