@@ -71,6 +71,9 @@ impl World {
 
 async fn answer(request: Request, record: Arc<Mutex<Vec<String>>>) -> Response {
     let target = request.uri().path_and_query().unwrap().to_string();
+    if target == "/events" {
+        return StatusCode::NOT_FOUND.into_response();
+    }
     record.lock().unwrap().push(target.clone());
     let address =
         json!({"street1": "1 Main Library", "city": "Oakland", "state": "CA", "zip": "94612"});

@@ -74,9 +74,10 @@ pub use each::{Batches, Each};
 pub use parts::{Outcome, Parts};
 pub use section::{REASONS, Required, Section};
 
-use crate::context::{RequestContext, Staleness};
+use crate::context::{PartKind, RequestContext, Staleness};
 use crate::error::Error;
 use crate::upstream::UpstreamError;
+use crate::waterfall::PartOutcome;
 use fields::Fields;
 
 /// One composition of the answer `S` under way. Extracted from the request: its context, `?fields=` and validators.
@@ -139,9 +140,20 @@ impl<S> Composition<S> {
         E: Into<Error>,
     {
         let staleness: Arc<Staleness> = Arc::default();
-        match call(self.context.for_required(name).noting(&staleness)).await {
-            Ok(data) => Ok(Required::new(data, self.stale(&staleness))),
-            Err(error) => Err(error.into()),
+        let (context, part) = self.context.begin_part(name, PartKind::Required);
+        match call(context.noting(&staleness)).await {
+            Ok(data) => {
+                let stale = self.stale(&staleness);
+                part.finished(match stale {
+                    None => PartOutcome::Ok,
+                    Some(_) => PartOutcome::Stale,
+                });
+                Ok(Required::new(data, stale))
+            }
+            Err(error) => {
+                part.finished(PartOutcome::Failed);
+                Err(error.into())
+            }
         }
     }
 
@@ -161,9 +173,12 @@ impl<S> Composition<S> {
             return Section::Omitted;
         };
         let staleness: Arc<Staleness> = Arc::default();
-        let context = self.context.for_optional(name).noting(&staleness);
-        match attempt(context, call).await {
-            Ok(data) => match self.stale(&staleness) {
+        let (context, part) = self.context.begin_part(name, PartKind::Optional);
+        let result = attempt(context.noting(&staleness), call).await;
+        let stale = self.stale(&staleness);
+        part.finished(outcome_of(&result, stale.is_some()));
+        match result {
+            Ok(data) => match stale {
                 None => Section::Ok(data),
                 Some((age, reason)) => Section::Stale {
                     data,
@@ -236,9 +251,12 @@ impl<S> Composition<S> {
         let call = &call;
         let each = Each::fetch(keys, batches, |batch| {
             // What is stale has no place to say so.
-            attempt(self.context.for_optional(name), move |context| {
-                call(context, batch)
-            })
+            let (context, part) = self.context.begin_part(name, PartKind::Optional);
+            async move {
+                let result = attempt(context, |context| call(context, batch)).await;
+                part.finished(outcome_of(&result, false));
+                result
+            }
         })
         .await;
         if each.is_incomplete() {
@@ -305,6 +323,14 @@ where
         Ok(Ok(data)) => Ok(data),
         Ok(Err(error)) => Err(error.reason()),
         Err(_elapsed) => Err("timeout"),
+    }
+}
+
+fn outcome_of<T>(result: &Result<T, &'static str>, stale: bool) -> PartOutcome {
+    match result {
+        Ok(_) if stale => PartOutcome::Stale,
+        Ok(_) => PartOutcome::Ok,
+        Err(reason) => PartOutcome::Unavailable(reason),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
@@ -17,7 +17,10 @@ use crate::config::DeadlineConfig;
 use crate::deadline::Deadline;
 use crate::edge::Permit;
 use crate::error::{Error, GatewayError};
-use crate::trace::TraceContext;
+use crate::trace::{SpanId, TraceContext};
+use crate::waterfall::{
+    CallSource, CallTarget, CompositionPart, PartOutcome, UpstreamCall, Waterfall,
+};
 
 /// The longest `X-Request-Id` that is taken over from a client.
 const MAX_REQUEST_ID: usize = 128;
@@ -58,18 +61,6 @@ impl RequestId {
     }
 }
 
-/// One upstream call as it was: for `Server-Timing`, the access log and the console.
-#[derive(Clone, Debug)]
-pub struct UpstreamCall {
-    /// The part of the composition, or the upstream's name when it was not called for a part.
-    pub part: &'static str,
-    pub upstream: &'static str,
-    /// From the start of the request.
-    pub started: Duration,
-    pub took: Duration,
-    pub outcome: &'static str,
-}
-
 #[derive(Debug)]
 struct Shared {
     request_id: RequestId,
@@ -78,7 +69,7 @@ struct Shared {
     client_address: IpAddr,
     started: Instant,
     optional_reserve: Duration,
-    calls: Mutex<Vec<UpstreamCall>>,
+    waterfall: Mutex<Waterfall>,
     /// In milliseconds, for how long the answer can be as it is: the least that was noted.
     lifetime: AtomicU64,
     /// The request's place among those worked on: kept by whoever still works for it, also when its client has gone.
@@ -93,6 +84,8 @@ pub struct RequestContext {
     part: Option<&'static str>,
     /// Whether services are not to learn who is calling.
     for_everybody: bool,
+    /// What this context stands for in the trace: the request, a part of its composition, or one call.
+    span: SpanId,
     /// Where to say that what a part was made of is stale; without it nothing stale can be shown.
     staleness: Option<Arc<Staleness>>,
 }
@@ -135,6 +128,7 @@ impl RequestContext {
             deadline: Deadline::from_instant(parts.started + parts.budget),
             part: None,
             for_everybody: false,
+            span: parts.trace.span(),
             staleness: None,
             shared: Arc::new(Shared {
                 request_id: parts.request_id,
@@ -143,7 +137,7 @@ impl RequestContext {
                 client_address: parts.client_address,
                 started: parts.started,
                 optional_reserve: reserve,
-                calls: Mutex::new(Vec::new()),
+                waterfall: Mutex::default(),
                 lifetime: AtomicU64::new(u64::MAX),
                 _permit: parts.permit,
             }),
@@ -162,7 +156,7 @@ impl RequestContext {
         Self::new(
             ContextParts {
                 request_id: RequestId::from_headers(&headers),
-                trace: TraceContext::from_headers(&headers),
+                trace: TraceContext::from_headers(&headers, crate::trace::Sampling::Off),
                 principal,
                 client_address: IpAddr::from([127, 0, 0, 1]),
                 started: Instant::now(),
@@ -291,31 +285,171 @@ impl RequestContext {
         }
     }
 
-    /// Notes an upstream call that began at `began`.
-    pub(crate) fn record(&self, upstream: &'static str, began: Instant, outcome: &'static str) {
-        let call = UpstreamCall {
-            part: self.part.unwrap_or(upstream),
-            upstream,
-            started: began.saturating_duration_since(self.shared.started),
-            took: began.elapsed(),
-            outcome,
+    /// What this context stands for in the trace.
+    pub(crate) fn span(&self) -> SpanId {
+        self.span
+    }
+
+    /// This context for one call to a service, which is a span of its own.
+    pub(crate) fn for_call(&self) -> Self {
+        Self {
+            span: SpanId::new(),
+            ..self.clone()
+        }
+    }
+
+    /// A part of a composition begins: its context, and the note that is written when it ends.
+    pub(crate) fn begin_part(&self, name: &'static str, kind: PartKind) -> (Self, PartUnderWay) {
+        let context = match kind {
+            PartKind::Required => self.for_required(name),
+            PartKind::Optional => self.for_optional(name),
         };
+        let context = Self {
+            span: SpanId::new(),
+            ..context
+        };
+        let part = PartUnderWay {
+            context: context.clone(),
+            name,
+            kind,
+            parent: self.span,
+            began: Instant::now(),
+            outcome: PartOutcome::Cancelled,
+        };
+        (context, part)
+    }
+
+    /// Notes a call that began at `began` and ends now.
+    pub(crate) fn record(&self, call: CallNote) {
+        let call = UpstreamCall {
+            part: self.part.unwrap_or(call.upstream),
+            upstream: call.upstream,
+            endpoint: call.endpoint,
+            target: call.target,
+            source: call.source,
+            attempt: call.attempt,
+            started: self.since_start(call.began),
+            first_byte: call
+                .answered
+                .map(|at| at.saturating_duration_since(call.began)),
+            took: call.began.elapsed(),
+            outcome: call.outcome,
+            status: call.status,
+            span: self.span,
+            parent: call.parent,
+        };
+        self.waterfall().add_call(call);
+    }
+
+    /// Notes that an answer of `upstream` was had without a call of this request's own.
+    #[expect(
+        dead_code,
+        reason = "for the caches and for coalescing, which come next"
+    )]
+    pub(crate) fn record_shared(
+        &self,
+        upstream: &'static str,
+        target: CallTarget,
+        source: CallSource,
+        began: Instant,
+        outcome: &'static str,
+    ) {
+        self.for_call().record(CallNote {
+            upstream,
+            endpoint: None,
+            target,
+            source,
+            attempt: 1,
+            began,
+            answered: None,
+            outcome,
+            status: None,
+            parent: self.span,
+        });
+    }
+
+    fn since_start(&self, at: Instant) -> Duration {
+        at.saturating_duration_since(self.shared.started)
+    }
+
+    fn waterfall(&self) -> MutexGuard<'_, Waterfall> {
         // A poisoned lock only means that a panic happened elsewhere while noting a call; the notes are still good.
         self.shared
-            .calls
+            .waterfall
             .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .push(call);
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at what has been noted so far. Nothing can be noted meanwhile: not the place for anything slow.
+    pub(crate) fn with_waterfall<T>(&self, look: impl FnOnce(&Waterfall) -> T) -> T {
+        look(&self.waterfall())
+    }
+
+    /// Ends the record: what has been noted so far.
+    pub(crate) fn take_waterfall(&self) -> Waterfall {
+        std::mem::take(&mut *self.waterfall())
     }
 
     /// The upstream calls made so far, in the order in which they ended.
     #[must_use]
     pub fn calls(&self) -> Vec<UpstreamCall> {
-        self.shared
-            .calls
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .clone()
+        self.waterfall().calls.clone()
+    }
+}
+
+/// What a call says of itself when it ends; the rest of its record is the context's.
+pub(crate) struct CallNote {
+    pub(crate) upstream: &'static str,
+    pub(crate) endpoint: Option<Arc<str>>,
+    pub(crate) target: CallTarget,
+    pub(crate) source: CallSource,
+    pub(crate) attempt: u8,
+    pub(crate) began: Instant,
+    /// When the head of the answer was there.
+    pub(crate) answered: Option<Instant>,
+    pub(crate) outcome: &'static str,
+    pub(crate) status: Option<u16>,
+    /// The span that the call is a child of.
+    pub(crate) parent: SpanId,
+}
+
+/// Whether an answer can do without a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PartKind {
+    Required,
+    Optional,
+}
+
+/// A part of a composition under way. However it ends, it is noted.
+#[derive(Debug)]
+pub(crate) struct PartUnderWay {
+    context: RequestContext,
+    name: &'static str,
+    kind: PartKind,
+    parent: SpanId,
+    began: Instant,
+    outcome: PartOutcome,
+}
+
+impl PartUnderWay {
+    /// The part came to an end of its own.
+    pub(crate) fn finished(mut self, outcome: PartOutcome) {
+        self.outcome = outcome;
+    }
+}
+
+impl Drop for PartUnderWay {
+    fn drop(&mut self) {
+        let part = CompositionPart {
+            name: self.name,
+            required: self.kind == PartKind::Required,
+            started: self.context.since_start(self.began),
+            took: self.began.elapsed(),
+            outcome: self.outcome,
+            span: self.context.span,
+            parent: self.parent,
+        };
+        self.context.waterfall().add_part(part);
     }
 }
 

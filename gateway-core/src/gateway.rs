@@ -13,11 +13,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin;
 use crate::auth::internal_token::InternalTokenSigner;
-use crate::auth::{Authenticator, KeySets, Revocations};
+use crate::auth::{Authenticator, KeySets, KeyUses, Revocations, SharedRevocations};
 use crate::cache::{ResponseCache, Tags};
 use crate::config::{Config, ConfigFault, ConfigFaults};
 use crate::edge::{Admission, Edge, RateLimitStore, RateLimiter};
 use crate::events::{ChangeEvent, Events, Feed, Source};
+use crate::finished::RecentRequests;
 use crate::metrics::Metrics;
 use crate::problem::chain;
 use crate::proxy::Proxy;
@@ -25,6 +26,7 @@ use crate::reload::{Live, Reloader};
 use crate::route::{RouteSummary, RouteTable, Routes};
 use crate::server::{Server, Tls, TlsFault};
 use crate::shutdown::{Lifecycle, Phase};
+use crate::trace::Sampling;
 use crate::upstream::{Reads, UnknownUpstream, Upstreams};
 
 /// What a BFF hands to the gateway.
@@ -57,7 +59,14 @@ pub(crate) struct Shared {
     pub(crate) feed: Option<Arc<Feed>>,
     pub(crate) signer: Option<Arc<InternalTokenSigner>>,
     pub(crate) revocations: Arc<Revocations>,
+    /// How replicas tell one another of revocations, when the configuration names a place.
+    pub(crate) shared_revocations: Option<Arc<SharedRevocations>>,
+    pub(crate) key_uses: KeyUses,
     pub(crate) metrics: Metrics,
+    /// Which traces are recorded.
+    pub(crate) sampling: Sampling,
+    /// The last requests, for the console.
+    pub(crate) recent: Arc<RecentRequests>,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) admission: Admission,
     /// The public listener's certificate; plain text without it.
@@ -121,6 +130,11 @@ impl Generation {
             .as_ref()
             .map(|redis| RateLimitStore::new(redis, app.name, metrics.limiter_store()));
         let limiter = RateLimiter::new(&config, limiter_store.clone(), &metrics);
+        let revocations = Arc::new(Revocations::default());
+        let shared_revocations = config
+            .redis
+            .as_ref()
+            .map(|redis| SharedRevocations::new(Arc::clone(&revocations), redis, app.name));
         let tls = match config.server.tls.clone().map(Tls::new).transpose() {
             Ok(tls) => tls.map(Arc::new),
             Err(fault) => return Err(ConfigFaults(vec![bad_tls(&fault)]).into()),
@@ -145,10 +159,14 @@ impl Generation {
             feed,
             signer: signer(app, &config),
             keys: KeySets::new(&config.issuers),
-            revocations: Arc::default(),
+            key_uses: KeyUses::after(None, config.api_keys.as_ref()),
+            revocations,
+            shared_revocations,
             limiter: Arc::new(limiter),
             limiter_store,
             cache: Arc::new(ResponseCache::new(&config.cache, metrics.cache())),
+            sampling: Sampling::Off,
+            recent: Arc::new(RecentRequests::new(commands.len())),
             lifecycle: Lifecycle::new(),
             admission: Admission::new(
                 config.server.max_requests,
@@ -188,6 +206,8 @@ impl Generation {
             signer: signer(app, &config),
             tls: previous.tls.clone(),
             revocations: Arc::clone(&previous.revocations),
+            shared_revocations: previous.shared_revocations.clone(),
+            key_uses: KeyUses::after(Some(&previous.key_uses), config.api_keys.as_ref()),
             limiter_store,
             name: app.name,
             number: previous.number + 1,
@@ -200,6 +220,8 @@ impl Generation {
                 Arc::new(ResponseCache::new(&config.cache, previous.metrics.cache()))
             },
             metrics: previous.metrics.clone(),
+            sampling: previous.sampling,
+            recent: Arc::clone(&previous.recent),
             lifecycle: previous.lifecycle.clone(),
             admission: previous
                 .admission
@@ -220,7 +242,7 @@ impl Generation {
         if let Some(events) = &config.events {
             shared.events.allow(events.max_subscribers);
         }
-        for commands in commands {
+        for (worker, commands) in commands.iter().enumerate() {
             let upstreams = Upstreams::new(
                 &config.upstreams,
                 &shared.metrics,
@@ -231,13 +253,14 @@ impl Generation {
             );
             let routes = (app.routes)(&upstreams, config)
                 .map_err(|unknown| ConfigFaults(vec![unknown_upstream(&unknown)]))?;
-            let authenticator =
-                Authenticator::new(Arc::clone(&shared.keys), config.api_keys.as_ref())
-                    .revocations(Arc::clone(&shared.revocations))
-                    .counted(shared.metrics.token_lookups());
+            let authenticator = Authenticator::new(Arc::clone(&shared.keys))
+                .api_keys(config.api_keys.as_ref(), &shared.key_uses)
+                .revocations(Arc::clone(&shared.revocations))
+                .counted(shared.metrics.token_lookups());
             let proxy = Proxy::new(upstreams, Arc::clone(&shared.cache));
             edges.push(Edge::new(
                 Arc::clone(&shared),
+                worker,
                 authenticator,
                 routes.into_parts().0,
                 proxy,
@@ -358,6 +381,9 @@ impl Gateway {
             };
             control.spawn(Arc::clone(feed).run(source, stop_control.clone()));
         }
+        if let Some(revocations) = &shared.shared_revocations {
+            revocations.start_link(control.handle(), stop_control.clone());
+        }
         control.spawn(upkeep(Arc::clone(&live)));
         if let Some(tls) = &shared.tls {
             control.spawn(watch_certificate(Arc::clone(tls), shared.metrics.clone()));
@@ -415,7 +441,7 @@ fn unknown_upstream(unknown: &UnknownUpstream) -> ConfigFault {
     }
 }
 
-/// How often idle limiter keys are forgotten.
+/// How often idle limiter keys and revocations that are over are forgotten, and uses of keys folded.
 const UPKEEP: Duration = Duration::from_secs(5);
 
 async fn upkeep(live: Arc<Live>) {
@@ -424,6 +450,8 @@ async fn upkeep(live: Arc<Live>) {
         ticks.tick().await;
         let shared = live.shared();
         shared.limiter.forget_idle();
+        shared.key_uses.fold();
+        shared.revocations.forget_ended();
     }
 }
 

@@ -1,5 +1,5 @@
 //! Names from the configuration that live as long as the process: metric labels and log fields without copies.
-//! Only names of upstreams and routes come here: a bounded set, also across reloads.
+//! Only names of upstreams, and names and paths of routes come here: a bounded set, also across reloads.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};

@@ -35,20 +35,26 @@ mod cli;
 mod context;
 mod deadline;
 mod edge;
+mod finished;
 mod gateway;
 mod intern;
 mod metrics;
 mod proxy;
 mod reload;
 mod shutdown;
+mod store;
 mod telemetry;
 mod trace;
+mod waterfall;
 #[cfg(test)]
 mod wire_tests;
 
 pub use cli::main;
-pub use context::{RequestContext, RequestId, UpstreamCall};
+pub use context::{RequestContext, RequestId};
 pub use deadline::Deadline;
 pub use gateway::{App, Gateway, Inherited, RunningGateway, StartError};
 pub use telemetry::install_crypto;
 pub use trace::TraceContext;
+pub use waterfall::{
+    CallSource, CallTarget, CompositionPart, PartOutcome, UpstreamCall, Waterfall,
+};

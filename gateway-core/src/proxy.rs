@@ -12,6 +12,7 @@ use axum::response::Response;
 use http::{Request, uri};
 use hyper::body::Incoming;
 use matchit::Params;
+use tokio::time::Instant;
 
 use crate::auth::Principal;
 use crate::cache::ResponseCache;
@@ -20,7 +21,8 @@ use crate::context::RequestContext;
 use crate::edge::BodyLimit;
 use crate::error::{Error, GatewayError};
 use crate::route::ProxyRule;
-use crate::upstream::{CallKind, Pool, UpstreamError, Upstreams};
+use crate::upstream::{Attempt, CallKind, Pool, UpstreamError, Upstreams};
+use crate::waterfall::CallTarget;
 use upload::Upload;
 
 /// One worker's proxy.
@@ -69,7 +71,7 @@ impl Proxy {
                 request,
                 identity.as_deref(),
                 |request| async move {
-                    match exchange(pool, request, context, &upload).await {
+                    match exchange(pool, request, rule.template, context, &upload).await {
                         Ok(response) => Ok(response),
                         Err(error) => Err(failure::at_fault(error, &upload, limit)),
                     }
@@ -131,11 +133,17 @@ fn outgoing(
 async fn exchange(
     pool: &Pool,
     request: Request<Body>,
+    template: &'static str,
     context: &RequestContext,
     upload: &Upload,
 ) -> Result<Response, UpstreamError> {
     let kind = CallKind::of(request.method());
-    let call = send(pool.clone(), request, context.clone(), upload.clone(), kind);
+    let target = CallTarget::Http {
+        method: request.method().clone(),
+        template: Some(template),
+    };
+    let attempt = pool.begin(context, target);
+    let call = send(pool.clone(), request, attempt, upload.clone(), kind);
     let mut response = match kind {
         CallKind::Safe => call.await,
         CallKind::Command => pool.to_its_end(call).await,
@@ -148,13 +156,15 @@ async fn exchange(
 async fn send(
     pool: Pool,
     request: Request<Body>,
-    context: RequestContext,
+    mut attempt: Attempt,
     upload: Upload,
     kind: CallKind,
 ) -> Result<http::Response<Incoming>, UpstreamError> {
-    let attempt = pool.begin(&context);
-    let deadline = pool.attempt_deadline(&context, kind);
-    let result = pool.send(request, &context, deadline).await;
+    let deadline = pool.attempt_deadline(attempt.context(), kind);
+    let result = pool.send(request, attempt.context(), deadline).await;
+    if let Ok(response) = &result {
+        attempt.answered(Instant::now(), Some(response.status().as_u16()));
+    }
     attempt.finished(failure::outcome(&result, &upload));
     result
 }

@@ -1,10 +1,19 @@
 //! The process's log (JSON lines on standard output, written by a thread of its own) and its cryptography provider.
-//! What is logged about a request is `edge/access_log.rs`.
+//! How a line looks is `telemetry/line.rs`; what is logged about a request, `edge/access_log.rs`.
+
+mod line;
+
+use std::io::BufWriter;
 
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+
+use line::JsonLine;
+
+/// Bytes of log lines that are written at once, when they come faster than they are written one by one.
+const LOG_BUFFER: usize = 64 << 10;
 
 /// Chooses aws-lc-rs for TLS and for tokens. The first call of a process does it; more do no harm.
 pub fn install_crypto() {
@@ -21,11 +30,11 @@ pub(crate) fn start_log(
     filter: &str,
 ) -> Result<WorkerGuard, tracing_subscriber::filter::ParseError> {
     let filter = EnvFilter::builder().parse(filter)?;
-    let (writer, guard) = tracing_appender::non_blocking(std::io::stdout());
+    // Standard output alone would write each line by itself; the thread flushes whenever no line is waiting.
+    let output = BufWriter::with_capacity(LOG_BUFFER, std::io::stdout());
+    let (writer, guard) = tracing_appender::non_blocking(output);
     let lines = tracing_subscriber::fmt::layer()
-        .json()
-        .flatten_event(true)
-        .with_current_span(false)
+        .event_format(JsonLine)
         .with_writer(writer);
     // A second log in one process happens only in tests; the first one goes on.
     let _ = tracing_subscriber::registry()

@@ -1,4 +1,8 @@
-//! W3C Trace Context (Level 1): continue the caller's trace or start one. Spans and their export live in `telemetry.rs`.
+//! W3C Trace Context (Level 1): continue the caller's trace or start one, and decide whether it is recorded. Spans and
+//! their export live in `telemetry/`.
+
+use std::cell::Cell;
+use std::num::NonZeroU64;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
@@ -13,55 +17,117 @@ const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const MAX_MEMBERS: usize = 32;
 const MAX_STATE: usize = 512;
 
+/// The flag that says that whoever sent it records the trace (section 3.2.2.5.1).
+const SAMPLED: u8 = 1;
+
+/// The id of a span: 64 random bits that are not all zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SpanId(NonZeroU64);
+
+impl SpanId {
+    pub(crate) fn new() -> Self {
+        Self(NonZeroU64::new(random()).unwrap_or(NonZeroU64::MIN))
+    }
+
+    pub(crate) fn get(self) -> u64 {
+        self.0.get()
+    }
+}
+
+/// Which traces this process records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sampling {
+    /// None: there is nobody to tell. What callers decided goes on to services all the same.
+    Off,
+    /// What the caller decided; of the traces that begin here those whose id is below this bound. So all processes with
+    /// the same ratio choose the same traces.
+    ParentOrBelow(u64),
+}
+
+impl Sampling {
+    /// `ratio` of the traces that begin here: 0 none, 1 all.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a cast to an integer saturates, and a ratio needs no 64 exact bits"
+    )]
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "read by the export of traces, which comes next")
+    )]
+    pub(crate) fn ratio(ratio: f64) -> Self {
+        Self::ParentOrBelow((ratio * u64::MAX as f64) as u64)
+    }
+
+    /// Whether a trace that begins here is sampled.
+    fn takes(self, trace_id: u128) -> bool {
+        match self {
+            Self::Off | Self::ParentOrBelow(0) => false,
+            Self::ParentOrBelow(bound) => trace_id as u64 <= bound,
+        }
+    }
+}
+
 /// A trace that this request belongs to, and the span that stands for the request in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceContext {
     trace_id: u128,
-    span_id: u64,
+    span_id: SpanId,
+    /// The caller's span.
+    parent: Option<NonZeroU64>,
     flags: u8,
+    /// Whether our spans of it are exported.
+    recorded: bool,
     state: Option<HeaderValue>,
 }
 
 impl TraceContext {
     /// Continues the trace in `traceparent`, or starts one when there is none or it is malformed.
     #[must_use]
-    pub fn from_headers(headers: &HeaderMap) -> Self {
+    pub(crate) fn from_headers(headers: &HeaderMap, sampling: Sampling) -> Self {
         let mut parents = headers.get_all(TRACEPARENT).iter();
         let incoming = match (parents.next(), parents.next()) {
             (Some(parent), None) => parse(parent.as_bytes()),
             (_, _) => None,
         };
         // A state belongs to a parent: of another trace it would say what is not true.
-        let state = incoming.and_then(|_| state(headers));
-        let (trace_id, flags) = incoming.unwrap_or_else(|| (Uuid::new_v4().as_u128(), 0));
+        let state = incoming.as_ref().and_then(|_| state(headers));
+        let (trace_id, parent, flags) = match incoming {
+            Some(incoming) => (incoming.trace_id, Some(incoming.parent), incoming.flags),
+            None => {
+                let trace_id = new_trace_id();
+                let sampled = sampling.takes(trace_id);
+                (trace_id, None, if sampled { SAMPLED } else { 0 })
+            }
+        };
         Self {
             trace_id,
-            span_id: new_span_id(),
+            span_id: SpanId::new(),
+            parent,
             flags,
+            recorded: sampling != Sampling::Off && flags & SAMPLED != 0,
             state,
         }
     }
 
-    /// Makes an upstream call part of the trace, whatever its headers said before.
-    pub(crate) fn inject(&self, headers: &mut HeaderMap) {
-        headers.insert(HeaderName::from_static(TRACEPARENT), self.child_header());
+    /// Makes an upstream call part of the trace, whatever its headers said before. `span` stands for the call.
+    pub(crate) fn inject(&self, headers: &mut HeaderMap, span: SpanId) {
+        headers.insert(HeaderName::from_static(TRACEPARENT), self.header(span));
         match &self.state {
             Some(state) => headers.insert(TRACESTATE, state.clone()),
             None => headers.remove(TRACESTATE),
         };
     }
 
-    /// The header for an upstream call: the same trace, a span of its own.
-    #[must_use]
-    pub fn child_header(&self) -> HeaderValue {
-        let text = format!(
-            "00-{:032x}-{:016x}-{:02x}",
-            self.trace_id,
-            new_span_id(),
-            self.flags
-        );
+    /// `00-` trace id, span id and flags in hexadecimal digits.
+    fn header(&self, span: SpanId) -> HeaderValue {
+        let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        hex(&self.trace_id.to_be_bytes(), &mut text[3..35]);
+        hex(&span.get().to_be_bytes(), &mut text[36..52]);
+        hex(&[self.flags], &mut text[53..55]);
         // Hexadecimal digits and dashes are always legal in a header.
-        HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""))
+        HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static(""))
     }
 
     /// The trace's id as a number.
@@ -74,6 +140,67 @@ impl TraceContext {
     pub fn trace_id(&self) -> String {
         format!("{:032x}", self.trace_id)
     }
+
+    /// The span that stands for the request.
+    pub(crate) fn span(&self) -> SpanId {
+        self.span_id
+    }
+
+    /// The caller's span, if it sent one.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "read by the export of traces, which comes next")
+    )]
+    pub(crate) fn parent(&self) -> Option<NonZeroU64> {
+        self.parent
+    }
+
+    /// Whether our spans of it are exported.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "read by the export of traces, which comes next")
+    )]
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.recorded
+    }
+
+    /// `tracestate` as it goes on.
+    #[expect(dead_code, reason = "read by the export of traces, which comes next")]
+    pub(crate) fn state(&self) -> Option<&str> {
+        self.state.as_ref().and_then(|state| state.to_str().ok())
+    }
+}
+
+fn hex(bytes: &[u8], text: &mut [u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (byte, digits) in bytes.iter().zip(text.chunks_exact_mut(2)) {
+        digits[0] = DIGITS[usize::from(byte >> 4)];
+        digits[1] = DIGITS[usize::from(byte & 15)];
+    }
+}
+
+/// Ids have to be unique, not secret: a generator per thread costs no call of the system for each. (SplitMix64, Steele et
+/// al. 2014.)
+fn random() -> u64 {
+    thread_local! {
+        static STATE: Cell<u64> = Cell::new({
+            let (high, low) = Uuid::new_v4().as_u64_pair();
+            // A version and a variant stand in these halves; together their fixed bits do not meet.
+            high ^ low.rotate_left(32)
+        });
+    }
+    STATE.with(|state| {
+        let next = state.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        state.set(next);
+        let mut z = next;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    })
+}
+
+fn new_trace_id() -> u128 {
+    (u128::from(random()) << 64 | u128::from(random())).max(1)
 }
 
 /// The members of all `tracestate` fields in one, when they are well-formed.
@@ -101,13 +228,14 @@ fn is_member(member: &str) -> bool {
     !key.is_empty() && key.bytes().all(of_key) && !value.is_empty() && value.bytes().all(of_value)
 }
 
-fn new_span_id() -> u64 {
-    // The low half of a random UUID holds 62 random bits; zero is not a legal span id.
-    (Uuid::new_v4().as_u64_pair().1).max(1)
+struct Incoming {
+    trace_id: u128,
+    parent: NonZeroU64,
+    flags: u8,
 }
 
 /// `version "-" trace-id "-" parent-id "-" flags`; a later version may go on after another dash (section 3.2.2).
-fn parse(value: &[u8]) -> Option<(u128, u8)> {
+fn parse(value: &[u8]) -> Option<Incoming> {
     let text = std::str::from_utf8(value).ok()?;
     let mut fields = text.split('-');
     let (version, trace, span, flags) = (
@@ -126,9 +254,12 @@ fn parse(value: &[u8]) -> Option<(u128, u8)> {
         return None;
     }
     let trace_id = u128::from_str_radix(trace, 16).ok().filter(|id| *id != 0)?;
-    u64::from_str_radix(span, 16).ok().filter(|id| *id != 0)?;
-    // Only the sampled flag means something to us.
-    Some((trace_id, u8::from_str_radix(flags, 16).ok()? & 1))
+    Some(Incoming {
+        trace_id,
+        parent: NonZeroU64::new(u64::from_str_radix(span, 16).ok()?)?,
+        // Only the sampled flag means something to us.
+        flags: u8::from_str_radix(flags, 16).ok()? & SAMPLED,
+    })
 }
 
 #[cfg(test)]
@@ -140,18 +271,19 @@ mod tests {
     fn context(header: &'static str) -> TraceContext {
         let mut headers = HeaderMap::new();
         headers.insert(TRACEPARENT, HeaderValue::from_static(header));
-        TraceContext::from_headers(&headers)
+        TraceContext::from_headers(&headers, Sampling::Off)
     }
 
     #[test]
     fn a_sane_trace_goes_on_with_a_span_of_our_own() {
         let trace = context("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
         assert_eq!(trace.trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");
-        let child = trace.child_header();
-        let child = child.to_str().unwrap();
-        assert!(child.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"));
-        assert!(child.ends_with("-01"));
-        assert!(!child.contains("00f067aa0ba902b7"));
+        let span = SpanId::new();
+        let mut headers = HeaderMap::new();
+        trace.inject(&mut headers, span);
+        let expected = format!("00-4bf92f3577b34da6a3ce929d0e0e4736-{:016x}-01", span.get());
+        assert_eq!(headers.get(TRACEPARENT).unwrap(), &expected);
+        assert_eq!(trace.parent().unwrap().get(), 0x00f0_67aa_0ba9_02b7);
     }
 
     #[test]
@@ -170,5 +302,38 @@ mod tests {
                 "{bad}"
             );
         }
+    }
+
+    #[test]
+    fn the_caller_decides_what_is_recorded() {
+        let sampled = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let not = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
+        for (parent, sampling, recorded, flag) in [
+            (Some(sampled), Sampling::ratio(0.0), true, "-01"),
+            (Some(not), Sampling::ratio(1.0), false, "-00"),
+            (Some(sampled), Sampling::Off, false, "-01"),
+            (None, Sampling::ratio(1.0), true, "-01"),
+            (None, Sampling::ratio(0.0), false, "-00"),
+            (None, Sampling::Off, false, "-00"),
+        ] {
+            let mut headers = HeaderMap::new();
+            if let Some(parent) = parent {
+                headers.insert(TRACEPARENT, HeaderValue::from_static(parent));
+            }
+            let trace = TraceContext::from_headers(&headers, sampling);
+            assert_eq!(trace.is_recorded(), recorded, "{parent:?} {sampling:?}");
+            let header = trace.header(SpanId::new());
+            assert!(header.to_str().unwrap().ends_with(flag), "{header:?}");
+        }
+    }
+
+    #[test]
+    fn the_ratio_is_kept() {
+        let none = HeaderMap::new();
+        let taken = (0..10_000)
+            .filter(|_| TraceContext::from_headers(&none, Sampling::ratio(0.1)).is_recorded())
+            .count();
+        // Six standard deviations of a binomial with 10,000 and 0.1 are 180.
+        assert!((820..=1180).contains(&taken), "{taken}");
     }
 }

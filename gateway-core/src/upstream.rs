@@ -16,7 +16,7 @@ pub use call::{Call, UpstreamClient, UpstreamResponse};
 pub(crate) use call::{is_json, refusal};
 pub use error::{UpstreamError, UpstreamErrorKind};
 pub use grpc::{GrpcChannel, GrpcUpstream};
-pub(crate) use pool::{CallKind, Pool};
+pub(crate) use pool::{Attempt, CallKind, Pool};
 pub(crate) use reads::Reads;
 pub(crate) use request_key::RequestKey;
 

@@ -161,6 +161,9 @@ async fn answer(
     record: Arc<Mutex<Vec<Seen>>>,
 ) -> Response {
     let (parts, body) = request.into_parts();
+    if parts.uri.path() == "/events" {
+        return StatusCode::NOT_FOUND.into_response();
+    }
     let bytes = body.collect().await.unwrap().to_bytes();
     let seen = Seen {
         method: parts.method,

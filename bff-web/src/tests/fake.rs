@@ -149,6 +149,9 @@ async fn answer(
     given_up: Arc<Notify>,
 ) -> Response {
     let (parts, body) = request.into_parts();
+    if parts.uri.path() == "/events" {
+        return StatusCode::NOT_FOUND.into_response();
+    }
     let bytes = body.collect().await.unwrap().to_bytes();
     let call = format!("{} {}", parts.method, parts.uri.path_and_query().unwrap());
     let body = serde_json::from_slice(&bytes).unwrap_or_default();

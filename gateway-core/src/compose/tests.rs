@@ -19,6 +19,7 @@ use super::{Batches, Composition, Required, Section};
 use crate::context::RequestContext;
 use crate::error::{ClientError, Error};
 use crate::upstream::{UpstreamError, UpstreamErrorKind};
+use crate::waterfall::PartOutcome;
 
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -394,4 +395,41 @@ fn every_reason_of_an_upstream_error_is_in_the_schema() {
     for word in words {
         assert!(super::REASONS.contains(&word), "{word} is not in REASONS");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_part_is_noted_however_it_ends() {
+    let page = page().await;
+    let context = page.context().clone();
+    show(&page, pending()).await;
+    let gone = page.required("maker", |_| pending::<Result<u32, Error>>());
+    assert!(
+        tokio::time::timeout(Duration::from_millis(5), gone)
+            .await
+            .is_err()
+    );
+    let noted = context.take_waterfall();
+    let noted: Vec<_> = noted
+        .parts
+        .iter()
+        .map(|part| (part.name, part.required, part.outcome, part.took))
+        .collect();
+    assert_eq!(
+        noted,
+        [
+            ("widget", true, PartOutcome::Ok, Duration::ZERO),
+            (
+                "inStock",
+                false,
+                PartOutcome::Unavailable("timeout"),
+                Duration::from_millis(900)
+            ),
+            (
+                "maker",
+                true,
+                PartOutcome::Cancelled,
+                Duration::from_millis(5)
+            ),
+        ]
+    );
 }

@@ -1,6 +1,8 @@
-//! One line in the log and one sample in the metrics for every request, when its answer's last byte has been sent or the
-//! client has gone. Query values, tokens and bodies never come here.
+//! The end of every request, when its answer's last byte has been sent or the client has gone: one line in the log, one
+//! sample in the metrics, its record for the console. Query values, tokens and bodies never come here.
 
+use std::borrow::Cow;
+use std::fmt::Write;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -8,16 +10,17 @@ use std::task::{Context, Poll};
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use http::{Method, Request, StatusCode};
+use http::{Method, Request, StatusCode, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use tokio::time::Instant;
 
 use super::{Arrival, RateLimitHeaders};
 use crate::context::RequestContext;
 use crate::error::ErrorSource;
+use crate::finished::{Fault, FinishedRequest, shown_path};
 use crate::gateway::Shared;
 use crate::problem::{Problem, chain};
 use crate::route::Route;
+use crate::waterfall::UpstreamCall;
 
 /// What the log says of a request whose client went away before there was an answer. It is nobody's status on the wire.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
@@ -26,8 +29,10 @@ const CLIENT_CLOSED_REQUEST: u16 = 499;
 /// when the client has gone.
 pub(super) struct Observation {
     shared: Arc<Shared>,
+    worker: usize,
     arrival: Arrival,
     method: Method,
+    version: Version,
     path: String,
     pub(super) route: Option<Arc<Route>>,
     pub(super) principal: Option<&'static str>,
@@ -39,20 +44,20 @@ pub(super) struct Observation {
     complete: bool,
 }
 
-/// Who is at fault, and what for the log.
-struct Fault {
-    source: ErrorSource,
-    cause: String,
-    upstream: Option<&'static str>,
-}
-
 impl Observation {
-    pub(super) fn begin<B>(shared: &Arc<Shared>, request: &Request<B>, arrival: Arrival) -> Self {
+    pub(super) fn begin<B>(
+        shared: &Arc<Shared>,
+        worker: usize,
+        request: &Request<B>,
+        arrival: Arrival,
+    ) -> Self {
         shared.metrics.in_flight.up();
         Self {
             shared: Arc::clone(shared),
+            worker,
             arrival,
             method: request.method().clone(),
+            version: request.version(),
             path: request.uri().path().to_owned(),
             route: None,
             principal: None,
@@ -93,56 +98,98 @@ impl Observation {
         })
     }
 
-    fn emit(&self) {
-        let now = Instant::now();
-        let took = now.saturating_duration_since(self.arrival.at);
-        let status = self
-            .status
-            .map_or(CLIENT_CLOSED_REQUEST, |status| status.as_u16());
-        let metrics = match &self.route {
-            Some(route) => &route.metrics,
-            None => &*self.shared.metrics.unmatched,
+    /// What is known of the request at its end.
+    fn end(&mut self) -> FinishedRequest {
+        // The request's place is free again before anything is told of it.
+        let context = self.context.take();
+        let waterfall = context
+            .as_ref()
+            .map(RequestContext::take_waterfall)
+            .unwrap_or_default();
+        drop(context);
+        let path = match shown_path(&self.path) {
+            Cow::Borrowed(_) => std::mem::take(&mut self.path),
+            Cow::Owned(shown) => shown,
         };
-        let trace = self.arrival.trace.trace();
-        metrics.observe(status, took, self.bytes, now, trace);
-        let fault = self.fault.as_ref();
-        let upstream_calls = self.context.as_ref().map(|context| {
-            let texts: Vec<String> = context
-                .calls()
-                .iter()
-                .map(|call| {
-                    let took = call.took.as_secs_f64() * 1e3;
-                    format!("{}={}:{took:.1}ms", call.part, call.outcome)
-                })
-                .collect();
-            texts.join(" ")
-        });
-        tracing::info!(
-            target: "access",
-            method = %self.method,
-            path = %self.path,
-            route = self.route.as_ref().map(|route| route.name),
-            status,
-            duration_ms = took.as_secs_f64() * 1e3,
-            bytes = self.bytes,
-            complete = self.complete,
-            principal = self.principal.unwrap_or("unknown"),
-            request_id = self.arrival.request_id.as_str(),
-            trace_id = %self.arrival.trace.trace_id(),
-            error_source = fault.map(|fault| fault.source.as_str()),
-            error = fault.map(|fault| fault.cause.as_str()),
-            upstream = fault.and_then(|fault| fault.upstream),
-            upstream_calls = upstream_calls.as_deref().filter(|calls| !calls.is_empty()),
-            "request"
-        );
+        FinishedRequest {
+            route: self.route.take(),
+            method: std::mem::take(&mut self.method),
+            version: self.version,
+            path,
+            status: self
+                .status
+                .map_or(CLIENT_CLOSED_REQUEST, |status| status.as_u16()),
+            bytes: self.bytes,
+            complete: self.complete,
+            principal: self.principal,
+            request_id: self.arrival.request_id.clone(),
+            trace: self.arrival.trace.clone(),
+            arrived: self.arrival.at,
+            took: self.arrival.at.elapsed(),
+            fault: self.fault.take(),
+            waterfall,
+        }
     }
 }
 
 impl Drop for Observation {
     fn drop(&mut self) {
-        self.shared.metrics.in_flight.down();
-        self.emit();
+        let request = self.end();
+        let metrics = &self.shared.metrics;
+        metrics.in_flight.down();
+        let of_route = match &request.route {
+            Some(route) => &route.metrics,
+            None => &*metrics.unmatched,
+        };
+        of_route.observe(
+            request.status,
+            request.took,
+            request.bytes,
+            request.arrived + request.took,
+            request.trace.trace(),
+        );
+        log(&request);
+        self.shared.recent.push(self.worker, Arc::new(request));
     }
+}
+
+fn log(request: &FinishedRequest) {
+    let fault = request.fault.as_ref();
+    let calls = &request.waterfall.calls;
+    tracing::info!(
+        target: "access",
+        method = %request.method,
+        path = request.path,
+        route = request.route.as_ref().map(|route| route.name),
+        status = request.status,
+        duration_ms = request.took.as_secs_f64() * 1e3,
+        bytes = request.bytes,
+        complete = request.complete,
+        principal = request.principal.unwrap_or("unknown"),
+        request_id = request.request_id.as_str(),
+        trace_id = %request.trace.trace_id(),
+        error_source = fault.map(|fault| fault.source.as_str()),
+        error = fault.map(|fault| fault.cause.as_str()),
+        upstream = fault.and_then(|fault| fault.upstream),
+        upstream_calls = (!calls.is_empty()).then(|| upstream_calls(calls)).as_deref(),
+        "request"
+    );
+}
+
+/// `part=outcome:1.2ms` for each call.
+fn upstream_calls(calls: &[UpstreamCall]) -> String {
+    let mut text = String::with_capacity(calls.len() * 32);
+    for call in calls {
+        let separator = if text.is_empty() { "" } else { " " };
+        let took = call.took.as_secs_f64() * 1e3;
+        // Writing to a string does not fail.
+        let _ = write!(
+            text,
+            "{separator}{}={}:{took:.1}ms",
+            call.part, call.outcome
+        );
+    }
+    text
 }
 
 struct ObservedBody {

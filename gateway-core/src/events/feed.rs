@@ -17,6 +17,7 @@ use crate::auth::internal_token::{InternalTokenSigner, SigningError, X_INTERNAL_
 use crate::config::{Config, EventsConfig};
 use crate::metrics::FeedMetrics;
 use crate::problem::chain;
+use crate::upstream::UpstreamError;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The largest event.
@@ -191,9 +192,7 @@ impl Feed {
             match &loss {
                 // It does not know what it was asked for: from now on, then.
                 Loss::Status(status)
-                    if status.is_client_error()
-                        && *status != StatusCode::UNAUTHORIZED
-                        && *status != StatusCode::FORBIDDEN =>
+                    if status.is_client_error() && !UpstreamError::is_failure(*status) =>
                 {
                     progress.last_id = None;
                 }

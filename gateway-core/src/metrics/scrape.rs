@@ -28,6 +28,12 @@ pub(crate) fn scrape(shared: &Shared, ready: bool) -> Scrape {
         out.put(&family::CACHE_BYTES, &[], cache.bytes as f64);
         out.put(&family::CACHE_MAX_BYTES, &[], cache.max_bytes as f64);
     }
+    out.put(&family::REVOCATIONS, &[], shared.revocations.len() as f64);
+    // Only of a gateway that has such a store: an alert on it must not see the others.
+    if let Some(store) = &shared.shared_revocations {
+        let up = if store.is_up() { 1.0 } else { 0.0 };
+        out.put(&family::REVOCATION_STORE_UP, &[], up);
+    }
     key_sets(shared, out);
     runtimes(shared, out);
     process::put(out);

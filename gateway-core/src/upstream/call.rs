@@ -9,14 +9,16 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
 use super::error::{UpstreamError, UpstreamErrorKind};
-use super::pool::{CallKind, Pool};
+use super::pool::{Attempt, CallKind, Pool};
 use super::reads::Reads;
 use crate::cache::{Lifetime, Slot};
 use crate::context::RequestContext;
 use crate::deadline::Deadline;
 use crate::error::{FieldError, Refusal};
+use crate::waterfall::CallTarget;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -37,6 +39,7 @@ pub struct Call {
     pub(super) context: RequestContext,
     pub(super) method: Method,
     pub(super) path: String,
+    template: Option<&'static str>,
     pub(super) headers: HeaderMap,
     body: Result<Bytes, serde_json::Error>,
     /// How long the answer may be used again; `None` = not at all.
@@ -87,6 +90,7 @@ impl UpstreamClient {
             context,
             method,
             path,
+            template: None,
             headers,
             body: Ok(Bytes::new()),
             lifetime: None,
@@ -115,6 +119,12 @@ impl Call {
         for tag in tags {
             self.tags.push(self.reads.tags.slot(tag.as_ref()));
         }
+        self
+    }
+
+    /// How the path is called in traces and on the console, with its placeholders: `/widgets/{id}`.
+    pub fn named(mut self, template: &'static str) -> Self {
+        self.template = Some(template);
         self
     }
 
@@ -178,14 +188,22 @@ impl Call {
         result.map(|(_, answer)| answer)
     }
 
+    /// What is called, as traces and the console say it.
+    pub(super) fn target(&self) -> CallTarget {
+        CallTarget::Http {
+            method: self.method.clone(),
+            template: self.template,
+        }
+    }
+
     /// The answer as it came, and what it was read as.
     pub(super) async fn attempt<T>(
         self,
         read: Reader<T>,
     ) -> Result<(UpstreamResponse, T), UpstreamError> {
         let pool = self.pool.clone();
-        let attempt = pool.begin(&self.context);
-        let result = self.exchange().await.and_then(|response| {
+        let mut attempt = pool.begin(&self.context, self.target());
+        let result = self.exchange(&mut attempt).await.and_then(|response| {
             let answer = read(&pool, &response)?;
             Ok((response, answer))
         });
@@ -193,7 +211,7 @@ impl Call {
         result
     }
 
-    async fn exchange(self) -> Result<UpstreamResponse, UpstreamError> {
+    async fn exchange(self, attempt: &mut Attempt) -> Result<UpstreamResponse, UpstreamError> {
         let Self {
             pool,
             context,
@@ -211,7 +229,8 @@ impl Call {
         *request.method_mut() = method;
         *request.uri_mut() = pool.uri(path);
         *request.headers_mut() = headers;
-        let response = pool.send(request, &context, deadline).await?;
+        let response = pool.send(request, attempt.context(), deadline).await?;
+        attempt.answered(Instant::now(), Some(response.status().as_u16()));
         let (head, body) = response.into_parts();
         let body = read_whole(&pool, body, deadline).await?;
         if head.status.is_success() {

@@ -4,16 +4,18 @@
 use std::error::Error as _;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
+use http::uri::PathAndQuery;
 use http::{HeaderMap, Request, Response, StatusCode, Uri};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{LengthLimitError, Limited};
+use tokio::time::Instant;
 use tonic::{Code, Status};
 
 use super::error::{UpstreamError, UpstreamErrorKind};
@@ -21,6 +23,7 @@ use super::pool::{CallKind, Pool};
 use crate::context::RequestContext;
 use crate::deadline::Deadline;
 use crate::error::Refusal;
+use crate::waterfall::CallTarget;
 
 /// A gRPC service. Cloning is cheap.
 #[derive(Clone)]
@@ -37,10 +40,19 @@ pub struct GrpcChannel {
     verdict: Verdict,
 }
 
-/// Whether the service itself has said that the call failed. Otherwise a failure was found here, by the code that reads the
-/// answer; it has the same codes.
+/// What is known of a call beside the generated client's answer.
 #[derive(Clone, Default)]
-struct Verdict(Arc<AtomicBool>);
+struct Verdict(Arc<Known>);
+
+#[derive(Default)]
+struct Known {
+    /// Whether the service itself has said that the call failed. Otherwise a failure was found here, by the code that reads
+    /// the answer; it has the same codes.
+    given: AtomicBool,
+    method: OnceLock<PathAndQuery>,
+    /// When the head of the answer was there.
+    answered: OnceLock<Instant>,
+}
 
 impl Verdict {
     fn look(&self, headers: &HeaderMap) {
@@ -51,11 +63,11 @@ impl Verdict {
     }
 
     fn give(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.given.store(true, Ordering::Relaxed);
     }
 
     fn was_given(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.given.load(Ordering::Relaxed)
     }
 }
 
@@ -78,17 +90,28 @@ impl GrpcUpstream {
         Fut: Future<Output = Result<tonic::Response<T>, Status>>,
     {
         context.note_lifetime(Duration::ZERO);
-        let attempt = self.pool.begin(&context);
+        let mut attempt = self.pool.begin(&context, CallTarget::Grpc { method: None });
         let deadline = self.pool.attempt_deadline(&context, CallKind::Safe);
         let channel = GrpcChannel {
             pool: self.pool.clone(),
-            context: context.clone(),
+            context: attempt.context().clone(),
             deadline,
             verdict: Verdict::default(),
         };
         let verdict = channel.verdict.clone();
         let origin = self.pool.uri(http::uri::PathAndQuery::from_static("/"));
-        let result = match tokio::time::timeout_at(deadline.at(), call(channel, origin)).await {
+        let answer = tokio::time::timeout_at(deadline.at(), call(channel, origin)).await;
+        if let Some(at) = verdict.0.answered.get() {
+            let code = match &answer {
+                Err(_elapsed) => None,
+                Ok(Err(status)) => u16::try_from(i32::from(status.code())).ok(),
+                Ok(Ok(_)) => Some(0),
+            };
+            attempt.answered(*at, code);
+        }
+        let method = verdict.0.method.get().cloned();
+        attempt.target(CallTarget::Grpc { method });
+        let result = match answer {
             Err(_elapsed) => Err(self.pool.error(UpstreamErrorKind::Timeout)),
             Ok(Err(status)) => Err(self.classify(status, &verdict)),
             Ok(Ok(answer)) => Ok(answer.into_inner()),
@@ -174,10 +197,15 @@ impl tower::Service<Request<tonic::body::Body>> for GrpcChannel {
     fn call(&mut self, request: Request<tonic::body::Body>) -> Self::Future {
         let this = self.clone();
         Box::pin(async move {
+            // From a constant of the generated client: this copies no text.
+            if let Some(method) = request.uri().path_and_query() {
+                let _ = this.verdict.0.method.set(method.clone());
+            }
             let response = this
                 .pool
                 .send(request.map(Body::new), &this.context, this.deadline)
                 .await?;
+            let _ = this.verdict.0.answered.set(Instant::now());
             this.verdict.look(response.headers());
             // What is not gRPC at all speaks by its HTTP status, for which there are codes.
             if response.status() != StatusCode::OK {

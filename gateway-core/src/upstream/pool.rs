@@ -16,9 +16,11 @@ use tokio_util::task::TaskTracker;
 use super::error::{UpstreamError, UpstreamErrorKind};
 use crate::auth::internal_token::{InternalTokenSigner, InternalTokens, X_INTERNAL_TOKEN};
 use crate::config::{UpstreamConfig, UpstreamProtocol};
-use crate::context::RequestContext;
+use crate::context::{CallNote, RequestContext};
 use crate::deadline::Deadline;
 use crate::metrics::{Metrics, UpstreamMetrics};
+use crate::trace::SpanId;
+use crate::waterfall::{CallSource, CallTarget};
 
 /// What is left of the deadline, in milliseconds.
 pub(crate) const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("request-timeout");
@@ -36,6 +38,8 @@ pub(crate) struct Pool {
 struct Shared {
     name: &'static str,
     address: uri::Parts,
+    /// The same as text, for the record of calls.
+    endpoint: Option<Arc<str>>,
     protocol: UpstreamProtocol,
     timeout: Option<Duration>,
     max_response_bytes: usize,
@@ -72,6 +76,10 @@ impl Pool {
             shared: Arc::new(Shared {
                 name,
                 address: config.address.clone().into_parts(),
+                endpoint: config
+                    .address
+                    .authority()
+                    .map(|authority| Arc::from(authority.as_str())),
                 protocol: config.protocol,
                 timeout: config.timeout,
                 max_response_bytes: config.max_response_bytes,
@@ -115,12 +123,17 @@ impl Pool {
         }
     }
 
-    /// Starts the clock of a call.
-    pub(crate) fn begin(&self, context: &RequestContext) -> Attempt {
+    /// Starts the clock of a call. What is sent for it is sent with the attempt's context: that names its span.
+    pub(crate) fn begin(&self, context: &RequestContext, target: CallTarget) -> Attempt {
         Attempt {
             pool: self.clone(),
-            context: context.clone(),
+            context: context.for_call(),
+            parent: context.span(),
+            target,
+            number: 1,
             began: Instant::now(),
+            answered: None,
+            status: None,
             outcome: None,
         }
     }
@@ -182,7 +195,7 @@ impl Pool {
                 }
             }
         }
-        context.trace().inject(headers);
+        context.trace().inject(headers, context.span());
         headers.insert(X_REQUEST_ID, context.request_id().to_header());
         // Ours or none: what a client or a handler put there never gets to a service.
         match &self.shared.internal_tokens {
@@ -216,11 +229,32 @@ impl CallKind {
 pub(crate) struct Attempt {
     pool: Pool,
     context: RequestContext,
+    parent: SpanId,
+    target: CallTarget,
+    number: u8,
     began: Instant,
+    answered: Option<Instant>,
+    status: Option<u16>,
     outcome: Option<&'static str>,
 }
 
 impl Attempt {
+    /// The context that the call is sent with.
+    pub(crate) fn context(&self) -> &RequestContext {
+        &self.context
+    }
+
+    /// The head of an answer came at `at`: with this HTTP status, or gRPC code.
+    pub(crate) fn answered(&mut self, at: Instant, status: Option<u16>) {
+        self.answered = Some(at);
+        self.status = status;
+    }
+
+    /// Something that became known of the target only now.
+    pub(crate) fn target(&mut self, target: CallTarget) {
+        self.target = target;
+    }
+
     /// The call came to an end of its own: `ok`, or the reason why not.
     pub(crate) fn finished(mut self, outcome: &'static str) {
         self.outcome = Some(outcome);
@@ -231,7 +265,18 @@ impl Drop for Attempt {
     fn drop(&mut self) {
         let outcome = self.outcome.unwrap_or("cancelled");
         let shared = &self.pool.shared;
-        self.context.record(shared.name, self.began, outcome);
         shared.metrics.observe(outcome, self.began.elapsed());
+        self.context.record(CallNote {
+            upstream: shared.name,
+            endpoint: shared.endpoint.clone(),
+            target: self.target.clone(),
+            source: CallSource::Upstream,
+            attempt: self.number,
+            began: self.began,
+            answered: self.answered,
+            outcome,
+            status: self.status,
+            parent: self.parent,
+        });
     }
 }

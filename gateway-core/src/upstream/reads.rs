@@ -17,6 +17,7 @@ use super::request_key::RequestKey;
 use crate::cache::{Epoch, Part, Parts, Slot, Standing, Tags};
 use crate::context::RequestContext;
 use crate::metrics::{Metrics, ReadMetrics};
+use crate::waterfall::CallSource;
 
 /// What the reads of a process share. Cloning is cheap.
 #[derive(Clone)]
@@ -96,6 +97,8 @@ impl Call {
         {
             reads.metrics.from_store.increment(1);
             context.note_lifetime(left);
+            let (target, now) = (self.target(), Instant::now());
+            context.record_shared(pool.name(), target, CallSource::Cache, now, "ok");
             return read(&pool, &part.response);
         }
         let key = Arc::new(key);
@@ -190,7 +193,8 @@ impl Call {
                 Err(error) => Err(UpstreamError::shared(&error)),
             };
             let reason = result.as_ref().map_or_else(UpstreamError::reason, |_| "ok");
-            context.record(pool.name(), began, reason);
+            let (target, source) = (call.target(), CallSource::Coalesced);
+            context.record_shared(pool.name(), target, source, began, reason);
             return result;
         }
     }

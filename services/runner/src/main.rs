@@ -90,6 +90,16 @@ struct DemoArgs {
     /// Where databases, logs and keys are kept.
     #[arg(long, value_name = "DIR", default_value = "./.demo")]
     data: PathBuf,
+    /// How far up all ports are, so that a second demo can run beside the first one.
+    #[arg(long, value_name = "N", default_value = "0", value_parser = port_offset)]
+    port_offset: demo::Offset,
+}
+
+fn port_offset(text: &str) -> Result<demo::Offset, String> {
+    let distance = text.parse().ok();
+    distance
+        .and_then(demo::Offset::new)
+        .ok_or_else(|| format!("has to be a number up to {}", demo::Offset::MOST))
 }
 
 #[derive(Args)]
@@ -147,6 +157,7 @@ async fn run_demo(args: DemoArgs) -> anyhow::Result<()> {
         bin_dir: args.bin_dir,
         config_dir: args.config_dir,
         data_dir: args.data,
+        offset: args.port_offset,
     })
     .await?;
     Ok(())
@@ -165,7 +176,7 @@ async fn services(args: ServicesArgs) -> anyhow::Result<()> {
         data_dir: args.data,
         host: args.host,
         ports: match args.ports {
-            PortsArg::Demo => Ports::Demo,
+            PortsArg::Demo => Ports::Demo { offset: 0 },
             PortsArg::Ephemeral => Ports::Ephemeral,
         },
         issuer: args.issuer,
