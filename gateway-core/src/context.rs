@@ -342,10 +342,6 @@ impl RequestContext {
     }
 
     /// Notes that an answer of `upstream` was had without a call of this request's own.
-    #[expect(
-        dead_code,
-        reason = "for the caches and for coalescing, which come next"
-    )]
     pub(crate) fn record_shared(
         &self,
         upstream: &'static str,

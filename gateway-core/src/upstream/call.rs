@@ -167,12 +167,12 @@ impl Call {
 
     /// A read ends with the last one who waits for it; a command runs on.
     async fn run<T: Send + 'static>(self, read: Reader<T>) -> Result<T, UpstreamError> {
+        // Boxed, both: a composition holds the futures of all its parts.
         match CallKind::of(&self.method) {
-            // Boxed: a composition holds the futures of all its parts.
             CallKind::Safe => Box::pin(self.read(read)).await,
             CallKind::Command => {
                 let pool = self.pool.clone();
-                pool.to_its_end(self.command(read)).await
+                pool.to_its_end(Box::pin(self.command(read))).await
             }
         }
     }
