@@ -121,7 +121,7 @@ fn without_ages(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// Half of a SHA-256 over the answer, in hexadecimal.
-fn weak_etag(bytes: &[u8]) -> HeaderValue {
+pub(crate) fn weak_etag(bytes: &[u8]) -> HeaderValue {
     let digest = Sha256::digest(bytes);
     let mut text = String::with_capacity(36);
     text.push_str("W/\"");
@@ -136,7 +136,7 @@ fn weak_etag(bytes: &[u8]) -> HeaderValue {
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// `If-None-Match` uses weak comparison (RFC 9110, 13.1.2): `W/` does not count.
-fn matches_weakly(if_none_match: &HeaderValue, etag: &HeaderValue) -> bool {
+pub(crate) fn matches_weakly(if_none_match: &HeaderValue, etag: &HeaderValue) -> bool {
     let Ok(wanted) = if_none_match.to_str() else {
         return false;
     };
