@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use axum::Json;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -24,6 +24,7 @@ use crate::auth::api_key::{self, Environment};
 use crate::cache::Lifetime;
 use crate::context::RequestContext;
 use crate::error::Error;
+use crate::extract::{JsonBody, PathParam};
 use crate::gateway::{App, Gateway, RunningGateway};
 use crate::route::Routes;
 use crate::upstream::{UnknownUpstream, UpstreamClient, Upstreams};
@@ -90,7 +91,7 @@ impl Clients {
 async fn stored(
     context: RequestContext,
     State(clients): State<Clients>,
-    Path(id): Path<String>,
+    PathParam(id): PathParam<String>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, Error> {
     let path = format!("/stored/{id}");
@@ -100,7 +101,7 @@ async fn stored(
 async fn everybody(
     context: RequestContext,
     State(clients): State<Clients>,
-    Path(id): Path<String>,
+    PathParam(id): PathParam<String>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, Error> {
     let path = format!("/everybody/{id}");
@@ -112,7 +113,7 @@ async fn everybody(
 async fn joined(
     context: RequestContext,
     State(clients): State<Clients>,
-    Path(id): Path<String>,
+    PathParam(id): PathParam<String>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, Error> {
     let path = format!("/joined/{id}");
@@ -122,8 +123,8 @@ async fn joined(
 async fn change(
     context: RequestContext,
     State(clients): State<Clients>,
-    Path(id): Path<String>,
-    Json(body): Json<Value>,
+    PathParam(id): PathParam<String>,
+    JsonBody(body): JsonBody<Value>,
 ) -> Result<Json<Value>, Error> {
     let path = format!("/stored/{id}");
     let call = clients.widgets.post(context, &path, &body).tagged([path]);
