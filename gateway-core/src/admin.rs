@@ -1,5 +1,8 @@
-//! The operators' listener: `/live`, `/ready`, `/metrics`, `/routes`, `/revocations`, `/keys`, `/config`, `/purge`. It is
-//! never public and shows no client's data.
+//! The operators' listener: `/live`, `/ready`, `/metrics`, `/routes`, `/upstreams`, `/revocations`, `/keys`, `/config`,
+//! `/purge`, and `/console` for people. It is never public and shows no client's data.
+
+mod console;
+mod origin;
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -8,8 +11,9 @@ use std::time::SystemTime;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Json, Router, middleware};
 use chrono::{DateTime, SecondsFormat, Utc};
+use console::History;
 use http::header::{CONTENT_TYPE, VARY};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -21,8 +25,12 @@ use crate::metrics::{self, Format};
 use crate::reload::{ConfigReport, Live};
 use crate::route::RouteSummary;
 use crate::shutdown::Phase;
+use crate::upstream::UpstreamStatus;
 
 pub(crate) async fn serve(listener: TcpListener, live: Arc<Live>, stop: CancellationToken) {
+    let hosts: Arc<[String]> = live.shared().config.admin.hosts.clone().into();
+    let history = Arc::new(History::default());
+    let keeping = Arc::clone(&history).keep(Arc::clone(&live));
     let router = Router::new()
         .route("/live", get(|| async { "live\n" }))
         .route("/ready", get(ready))
@@ -32,7 +40,10 @@ pub(crate) async fn serve(listener: TcpListener, live: Arc<Live>, stop: Cancella
         .route("/keys", get(keys))
         .route("/config", get(config))
         .route("/purge", post(purge))
-        .with_state(live);
+        .route("/upstreams", get(upstreams))
+        .with_state(Arc::clone(&live))
+        .merge(console::router(live, history))
+        .layer(middleware::from_fn_with_state(hosts, origin::check));
     let served = async {
         listener.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -40,8 +51,11 @@ pub(crate) async fn serve(listener: TcpListener, live: Arc<Live>, stop: Cancella
             .with_graceful_shutdown(stop.cancelled_owned())
             .await
     };
-    if let Err(error) = served.await {
-        tracing::error!(%error, "the admin listener ended");
+    tokio::select! {
+        () = keeping => {}
+        served = served => if let Err(error) = served {
+            tracing::error!(%error, "the admin listener ended");
+        }
     }
 }
 
@@ -126,6 +140,15 @@ fn readiness(shared: &Shared) -> Readiness {
             detail: Some(readiness.detail),
         });
     }
+    // A service that is away is our business, not a reason to be taken out.
+    for upstream in shared.upstreams.status() {
+        let state = upstream.breaker.state;
+        checks.push(Check {
+            name: format!("upstream {}", upstream.name),
+            ok: upstream.is_well(),
+            detail: Some(format!("breaker {state}")),
+        });
+    }
     Readiness {
         status: if ready { READY } else { "unready" },
         checks,
@@ -151,6 +174,10 @@ async fn routes(State(live): State<Arc<Live>>) -> Json<Vec<RouteSummary>> {
 
 async fn config(State(live): State<Arc<Live>>) -> Json<ConfigReport> {
     Json(live.report())
+}
+
+async fn upstreams(State(live): State<Arc<Live>>) -> Json<Vec<UpstreamStatus>> {
+    Json(live.shared().upstreams.status())
 }
 
 #[derive(Serialize)]

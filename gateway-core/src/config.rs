@@ -9,6 +9,7 @@ mod origin;
 mod raw;
 mod schema;
 mod units;
+mod upstream;
 mod validate;
 
 use std::collections::BTreeMap;
@@ -36,6 +37,10 @@ pub use fault::{ConfigFault, ConfigFaults};
 pub use load::{from_files, from_text};
 pub(crate) use origin::{NeedsRestart, Origin};
 pub use schema::schema;
+pub use upstream::{
+    BreakerConfig, Discovery, DnsConfig, EjectionConfig, HealthConfig, RetryConfig, UpstreamConfig,
+    UpstreamProtocol,
+};
 
 /// The exit code of a process whose configuration is wrong: `EX_USAGE` of sysexits.
 pub const EXIT_CONFIG: u8 = 64;
@@ -128,6 +133,8 @@ pub struct TlsConfig {
 #[derive(Clone, Debug)]
 pub struct AdminConfig {
     pub address: SocketAddr,
+    /// Names with a dot by which the listener may be called; addresses and names without one always are.
+    pub hosts: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -199,30 +206,6 @@ pub struct InternalTokenConfig {
     pub lifetime: Duration,
     /// Which attributes of a principal services learn; no others.
     pub attributes: Vec<String>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UpstreamProtocol {
-    Http1,
-    /// HTTP/2 with prior knowledge.
-    Grpc,
-}
-
-/// A service that the gateway calls.
-#[derive(Clone, Debug)]
-pub struct UpstreamConfig {
-    /// Scheme and authority: `http://127.0.0.1:8101`.
-    pub address: Uri,
-    pub protocol: UpstreamProtocol,
-    pub connect_timeout: Duration,
-    /// The most that one attempt at a safe call may take, the body of a composed call's answer included. Without it, and
-    /// for commands always, only the request's deadline counts.
-    pub timeout: Option<Duration>,
-    /// Idle connections kept per worker.
-    pub max_idle: usize,
-    pub idle_timeout: Duration,
-    /// The largest answer that a composed call reads, in bytes.
-    pub max_response_bytes: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -27,37 +27,44 @@ const MAX_REQUEST_ID: usize = 128;
 
 /// The id by which a request is found in every log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequestId(Arc<str>);
+pub struct RequestId(HeaderValue);
 
 impl RequestId {
     /// The client's `X-Request-Id` when it is a sane token, else a new UUIDv7.
     #[must_use]
     pub fn from_headers(headers: &HeaderMap) -> Self {
-        let sane = |id: &str| {
+        let sane = |id: &[u8]| {
             !id.is_empty()
                 && id.len() <= MAX_REQUEST_ID
                 && id
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b))
+                    .iter()
+                    .all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(b))
         };
-        match headers
+        let known = headers
             .get("x-request-id")
-            .and_then(|value| value.to_str().ok())
-        {
-            Some(id) if sane(id) => Self(Arc::from(id)),
-            _ => Self(Arc::from(Uuid::now_v7().to_string())),
-        }
+            .map(HeaderValue::as_bytes)
+            .filter(|id| sane(id));
+        let mut buffer = Uuid::encode_buffer();
+        let id = known.unwrap_or_else(|| {
+            Uuid::now_v7()
+                .hyphenated()
+                .encode_lower(&mut buffer)
+                .as_bytes()
+        });
+        // Copied, so that it holds nothing of the connection's memory. Letters and digits are always a legal value.
+        Self(HeaderValue::from_bytes(id).unwrap_or(HeaderValue::from_static("-")))
     }
 
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        // Checked or made in `from_headers`: always readable.
+        self.0.to_str().unwrap_or("-")
     }
 
+    /// The same memory for every header that it stands in.
     #[must_use]
     pub fn to_header(&self) -> HeaderValue {
-        // Checked or made in `from_headers`: always a legal value.
-        HeaderValue::from_str(&self.0).unwrap_or(HeaderValue::from_static("-"))
+        self.0.clone()
     }
 }
 

@@ -27,7 +27,7 @@ use crate::route::{RouteSummary, RouteTable, Routes};
 use crate::server::{Server, Tls, TlsFault};
 use crate::shutdown::{Lifecycle, Phase};
 use crate::trace::Sampling;
-use crate::upstream::{Reads, UnknownUpstream, Upstreams};
+use crate::upstream::{Reads, SharedUpstreams, UnknownUpstream, Upstreams};
 
 /// What a BFF hands to the gateway.
 #[derive(Clone, Copy)]
@@ -58,6 +58,7 @@ pub(crate) struct Shared {
     /// For the life of the process, when its first configuration has a feed.
     pub(crate) feed: Option<Arc<Feed>>,
     pub(crate) signer: Option<Arc<InternalTokenSigner>>,
+    pub(crate) upstreams: Arc<SharedUpstreams>,
     pub(crate) revocations: Arc<Revocations>,
     /// How replicas tell one another of revocations, when the configuration names a place.
     pub(crate) shared_revocations: Option<Arc<SharedRevocations>>,
@@ -149,11 +150,13 @@ impl Generation {
             .events
             .as_ref()
             .map(|_| Feed::new(events.clone(), app.tags, metrics.feed()));
+        let upstreams = SharedUpstreams::new(&config.upstreams, commands.len(), &metrics);
         let shared = Shared {
             tls,
             name: app.name,
             number: 1,
-            table: build_table(app, &config, &limiter, &metrics, &events)?,
+            table: build_table(app, &config, &upstreams, &limiter, &metrics, &events)?,
+            upstreams: Arc::new(upstreams),
             reads,
             events,
             feed,
@@ -193,6 +196,12 @@ impl Generation {
         let limiter = RateLimiter::new(&config, limiter_store.clone(), &previous.metrics)
             .inherit(&previous.limiter);
         let keep_cache = may_keep_cache(&previous.config, &config);
+        let upstreams = SharedUpstreams::after(
+            &previous.upstreams,
+            &config.upstreams,
+            commands.len(),
+            &previous.metrics,
+        );
         let shared = Shared {
             reads: if keep_cache {
                 previous.reads.clone()
@@ -211,7 +220,15 @@ impl Generation {
             limiter_store,
             name: app.name,
             number: previous.number + 1,
-            table: build_table(app, &config, &limiter, &previous.metrics, &previous.events)?,
+            table: build_table(
+                app,
+                &config,
+                &upstreams,
+                &limiter,
+                &previous.metrics,
+                &previous.events,
+            )?,
+            upstreams: Arc::new(upstreams),
             keys: KeySets::after(&previous.keys, &config.issuers),
             limiter: Arc::new(limiter),
             cache: if keep_cache {
@@ -244,8 +261,8 @@ impl Generation {
         }
         for (worker, commands) in commands.iter().enumerate() {
             let upstreams = Upstreams::new(
-                &config.upstreams,
-                &shared.metrics,
+                &shared.upstreams,
+                worker,
                 commands,
                 shared.signer.as_ref(),
                 &shared.reads,
@@ -279,13 +296,14 @@ impl Generation {
 fn build_table(
     app: App,
     config: &Config,
+    upstreams: &SharedUpstreams,
     limiter: &RateLimiter,
     metrics: &Metrics,
     events: &Events,
 ) -> Result<RouteTable, ConfigFaults> {
     let upstreams = Upstreams::new(
-        &config.upstreams,
-        metrics,
+        upstreams,
+        0,
         &TaskTracker::new(),
         None,
         &Reads::new(0, &Arc::default(), metrics),
@@ -310,7 +328,7 @@ fn may_keep_cache(before: &Config, now: &Config) -> bool {
             before
                 .upstreams
                 .get(name)
-                .is_none_or(|known| known.address == upstream.address)
+                .is_none_or(|known| known.discovery == upstream.discovery)
         })
 }
 
@@ -331,6 +349,12 @@ impl Gateway {
     #[must_use]
     pub fn routes(&self) -> Vec<RouteSummary> {
         self.live.shared().table.summaries()
+    }
+
+    /// What its workers would share.
+    #[cfg(feature = "bench")]
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        self.live.shared()
     }
 
     /// Puts a gateway together and starts it.
@@ -375,6 +399,7 @@ impl Gateway {
         shared.metrics.watch_runtime("control", control.handle());
         let stop_control = CancellationToken::new();
         shared.keys.spawn_refresh(control.handle(), &stop_control);
+        shared.upstreams.look_after(control.handle());
         if let Some(store) = &shared.limiter_store {
             store.spawn_link(control.handle(), stop_control.clone());
         }
@@ -457,6 +482,7 @@ async fn upkeep(live: Arc<Live>) {
         shared.limiter.forget_idle();
         shared.key_uses.fold();
         shared.revocations.forget_ended();
+        shared.upstreams.sweep();
     }
 }
 

@@ -14,6 +14,7 @@ mod scrape;
 #[cfg(test)]
 mod tests;
 mod text;
+mod totals;
 mod upstream;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,10 +24,12 @@ use tokio::runtime::{Handle, RuntimeMetrics};
 use tokio::time::Instant;
 
 pub(crate) use cells::{Counter, Gauge, Level, enter_worker};
-pub(crate) use histogram::Histogram;
+pub(crate) use histogram::{Buckets, Histogram};
+pub(crate) use process::Status as ProcessStatus;
 pub(crate) use registry::Registry;
 pub(crate) use scrape::scrape;
 pub(crate) use text::{Format, render};
+pub(crate) use totals::{Counts, Totals};
 pub(crate) use upstream::UpstreamMetrics;
 
 /// The registry, and the handles of what there is once in a gateway. Cloning is cheap.
@@ -179,11 +182,42 @@ impl Metrics {
             .push((thread.into(), runtime.metrics()));
     }
 
-    fn runtimes(&self) -> Vec<(String, RuntimeMetrics)> {
-        self.runtimes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    pub(crate) fn runtimes(&self) -> Vec<RuntimeNow> {
+        let runtimes = self.runtimes.lock().unwrap_or_else(PoisonError::into_inner);
+        runtimes
+            .iter()
+            .map(|(thread, runtime)| RuntimeNow::read(thread, runtime))
+            .collect()
+    }
+}
+
+/// How a runtime is doing, by the name of its thread.
+#[derive(Clone, Debug)]
+pub(crate) struct RuntimeNow {
+    pub(crate) thread: String,
+    pub(crate) threads: usize,
+    /// Since its start, of all its threads.
+    pub(crate) busy: Duration,
+    pub(crate) parks: u64,
+    pub(crate) tasks: usize,
+    pub(crate) queue: usize,
+}
+
+impl RuntimeNow {
+    fn read(thread: &str, runtime: &RuntimeMetrics) -> Self {
+        let threads = runtime.num_workers();
+        Self {
+            thread: thread.to_owned(),
+            threads,
+            busy: (0..threads)
+                .map(|index| runtime.worker_total_busy_duration(index))
+                .sum(),
+            parks: (0..threads)
+                .map(|index| runtime.worker_park_count(index))
+                .sum(),
+            tasks: runtime.num_alive_tasks(),
+            queue: runtime.global_queue_depth(),
+        }
     }
 }
 

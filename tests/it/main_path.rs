@@ -252,7 +252,8 @@ async fn an_order_that_the_account_refuses_is_rejected() -> Result<()> {
     let token = system.token("consumer-1").await?;
     let restaurant = system.open_restaurant(&token).await?;
     let mut order = System::order_for(&restaurant);
-    order["lineItems"][0]["quantity"] = json!(100);
+    // Above what an account allows, whichever restaurant is open now: the cheapest dish of all is 3.50.
+    order["lineItems"][0]["quantity"] = json!(300);
     let placed = system
         .http
         .post(&system.mobile_url("/orders"), &token, &order)

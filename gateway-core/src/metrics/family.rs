@@ -73,6 +73,15 @@ families! {
 
     UPSTREAM_CALLS = Counter "gateway_upstream_calls_total" "Upstream calls by outcome.";
     UPSTREAM_SECONDS = Histogram "gateway_upstream_duration_seconds" "Time of upstream calls.";
+    UPSTREAM_RETRIES = Counter "gateway_upstream_retries_total" "Attempts after the first one, and those that the budget did not allow.";
+    UPSTREAM_BREAKER = Counter "gateway_upstream_breaker_transitions_total" "Changes of circuit breakers by the state they went to.";
+    UPSTREAM_BREAKER_OPEN = Gauge "gateway_upstream_breaker_open" "1 while the circuit breaker is open, 0.5 while it lets probes through, else 0.";
+    UPSTREAM_IN_FLIGHT = Gauge "gateway_upstream_in_flight" "Calls under way, bodies included.";
+    UPSTREAM_IN_FLIGHT_MAX = Gauge "gateway_upstream_in_flight_max" "The most calls that may be under way.";
+    UPSTREAM_EJECTIONS = Counter "gateway_upstream_ejections_total" "Endpoints that were left out because they kept failing.";
+    UPSTREAM_FAILED_LOOKUPS = Counter "gateway_upstream_lookup_failures_total" "Lookups of upstreams' names that failed.";
+    UPSTREAM_ENDPOINTS = Gauge "gateway_upstream_endpoints" "Endpoints by state.";
+    UPSTREAM_CONNECTIONS = Gauge "gateway_upstream_connections" "Connections to upstreams by state.";
 
     LIMIT_DECISIONS = Counter "gateway_rate_limit_decisions_total" "Requests that a rate limit has allowed, and those it was the one to deny.";
     LIMIT_COST = Counter "gateway_rate_limit_cost_total" "What allowed requests have taken from a rate limit, by their cost.";

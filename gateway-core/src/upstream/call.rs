@@ -1,22 +1,21 @@
 //! Typed calls to JSON services: a path in, a decoded answer or a classified failure out, always under the deadline.
 //! Streams that pass through untouched are `proxy.rs`; gRPC is `grpc.rs`.
 
-use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, uri};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::time::Instant;
 
+use super::answer::Answer;
+use super::attempt::Attempt;
 use super::error::{UpstreamError, UpstreamErrorKind};
-use super::pool::{Attempt, CallKind, Pool};
+use super::outgoing::Outgoing;
 use super::reads::Reads;
+use super::stack::{CallKind, Judged, Stack};
 use crate::cache::{Lifetime, Slot};
 use crate::context::RequestContext;
-use crate::deadline::Deadline;
 use crate::error::{FieldError, Refusal};
 use crate::waterfall::CallTarget;
 
@@ -25,7 +24,7 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// A JSON service. Cloning is cheap.
 #[derive(Clone)]
 pub struct UpstreamClient {
-    pool: Pool,
+    stack: Stack,
     reads: Reads,
     /// Stands for all commands to this upstream.
     commands: Slot,
@@ -34,7 +33,7 @@ pub struct UpstreamClient {
 /// A call that has not been sent yet.
 #[must_use = "a call does nothing until it is sent"]
 pub struct Call {
-    pub(super) pool: Pool,
+    pub(super) stack: Stack,
     pub(super) reads: Reads,
     pub(super) context: RequestContext,
     pub(super) method: Method,
@@ -57,10 +56,10 @@ pub struct UpstreamResponse {
 }
 
 impl UpstreamClient {
-    pub(super) fn new(pool: Pool, reads: Reads) -> Self {
-        let commands = reads.commands_to(pool.name());
+    pub(super) fn new(stack: Stack, reads: Reads) -> Self {
+        let commands = reads.commands_to(stack.name());
         Self {
-            pool,
+            stack,
             reads,
             commands,
         }
@@ -85,7 +84,7 @@ impl UpstreamClient {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, JSON);
         Call {
-            pool: self.pool.clone(),
+            stack: self.stack.clone(),
             reads: self.reads.clone(),
             context,
             method,
@@ -151,8 +150,8 @@ impl Call {
     pub async fn json_response<T: DeserializeOwned + Send + 'static>(
         self,
     ) -> Result<(HeaderMap, T), UpstreamError> {
-        self.run(|pool, response| {
-            decode(pool, response).map(|answer| (response.headers.clone(), answer))
+        self.run(|stack, response| {
+            decode(stack, response).map(|answer| (response.headers.clone(), answer))
         })
         .await
     }
@@ -162,7 +161,7 @@ impl Call {
     /// # Errors
     /// Any other status, an answer that is too large, no connection, no time.
     pub async fn send(self) -> Result<UpstreamResponse, UpstreamError> {
-        self.run(|_pool, response| Ok(response.clone())).await
+        self.run(|_stack, response| Ok(response.clone())).await
     }
 
     /// A read ends with the last one who waits for it; a command runs on.
@@ -171,8 +170,8 @@ impl Call {
         match CallKind::of(&self.method) {
             CallKind::Safe => Box::pin(self.read(read)).await,
             CallKind::Command => {
-                let pool = self.pool.clone();
-                pool.to_its_end(Box::pin(self.command(read))).await
+                let stack = self.stack.clone();
+                stack.to_its_end(Box::pin(self.command(read))).await
             }
         }
     }
@@ -201,10 +200,10 @@ impl Call {
         self,
         read: Reader<T>,
     ) -> Result<(UpstreamResponse, T), UpstreamError> {
-        let pool = self.pool.clone();
-        let mut attempt = pool.begin(&self.context, self.target());
+        let stack = self.stack.clone();
+        let mut attempt = stack.begin(&self.context, self.target());
         let result = self.exchange(&mut attempt).await.and_then(|response| {
-            let answer = read(&pool, &response)?;
+            let answer = read(&stack, &response)?;
             Ok((response, answer))
         });
         attempt.finished(result.as_ref().map_or_else(UpstreamError::reason, |_| "ok"));
@@ -213,26 +212,24 @@ impl Call {
 
     async fn exchange(self, attempt: &mut Attempt) -> Result<UpstreamResponse, UpstreamError> {
         let Self {
-            pool,
-            context,
+            stack,
             method,
             path,
             headers,
             body,
             ..
         } = self;
-        let body = body.map_err(|e| pool.error(UpstreamErrorKind::Undecodable).caused_by(e))?;
+        let body = body.map_err(|e| stack.error(UpstreamErrorKind::Undecodable).caused_by(e))?;
         let path = uri::PathAndQuery::try_from(path)
-            .map_err(|e| pool.error(UpstreamErrorKind::Undecodable).caused_by(e))?;
-        let deadline = pool.attempt_deadline(&context, CallKind::of(&method));
-        let mut request = Request::new(Body::from(body));
+            .map_err(|e| stack.error(UpstreamErrorKind::Undecodable).caused_by(e))?;
+        let kind = CallKind::of(&method);
+        let mut request = Request::new(Outgoing::whole(body));
         *request.method_mut() = method;
-        *request.uri_mut() = pool.uri(path);
+        *request.uri_mut() = Uri::from(path);
         *request.headers_mut() = headers;
-        let response = pool.send(request, attempt.context(), deadline).await?;
-        attempt.answered(Instant::now(), Some(response.status().as_u16()));
+        let response = stack.send(request, attempt, kind, Judged::AtEnd).await?;
         let (head, body) = response.into_parts();
-        let body = read_whole(&pool, body, deadline).await?;
+        let body = read_whole(&stack, body).await?;
         if head.status.is_success() {
             Ok(UpstreamResponse {
                 status: head.status,
@@ -241,29 +238,26 @@ impl Call {
             })
         } else {
             let refusal = refusal(head.status, &head.headers, &body);
-            Err(pool.error(UpstreamErrorKind::Status(refusal)))
+            Err(stack.error(UpstreamErrorKind::Status(refusal)))
         }
     }
 }
 
 /// What a call makes of a 2xx answer.
-pub(super) type Reader<T> = fn(&Pool, &UpstreamResponse) -> Result<T, UpstreamError>;
+pub(super) type Reader<T> = fn(&Stack, &UpstreamResponse) -> Result<T, UpstreamError>;
 
 /// Reads an answer's body to its end, within its size and time.
-async fn read_whole(
-    pool: &Pool,
-    mut body: Incoming,
-    deadline: Deadline,
-) -> Result<Bytes, UpstreamError> {
-    let limit = pool.max_response_bytes();
+async fn read_whole(stack: &Stack, mut body: Answer) -> Result<Bytes, UpstreamError> {
+    let limit = stack.max_response_bytes();
+    let deadline = body.deadline();
     let mut first: Option<Bytes> = None;
     let mut rest: Option<BytesMut> = None;
     loop {
         let frame = match tokio::time::timeout_at(deadline.at(), body.frame()).await {
-            Err(_elapsed) => return Err(pool.error(UpstreamErrorKind::Timeout)),
+            Err(_elapsed) => return Err(stack.error(UpstreamErrorKind::Timeout)),
             Ok(None) => break,
             Ok(Some(Err(error))) => {
-                return Err(pool.error(UpstreamErrorKind::Reset).caused_by(error));
+                return Err(stack.error(UpstreamErrorKind::Reset).caused_by(error));
             }
             Ok(Some(Ok(frame))) => frame,
         };
@@ -272,7 +266,7 @@ async fn read_whole(
         };
         let so_far = first.as_ref().map_or(0, Bytes::len) + rest.as_ref().map_or(0, BytesMut::len);
         if so_far + data.len() > limit {
-            return Err(pool.error(UpstreamErrorKind::TooLarge));
+            return Err(stack.error(UpstreamErrorKind::TooLarge));
         }
         // Most answers come in one piece: that one is never copied.
         match (&mut first, &mut rest) {
@@ -294,7 +288,7 @@ async fn read_whole(
 }
 
 fn decode<T: DeserializeOwned>(
-    pool: &Pool,
+    stack: &Stack,
     response: &UpstreamResponse,
 ) -> Result<T, UpstreamError> {
     let media_type = response
@@ -303,12 +297,12 @@ fn decode<T: DeserializeOwned>(
         .and_then(|value| value.to_str().ok())
         .unwrap_or("");
     if !is_json(media_type) {
-        return Err(pool
+        return Err(stack
             .error(UpstreamErrorKind::Undecodable)
             .caused_by(format!("media type {media_type:?} instead of JSON")));
     }
     serde_json::from_slice(&response.body)
-        .map_err(|e| pool.error(UpstreamErrorKind::Undecodable).caused_by(e))
+        .map_err(|e| stack.error(UpstreamErrorKind::Undecodable).caused_by(e))
 }
 
 /// `application/json` or any `…+json` (RFC 6839), parameters aside.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
 
@@ -39,6 +40,15 @@ pub enum UpstreamErrorKind {
     /// The answer is larger than the configuration allows.
     #[error("the answer is too large")]
     TooLarge,
+    /// The circuit breaker is open: the call was not made.
+    #[error("the circuit breaker is open")]
+    OpenCircuit {
+        /// When a call may be made again, at the earliest.
+        retry_after: Duration,
+    },
+    /// As many calls, or connections, are under way as the configuration allows: this one was not made.
+    #[error("too many calls at once")]
+    OverLimit,
 }
 
 /// The cause of a failure that several callers have in common.
@@ -120,6 +130,8 @@ impl UpstreamError {
             UpstreamErrorKind::Status(_) => "upstream_error",
             UpstreamErrorKind::Undecodable => "invalid_response",
             UpstreamErrorKind::TooLarge => "response_too_large",
+            UpstreamErrorKind::OpenCircuit { .. } => "open_circuit",
+            UpstreamErrorKind::OverLimit => "overloaded",
         }
     }
 }

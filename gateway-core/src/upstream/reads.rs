@@ -90,7 +90,8 @@ impl Call {
             self.context.note_lifetime(Duration::ZERO);
             return self.ask(Arc::new(key), read).await;
         }
-        let (reads, context, pool) = (self.reads.clone(), self.context.clone(), self.pool.clone());
+        let (reads, context, stack) =
+            (self.reads.clone(), self.context.clone(), self.stack.clone());
         let stored = reads.parts.get(&key);
         if let Some(part) = &stored
             && let Standing::Fresh(left) = reads.parts.standing(part)
@@ -98,8 +99,8 @@ impl Call {
             reads.metrics.from_store.increment(1);
             context.note_lifetime(left);
             let (target, now) = (self.target(), Instant::now());
-            context.record_shared(pool.name(), target, CallSource::Cache, now, "ok");
-            return read(&pool, &part.response);
+            context.record_shared(stack.name(), target, CallSource::Cache, now, "ok");
+            return read(&stack, &part.response);
         }
         let key = Arc::new(key);
         let error = match self.ask(Arc::clone(&key), read).await {
@@ -127,7 +128,7 @@ impl Call {
             // Only where the client is told how old it is.
             Standing::Stale(age) if context.note_stale(age, error.reason()) => {
                 reads.metrics.stale.increment(1);
-                read(&pool, &part.response)
+                read(&stack, &part.response)
             }
             Standing::Stale(_) | Standing::Fresh(_) | Standing::Gone => Err(error),
         }
@@ -135,7 +136,7 @@ impl Call {
 
     fn key(&self) -> RequestKey {
         let key = RequestKey::new(
-            self.pool.name(),
+            self.stack.name(),
             &self.method,
             &self.path,
             &self.headers,
@@ -158,11 +159,12 @@ impl Call {
         key: Arc<RequestKey>,
         read: Reader<T>,
     ) -> Result<T, UpstreamError> {
-        let (reads, context, pool) = (self.reads.clone(), self.context.clone(), self.pool.clone());
+        let (reads, context, stack) =
+            (self.reads.clone(), self.context.clone(), self.stack.clone());
         let mut tags = self.tags.clone();
         tags.push(self.commands);
         let began = Instant::now();
-        let given_up = || pool.error(UpstreamErrorKind::Timeout);
+        let given_up = || stack.error(UpstreamErrorKind::Timeout);
         let mut call = self;
         loop {
             let landed = match call.take_a_seat(&key, &tags, read) {
@@ -170,10 +172,10 @@ impl Call {
                     return match wait(seat, &context).await.ok_or_else(given_up)? {
                         Landed::Done(Ok(response)) => {
                             // Sent before the outcome was; reading the answer once more would do as well.
-                            decoded.await.or_else(|_| read(&pool, &response))
+                            decoded.await.or_else(|_| read(&stack, &response))
                         }
                         Landed::Done(Err(error)) => Err(UpstreamError::shared(&error)),
-                        Landed::Lost => Err(pool.error(UpstreamErrorKind::Reset)),
+                        Landed::Lost => Err(stack.error(UpstreamErrorKind::Reset)),
                     };
                 }
                 Place::Joined(seat, again) => {
@@ -189,12 +191,12 @@ impl Call {
             };
             reads.metrics.coalesced.increment(1);
             let result = match outcome {
-                Ok(response) => read(&pool, &response),
+                Ok(response) => read(&stack, &response),
                 Err(error) => Err(UpstreamError::shared(&error)),
             };
             let reason = result.as_ref().map_or_else(UpstreamError::reason, |_| "ok");
             let (target, source) = (call.target(), CallSource::Coalesced);
-            context.record_shared(pool.name(), target, source, began, reason);
+            context.record_shared(stack.name(), target, source, began, reason);
             return result;
         }
     }

@@ -28,7 +28,7 @@ pub(super) fn events(
             check.fault(at, format!("no upstream is named `{upstream}`; {hint}"));
         }
         Some(known) => check.that(known.protocol == UpstreamProtocol::Http1, at, || {
-            format!("`{upstream}` speaks gRPC, and events come over HTTP/1.1")
+            format!("`{upstream}` has another protocol, and events come over http1")
         }),
     }
     let path = PathAndQuery::try_from(raw.path.as_str()).ok();

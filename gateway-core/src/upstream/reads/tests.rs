@@ -26,7 +26,7 @@ use crate::context::{RequestContext, Staleness};
 use crate::error::UpstreamErrorKind;
 use crate::events::Events;
 use crate::metrics::Metrics;
-use crate::upstream::{Call, UpstreamClient, UpstreamError, Upstreams};
+use crate::upstream::{Call, SharedUpstreams, UpstreamClient, UpstreamError, Upstreams};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -107,9 +107,10 @@ impl World {
         let metrics = Metrics::new(1);
         let tags = Arc::<Tags>::default();
         let reads = Reads::new(1 << 20, &tags, &metrics);
+        let shared = SharedUpstreams::new(&config.upstreams, 1, &metrics);
         let upstreams = Upstreams::new(
-            &config.upstreams,
-            &metrics,
+            &shared,
+            0,
             &TaskTracker::new(),
             None,
             &reads,
