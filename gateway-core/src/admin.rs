@@ -1,5 +1,5 @@
-//! The operators' listener: `/live`, `/ready`, `/metrics`, `/routes`, `/upstreams`, `/revocations`, `/keys`, `/config`, and
-//! `/console` for people. It is never public and shows no client's data.
+//! The operators' listener: `/live`, `/ready`, `/metrics`, `/routes`, `/upstreams`, `/revocations`, `/keys`, `/config`,
+//! `/purge`, and `/console` for people. It is never public and shows no client's data.
 
 mod console;
 mod origin;
@@ -10,13 +10,13 @@ use std::time::SystemTime;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
 use chrono::{DateTime, SecondsFormat, Utc};
 use console::History;
 use http::header::{CONTENT_TYPE, VARY};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Revocation;
@@ -39,6 +39,7 @@ pub(crate) async fn serve(listener: TcpListener, live: Arc<Live>, stop: Cancella
         .route("/revocations", get(count_revocations).post(revoke))
         .route("/keys", get(keys))
         .route("/config", get(config))
+        .route("/purge", post(purge))
         .route("/upstreams", get(upstreams))
         .with_state(Arc::clone(&live))
         .merge(console::router(live, history))
@@ -126,6 +127,15 @@ fn readiness(shared: &Shared) -> Readiness {
         let readiness = shared.readiness();
         checks.push(Check {
             name: "revocation store".to_owned(),
+            ok: readiness.up,
+            detail: Some(readiness.detail),
+        });
+    }
+    // Without it stored parts live as long as they may, and no longer.
+    if let Some(feed) = &shared.feed {
+        let readiness = feed.readiness();
+        checks.push(Check {
+            name: "event feed".to_owned(),
             ok: readiness.up,
             detail: Some(readiness.detail),
         });
@@ -236,4 +246,18 @@ async fn keys(State(live): State<Arc<Live>>) -> Response {
             .collect(),
     })
     .into_response()
+}
+
+/// What has changed without an event.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Purge {
+    tags: Vec<String>,
+}
+
+/// Takes `{"tags": […]}`: what is stored and depends on one of them is not used from the next request on.
+async fn purge(State(live): State<Arc<Live>>, Json(purge): Json<Purge>) -> StatusCode {
+    live.shared().reads.purge(&purge.tags);
+    tracing::info!(tags = purge.tags.len(), "tags were purged");
+    StatusCode::NO_CONTENT
 }

@@ -109,6 +109,35 @@ impl Metrics {
         }
     }
 
+    pub(crate) fn reads(&self) -> ReadMetrics {
+        let from = ["store", "another_call", "upstream", "stale"];
+        let [from_store, coalesced, from_upstream, stale] =
+            self.registry
+                .counters(&family::UPSTREAM_READS, &[], "from", from);
+        ReadMetrics {
+            from_store,
+            coalesced,
+            from_upstream,
+            stale,
+            purged_by_command: self.purges("command"),
+            purged_by_operator: self.purges("operator"),
+        }
+    }
+
+    fn purges(&self, by: &'static str) -> Counter {
+        self.registry.counter(&family::CACHE_PURGES, &[("by", by)])
+    }
+
+    /// Only for a gateway that has a feed: an alert on the gauge must not see the others.
+    pub(crate) fn feed(&self) -> FeedMetrics {
+        FeedMetrics {
+            up: self.registry.gauge(&family::FEED_UP, &[]),
+            events: self.registry.counter(&family::FEED_EVENTS, &[]),
+            losses: self.registry.counter(&family::FEED_LOSSES, &[]),
+            purged: self.purges("event"),
+        }
+    }
+
     pub(crate) fn admission(&self) -> AdmissionMetrics {
         AdmissionMetrics {
             shed: self.registry.counter(&family::ADMISSION_SHED, &[]),
@@ -258,6 +287,26 @@ pub(crate) struct LimiterStoreMetrics {
     pub(crate) decided_by_store: Counter,
     pub(crate) decided_by_share: Counter,
     pub(crate) duration: Histogram,
+}
+
+/// Handles for where composed reads get their answers from, and what makes stored ones invalid.
+pub(crate) struct ReadMetrics {
+    pub(crate) from_store: Counter,
+    pub(crate) coalesced: Counter,
+    pub(crate) from_upstream: Counter,
+    pub(crate) stale: Counter,
+    pub(crate) purged_by_command: Counter,
+    pub(crate) purged_by_operator: Counter,
+}
+
+/// Handles for the feed of change events.
+pub(crate) struct FeedMetrics {
+    /// 1 while changes are heard of as they happen.
+    pub(crate) up: Gauge,
+    pub(crate) events: Counter,
+    /// How often everything tagged expired, because changes may have gone unheard.
+    pub(crate) losses: Counter,
+    pub(crate) purged: Counter,
 }
 
 /// Handles for requests that find no place.

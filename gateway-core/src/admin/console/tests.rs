@@ -58,6 +58,7 @@ async fn start() -> RunningGateway {
     let app = App {
         name: "widgets",
         routes,
+        tags: crate::events::no_tags,
     };
     Gateway::start(app, config::from_text(&[&text]).unwrap()).unwrap()
 }
