@@ -73,6 +73,7 @@ fn main() -> Result<(), Failure> {
         App {
             name: "bench",
             routes: |_, _| Ok(Routes::new().with_state(())),
+            tags: gateway_core::events::no_tags,
         },
         config::from_text(&[&configuration(issuer.address)])?,
     )?;

@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::uri::PathAndQuery;
 use http::{Method, Uri};
 use ipnet::IpNet;
 use jsonwebtoken::Algorithm;
@@ -66,6 +67,8 @@ pub struct Config {
     /// What replicas share; without it each process counts for itself.
     pub redis: Option<RedisConfig>,
     pub cache: CacheConfig,
+    /// Where changes are heard of; without it nothing that is stored learns of them.
+    pub events: Option<EventsConfig>,
     /// What GraphQL documents may cost and ask; for the BFFs that have a schema.
     pub graphql: Limits,
     /// Passthrough routes, in the order of the file.
@@ -130,6 +133,8 @@ pub struct TlsConfig {
 #[derive(Clone, Debug)]
 pub struct AdminConfig {
     pub address: SocketAddr,
+    /// Names with a dot by which the listener may be called; addresses and names without one always are.
+    pub hosts: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -266,6 +271,21 @@ pub struct CacheConfig {
     pub max_bytes: u64,
     /// The largest body stored, in bytes.
     pub max_entry_bytes: usize,
+    /// Memory for parts of composed answers, in bytes. 0 = none are stored.
+    pub parts_max_bytes: u64,
+}
+
+/// A service's feed of change events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventsConfig {
+    /// A name in `upstreams`.
+    pub upstream: String,
+    /// Path and query.
+    pub path: PathAndQuery,
+    /// The longest silence of the feed; after twice as long it is taken for lost.
+    pub heartbeat: Duration,
+    /// Who can follow changes at once: streams and subscriptions of clients.
+    pub max_subscribers: usize,
 }
 
 /// Who may use a route.

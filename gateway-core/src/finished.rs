@@ -61,7 +61,6 @@ pub(crate) struct Fault {
 impl FinishedRequest {
     /// When it arrived, by the clock on the wall. It is reckoned backwards from now, so that a request costs no look at
     /// that clock: a step of the clock since then shifts it.
-    #[expect(dead_code, reason = "read by the export of traces, which comes next")]
     pub(crate) fn arrived_at(&self) -> SystemTime {
         SystemTime::now()
             .checked_sub(self.arrived.elapsed())
@@ -147,10 +146,6 @@ impl RecentRequests {
     }
 
     /// All that are remembered, the latest to arrive first.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for the console, which comes next")
-    )]
     pub(crate) fn latest(&self) -> Vec<Arc<FinishedRequest>> {
         let mut all = Vec::new();
         for worker in &self.workers {

@@ -17,10 +17,12 @@
 
 pub mod accepted;
 pub mod auth;
+pub mod cache;
 pub mod compose;
 pub mod config;
 pub mod encode;
 pub mod error;
+pub mod events;
 pub mod extract;
 pub mod graphql;
 pub mod idempotency;
@@ -37,7 +39,6 @@ pub mod upstream;
 pub mod bench;
 
 mod admin;
-mod cache;
 mod cli;
 mod context;
 mod deadline;

@@ -5,6 +5,7 @@
 //! its layers. What all workers share of an upstream is `shared`, what each has of its own are connections.
 
 mod call;
+mod coalesce;
 mod error;
 mod grpc;
 
@@ -26,6 +27,8 @@ mod health;
 mod limit;
 mod load;
 mod pool;
+mod reads;
+mod request_key;
 mod retry;
 mod shared;
 mod status;
@@ -43,6 +46,8 @@ pub(crate) use call::{is_json, refusal};
 pub use error::{UpstreamError, UpstreamErrorKind};
 pub use grpc::{GrpcChannel, GrpcUpstream};
 pub(crate) use outgoing::Outgoing;
+pub(crate) use reads::Reads;
+pub(crate) use request_key::RequestKey;
 pub(crate) use shared::SharedUpstreams;
 pub(crate) use stack::{CallKind, Judged, Stack};
 pub(crate) use status::{EndpointStatus, UpstreamStatus};
@@ -51,11 +56,14 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::internal_token::InternalTokenSigner;
 use crate::config::UpstreamProtocol;
+use crate::events::Events;
 
 /// The upstreams as one worker sees them.
 #[derive(Clone)]
 pub struct Upstreams {
     stacks: Arc<BTreeMap<&'static str, Stack>>,
+    reads: Reads,
+    events: Events,
 }
 
 /// A BFF asked for an upstream that the configuration does not have, or has with another protocol.
@@ -70,12 +78,15 @@ pub struct UnknownUpstream {
 
 impl Upstreams {
     /// Those of the worker with the number `worker`. `commands` counts what is under way: what was sent to change something
-    /// runs to its end, also when its client has gone. With a `signer`, services are told who is calling.
+    /// runs to its end, also when its client has gone. With a `signer`, services are told who is calling. `reads` is
+    /// what all workers share.
     pub(crate) fn new(
         shared: &SharedUpstreams,
         worker: usize,
         commands: &TaskTracker,
         signer: Option<&Arc<InternalTokenSigner>>,
+        reads: &Reads,
+        events: &Events,
     ) -> Self {
         let stacks = shared
             .iter()
@@ -86,7 +97,15 @@ impl Upstreams {
             .collect();
         Self {
             stacks: Arc::new(stacks),
+            reads: reads.clone(),
+            events: events.clone(),
         }
+    }
+
+    /// What changes at the upstreams, as far as their feed of events tells.
+    #[must_use]
+    pub fn events(&self) -> &Events {
+        &self.events
     }
 
     /// Keeps connections ready, for as long as somebody polls.
@@ -109,7 +128,7 @@ impl Upstreams {
             .get(name)
             .filter(|stack| stack.protocol() != UpstreamProtocol::Grpc)
             .cloned()
-            .map(UpstreamClient::new)
+            .map(|stack| UpstreamClient::new(stack, self.reads.clone()))
             .ok_or(UnknownUpstream {
                 name,
                 protocol: UpstreamProtocol::Http1,

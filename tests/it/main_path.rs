@@ -251,9 +251,13 @@ async fn an_order_that_the_account_refuses_is_rejected() -> Result<()> {
     let system = System::start().await?;
     let token = system.token("consumer-1").await?;
     let restaurant = system.open_restaurant(&token).await?;
+    // As much as may be ordered of everything: above what an account allows, whichever restaurant is open now.
+    let menu = restaurant["menu"]["items"].as_array().context("no menu")?;
     let mut order = System::order_for(&restaurant);
-    // Above what an account allows, whichever restaurant is open now: the cheapest dish of all is 3.50.
-    order["lineItems"][0]["quantity"] = json!(300);
+    order["lineItems"] = menu
+        .iter()
+        .map(|item| json!({"menuItemId": item["id"], "quantity": 100}))
+        .collect();
     let placed = system
         .http
         .post(&system.mobile_url("/orders"), &token, &order)

@@ -32,6 +32,11 @@ pub struct System {
 impl System {
     /// Services seeded, trusting the BFFs alone, and with fault switchboards, BFFs ready, the seeded restaurants known everywhere.
     pub async fn start() -> Result<Self> {
+        Self::start_with("").await
+    }
+
+    /// The same, with `more` laid over the configuration of every BFF.
+    pub async fn start_with(more: &str) -> Result<Self> {
         gateway_core::install_crypto();
         let data = tempfile::tempdir()?;
         let options = Options {
@@ -42,7 +47,7 @@ impl System {
         };
         let services = Ftgo::start(options).await?;
         let addresses = services.addresses();
-        let start = |bff| bff::start(bff, &addresses);
+        let start = |bff| bff::start(bff, &addresses, more);
         let system = Self {
             mobile: start(Bff::Mobile)?,
             web: start(Bff::Web)?,

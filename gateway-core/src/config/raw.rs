@@ -69,6 +69,7 @@ pub(super) struct RawConfig {
     pub(super) rate_limits: BTreeMap<String, RawRateLimit>,
     pub(super) redis: Option<RawRedis>,
     pub(super) cache: RawCache,
+    pub(super) events: Option<RawEvents>,
     pub(super) graphql: RawGraphql,
     pub(super) routes: Vec<RawRoute>,
     pub(super) policies: BTreeMap<String, RawPolicy>,
@@ -140,12 +141,14 @@ impl Default for RawServer {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawAdmin {
     pub(super) address: Text<SocketAddr>,
+    pub(super) hosts: Vec<String>,
 }
 
 impl Default for RawAdmin {
     fn default() -> Self {
         Self {
             address: Text(SocketAddr::from((Ipv4Addr::LOCALHOST, 9080))),
+            hosts: Vec::new(),
         }
     }
 }
@@ -320,6 +323,7 @@ impl Default for RawRedis {
 pub(super) struct RawCache {
     pub(super) max_bytes: Text<Size>,
     pub(super) max_entry: Text<Size>,
+    pub(super) parts_max_bytes: Text<Size>,
 }
 
 impl Default for RawCache {
@@ -327,6 +331,27 @@ impl Default for RawCache {
         Self {
             max_bytes: Text(Size(64 << 20)),
             max_entry: Text(Size(1 << 20)),
+            parts_max_bytes: Text(Size(32 << 20)),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawEvents {
+    pub(super) upstream: Option<String>,
+    pub(super) path: String,
+    pub(super) heartbeat: Text<Duration>,
+    pub(super) max_subscribers: usize,
+}
+
+impl Default for RawEvents {
+    fn default() -> Self {
+        Self {
+            upstream: None,
+            path: "/events".to_owned(),
+            heartbeat: Text(Duration::from_secs(15)),
+            max_subscribers: 20_000,
         }
     }
 }

@@ -4,6 +4,7 @@
 mod access;
 mod check;
 mod edge;
+mod events;
 mod internal_token;
 mod routes;
 mod upstreams;
@@ -47,6 +48,7 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
     let server = server(raw.server, &mut check);
     let admin = AdminConfig {
         address: raw.admin.address.0,
+        hosts: raw.admin.hosts,
     };
     check.that(
         admin.address != server.address || admin.address.port() == 0,
@@ -66,6 +68,9 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
     let rate_limits = rate_limits(raw.rate_limits, &mut check);
     let redis = raw.redis.and_then(|raw| redis(raw, &mut check));
     let cache = cache(&raw.cache, &mut check);
+    let events = raw
+        .events
+        .map(|raw| events::events(raw, &upstreams, &mut check));
     let graphql = graphql(&raw.graphql, &mut check);
     let cors = edge::cors(&raw.cors, "cors", &mut check);
     let csrf = edge::csrf(raw.csrf, &mut check);
@@ -104,6 +109,7 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
         rate_limits,
         redis,
         cache,
+        events,
         graphql,
         routes,
         policies,
@@ -447,6 +453,7 @@ fn cache(raw: &RawCache, check: &mut Check<'_>) -> CacheConfig {
     CacheConfig {
         max_bytes,
         max_entry_bytes: check.bytes(raw.max_entry.clone(), "cache.max_entry"),
+        parts_max_bytes: raw.parts_max_bytes.0.0,
     }
 }
 

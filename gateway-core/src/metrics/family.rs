@@ -96,6 +96,12 @@ families! {
     CACHE_BYTES = Gauge "gateway_cache_size_bytes" "Memory that the response cache counts against its bound.";
     CACHE_MAX_BYTES = Gauge "gateway_cache_max_bytes" "The bound of the response cache.";
 
+    UPSTREAM_READS = Counter "gateway_upstream_reads_total" "Answers to composed reads by where they came from.";
+    CACHE_PURGES = Counter "gateway_cache_tags_purged_total" "Tags purged by who said so: a command, an event, an operator.";
+    FEED_UP = Gauge "gateway_event_feed_up" "1 while change events arrive, 0 while they may go unheard.";
+    FEED_EVENTS = Counter "gateway_event_feed_events_total" "Change events received.";
+    FEED_LOSSES = Counter "gateway_event_feed_losses_total" "Times that everything tagged expired, because change events may have gone unheard.";
+
     TOKEN_LOOKUPS = Counter "gateway_token_cache_lookups_total" "Tokens looked up among those verified before, by outcome.";
     KEY_SET_AGE = Gauge "gateway_key_set_age_seconds" "Time since an issuer's keys were fetched.";
     KEY_SET_USABLE = Gauge "gateway_key_set_usable" "1 when an issuer's tokens can be checked.";

@@ -88,27 +88,12 @@ fn key_sets(shared: &Shared, out: &mut Scrape) {
 }
 
 fn runtimes(shared: &Shared, out: &mut Scrape) {
-    for (thread, runtime) in shared.metrics.runtimes() {
-        let labels = &[("thread", thread.as_str())];
-        let workers = runtime.num_workers();
-        let busy: f64 = (0..workers)
-            .map(|worker| runtime.worker_total_busy_duration(worker).as_secs_f64())
-            .sum();
-        let parks: u64 = (0..workers)
-            .map(|worker| runtime.worker_park_count(worker))
-            .sum();
-        out.put(&family::RUNTIME_THREADS, labels, workers as f64);
-        out.put(
-            &family::RUNTIME_TASKS,
-            labels,
-            runtime.num_alive_tasks() as f64,
-        );
-        out.put(
-            &family::RUNTIME_QUEUE,
-            labels,
-            runtime.global_queue_depth() as f64,
-        );
-        out.put(&family::RUNTIME_BUSY, labels, busy);
-        out.put(&family::RUNTIME_PARKS, labels, parks as f64);
+    for runtime in shared.metrics.runtimes() {
+        let labels = &[("thread", runtime.thread.as_str())];
+        out.put(&family::RUNTIME_THREADS, labels, runtime.threads as f64);
+        out.put(&family::RUNTIME_TASKS, labels, runtime.tasks as f64);
+        out.put(&family::RUNTIME_QUEUE, labels, runtime.queue as f64);
+        out.put(&family::RUNTIME_BUSY, labels, runtime.busy.as_secs_f64());
+        out.put(&family::RUNTIME_PARKS, labels, runtime.parks as f64);
     }
 }

@@ -7,7 +7,7 @@ use super::family::{
     UPSTREAM_BREAKER, UPSTREAM_CALLS, UPSTREAM_EJECTIONS, UPSTREAM_FAILED_LOOKUPS,
     UPSTREAM_RETRIES, UPSTREAM_SECONDS,
 };
-use super::histogram::Histogram;
+use super::histogram::{Buckets, Histogram};
 use super::registry::Registry;
 
 /// How an upstream call can end, as a label.
@@ -70,6 +70,14 @@ impl UpstreamMetrics {
             outcomes: registry.counters(&UPSTREAM_CALLS, labels, "outcome", OUTCOMES),
             duration: registry.histogram(&UPSTREAM_SECONDS, labels),
         }
+    }
+
+    pub(super) fn outcomes(&self) -> impl Iterator<Item = (&'static str, &Counter)> {
+        OUTCOMES.into_iter().zip(&self.outcomes)
+    }
+
+    pub(super) fn durations(&self) -> Buckets {
+        self.duration.buckets()
     }
 
     pub(crate) fn observe(&self, outcome: &'static str, took: Duration) {

@@ -12,7 +12,9 @@ use super::answer::Answer;
 use super::attempt::Attempt;
 use super::error::{UpstreamError, UpstreamErrorKind};
 use super::outgoing::Outgoing;
+use super::reads::Reads;
 use super::stack::{CallKind, Judged, Stack};
+use crate::cache::{Lifetime, Slot};
 use crate::context::RequestContext;
 use crate::error::{FieldError, Refusal};
 use crate::waterfall::CallTarget;
@@ -23,22 +25,30 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 #[derive(Clone)]
 pub struct UpstreamClient {
     stack: Stack,
+    reads: Reads,
+    /// Stands for all commands to this upstream.
+    commands: Slot,
 }
 
 /// A call that has not been sent yet.
 #[must_use = "a call does nothing until it is sent"]
 pub struct Call {
-    stack: Stack,
-    context: RequestContext,
-    method: Method,
-    path: String,
+    pub(super) stack: Stack,
+    pub(super) reads: Reads,
+    pub(super) context: RequestContext,
+    pub(super) method: Method,
+    pub(super) path: String,
     template: Option<&'static str>,
-    headers: HeaderMap,
+    pub(super) headers: HeaderMap,
     body: Result<Bytes, serde_json::Error>,
+    /// How long the answer may be used again; `None` = not at all.
+    pub(super) lifetime: Option<Lifetime>,
+    pub(super) tags: Vec<Slot>,
+    pub(super) commands: Slot,
 }
 
 /// A successful answer, read to its end.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct UpstreamResponse {
     pub status: StatusCode,
     pub headers: HeaderMap,
@@ -46,8 +56,13 @@ pub struct UpstreamResponse {
 }
 
 impl UpstreamClient {
-    pub(super) fn new(stack: Stack) -> Self {
-        Self { stack }
+    pub(super) fn new(stack: Stack, reads: Reads) -> Self {
+        let commands = reads.commands_to(stack.name());
+        Self {
+            stack,
+            reads,
+            commands,
+        }
     }
 
     /// `GET path`; the path is absolute, its variable segments encoded with [`segment`](crate::encode::segment).
@@ -70,12 +85,16 @@ impl UpstreamClient {
         headers.insert(ACCEPT, JSON);
         Call {
             stack: self.stack.clone(),
+            reads: self.reads.clone(),
             context,
             method,
             path,
             template: None,
             headers,
             body: Ok(Bytes::new()),
+            lifetime: None,
+            tags: Vec::new(),
+            commands: self.commands,
         }
     }
 }
@@ -83,6 +102,22 @@ impl UpstreamClient {
 impl Call {
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.insert(name, value);
+        self
+    }
+
+    /// Lets a successful answer be used again for the same call on behalf of the same caller; for the same call of
+    /// anybody when its context is [`for_everybody`](RequestContext::for_everybody). It concerns reads alone.
+    pub fn cached(mut self, lifetime: Lifetime) -> Self {
+        self.lifetime = Some(lifetime);
+        self
+    }
+
+    /// Names what the answer depends on, for instance `widget:7`; for a command, what it changes: once it has ended, and
+    /// before its caller sees the answer, nothing that depends on one of them and was asked for before is used any more.
+    pub fn tagged<T: AsRef<str>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
+        for tag in tags {
+            self.tags.push(self.reads.tags.slot(tag.as_ref()));
+        }
         self
     }
 
@@ -105,7 +140,7 @@ impl Call {
     pub async fn json_answer<T: DeserializeOwned + Send + 'static>(
         self,
     ) -> Result<T, UpstreamError> {
-        self.run(|stack, response| decode(stack, &response)).await
+        self.run(decode).await
     }
 
     /// Sends the call and decodes a 2xx answer; its headers say more than its body, for example that it is a replay.
@@ -116,7 +151,7 @@ impl Call {
         self,
     ) -> Result<(HeaderMap, T), UpstreamError> {
         self.run(|stack, response| {
-            decode(stack, &response).map(|answer| (response.headers, answer))
+            decode(stack, response).map(|answer| (response.headers.clone(), answer))
         })
         .await
     }
@@ -126,31 +161,51 @@ impl Call {
     /// # Errors
     /// Any other status, an answer that is too large, no connection, no time.
     pub async fn send(self) -> Result<UpstreamResponse, UpstreamError> {
-        self.run(|_stack, response| Ok(response)).await
+        self.run(|_stack, response| Ok(response.clone())).await
     }
 
-    /// A read ends with the future that waits for it; a command runs on.
+    /// A read ends with the last one who waits for it; a command runs on.
     async fn run<T: Send + 'static>(self, read: Reader<T>) -> Result<T, UpstreamError> {
-        let (kind, stack) = (CallKind::of(&self.method), self.stack.clone());
-        // A composition has many of these at once: they should not all lie inside of it.
-        let call = Box::pin(self.recorded(read));
-        match kind {
-            CallKind::Safe => call.await,
-            CallKind::Command => stack.to_its_end(call).await,
+        // Boxed, both: a composition holds the futures of all its parts.
+        match CallKind::of(&self.method) {
+            CallKind::Safe => Box::pin(self.read(read)).await,
+            CallKind::Command => {
+                let stack = self.stack.clone();
+                stack.to_its_end(Box::pin(self.command(read))).await
+            }
         }
     }
 
-    async fn recorded<T>(self, read: Reader<T>) -> Result<T, UpstreamError> {
-        let stack = self.stack.clone();
-        let target = CallTarget::Http {
+    /// What the command changes is purged whatever came of it: a refusal, too, can mean that what was stored is old, and
+    /// a lost answer leaves open what was done.
+    async fn command<T>(mut self, read: Reader<T>) -> Result<T, UpstreamError> {
+        let reads = self.reads.clone();
+        let tags = std::mem::take(&mut self.tags);
+        let commands = self.commands;
+        let result = self.attempt(read).await;
+        reads.command_ended(commands, &tags);
+        result.map(|(_, answer)| answer)
+    }
+
+    /// What is called, as traces and the console say it.
+    pub(super) fn target(&self) -> CallTarget {
+        CallTarget::Http {
             method: self.method.clone(),
             template: self.template,
-        };
-        let mut attempt = stack.begin(&self.context, target);
-        let result = self
-            .exchange(&mut attempt)
-            .await
-            .and_then(|response| read(&stack, response));
+        }
+    }
+
+    /// The answer as it came, and what it was read as.
+    pub(super) async fn attempt<T>(
+        self,
+        read: Reader<T>,
+    ) -> Result<(UpstreamResponse, T), UpstreamError> {
+        let stack = self.stack.clone();
+        let mut attempt = stack.begin(&self.context, self.target());
+        let result = self.exchange(&mut attempt).await.and_then(|response| {
+            let answer = read(&stack, &response)?;
+            Ok((response, answer))
+        });
         attempt.finished(result.as_ref().map_or_else(UpstreamError::reason, |_| "ok"));
         result
     }
@@ -189,7 +244,7 @@ impl Call {
 }
 
 /// What a call makes of a 2xx answer.
-type Reader<T> = fn(&Stack, UpstreamResponse) -> Result<T, UpstreamError>;
+pub(super) type Reader<T> = fn(&Stack, &UpstreamResponse) -> Result<T, UpstreamError>;
 
 /// Reads an answer's body to its end, within its size and time.
 async fn read_whole(stack: &Stack, mut body: Answer) -> Result<Bytes, UpstreamError> {

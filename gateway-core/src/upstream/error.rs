@@ -1,5 +1,7 @@
 //! How an upstream call can fail, in the words that sections, logs and metrics use. Statuses are picked in `problem.rs`.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -49,6 +51,22 @@ pub enum UpstreamErrorKind {
     OverLimit,
 }
 
+/// The cause of a failure that several callers have in common.
+#[derive(Debug)]
+struct Shared(Arc<UpstreamError>);
+
+impl fmt::Display for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("in a call that several waited for")
+    }
+}
+
+impl std::error::Error for Shared {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}
+
 impl UpstreamError {
     pub(crate) fn new(upstream: &'static str, kind: UpstreamErrorKind) -> Self {
         Self {
@@ -62,6 +80,18 @@ impl UpstreamError {
     pub(crate) fn caused_by(mut self, cause: impl Into<Source>) -> Self {
         self.cause = Some(cause.into());
         self
+    }
+
+    /// The same failure for another one who waited for the call.
+    pub(crate) fn shared(failure: &Arc<Self>) -> Self {
+        let kind = failure.kind.clone();
+        Self::new(failure.upstream, kind).caused_by(Shared(Arc::clone(failure)))
+    }
+
+    /// Whether the service did not do its work; else it has answered, and said no.
+    pub(crate) fn is_failure_of_service(&self) -> bool {
+        self.refusal()
+            .is_none_or(|refusal| Self::is_failure(refusal.status))
     }
 
     /// The service's own refusal (4xx or 5xx), when there was one.

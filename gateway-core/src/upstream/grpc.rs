@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -83,6 +84,7 @@ impl GrpcUpstream {
         F: FnOnce(GrpcChannel, Uri) -> Fut,
         Fut: Future<Output = Result<tonic::Response<T>, Status>>,
     {
+        context.note_lifetime(Duration::ZERO);
         let attempt = self
             .stack
             .begin(&context, CallTarget::Grpc { method: None });

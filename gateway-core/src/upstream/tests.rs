@@ -7,14 +7,19 @@ mod discovery;
 mod retries;
 mod service;
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
 
 use super::status::UpstreamStatus;
-use super::{SharedUpstreams, UpstreamClient, UpstreamError, UpstreamResponse, Upstreams};
+use super::{Reads, SharedUpstreams, UpstreamClient, UpstreamError, UpstreamResponse, Upstreams};
+use crate::auth::{ApiKeyPrincipal, Principal};
 use crate::config;
 use crate::context::RequestContext;
+use crate::events::Events;
 use crate::metrics::Metrics;
 use service::Service;
 
@@ -26,12 +31,39 @@ struct World {
     upstreams: Upstreams,
 }
 
+/// The context of a caller like no other: identical reads of one caller would be one call.
+fn a_caller(budget: Duration) -> RequestContext {
+    static CALLERS: AtomicUsize = AtomicUsize::new(0);
+    let number = CALLERS.fetch_add(1, Ordering::Relaxed);
+    let principal = Principal::ApiKey(Arc::new(ApiKeyPrincipal {
+        key_id: "k".to_owned(),
+        owner: format!("caller-{number}"),
+        scopes: Vec::new(),
+        attributes: BTreeMap::new(),
+    }));
+    RequestContext::for_tests_as(principal, budget)
+}
+
+/// A worker's upstreams; nothing is stored.
+fn of_worker(shared: &SharedUpstreams, metrics: &Metrics) -> Upstreams {
+    let tags = Arc::default();
+    let reads = Reads::new(0, &tags, metrics);
+    Upstreams::new(
+        shared,
+        0,
+        &TaskTracker::new(),
+        None,
+        &reads,
+        &Events::new(&tags),
+    )
+}
+
 impl World {
     fn new(text: &str) -> Self {
         let config = config::from_text(&[text]).unwrap();
         let metrics = Metrics::new(1);
         let shared = SharedUpstreams::new(&config.upstreams, 1, &metrics);
-        let upstreams = Upstreams::new(&shared, 0, &TaskTracker::new(), None);
+        let upstreams = of_worker(&shared, &metrics);
         Self { shared, upstreams }
     }
 
@@ -57,12 +89,12 @@ impl World {
         path: &str,
         time: Duration,
     ) -> Result<UpstreamResponse, UpstreamError> {
-        let context = RequestContext::for_tests(time);
+        let context = a_caller(time);
         self.client().get(context, path).send().await
     }
 
     async fn post(&self, path: &str) -> Result<UpstreamResponse, UpstreamError> {
-        let context = RequestContext::for_tests(TIME);
+        let context = a_caller(TIME);
         self.client().post(context, path, &"body").send().await
     }
 
@@ -97,14 +129,14 @@ async fn a_service_that_hangs_takes_no_more_than_its_limit() {
     let client = world.upstreams.client("hanging").unwrap();
     let calls: Vec<_> = (0..5)
         .map(|_| {
-            let context = RequestContext::for_tests(TIME);
+            let context = a_caller(TIME);
             tokio::spawn(client.get(context, "/hang").send())
         })
         .collect();
     until(|| hanging.seen("/hang") == 5).await;
     let began = tokio::time::Instant::now();
     for _ in 0..20 {
-        let context = RequestContext::for_tests(TIME);
+        let context = a_caller(TIME);
         assert_eq!(
             reason(client.get(context, "/hang").send().await),
             "overloaded"
@@ -119,7 +151,7 @@ async fn a_service_that_hangs_takes_no_more_than_its_limit() {
     }
     let status = || world.shared.status().into_iter().next().unwrap();
     until(|| status().in_flight == 0).await;
-    let context = RequestContext::for_tests(TIME);
+    let context = a_caller(TIME);
     assert!(client.get(context, "/ok").send().await.is_ok());
 }
 
@@ -198,10 +230,10 @@ async fn what_is_configured_as_before_goes_on_after_a_reload() {
     let metrics = Metrics::new(1);
     let config = |limit| config::from_text(&[&text(limit)]).unwrap().upstreams;
     let before = SharedUpstreams::new(&config(7), 1, &metrics);
-    let upstreams = Upstreams::new(&before, 0, &TaskTracker::new(), None);
+    let upstreams = of_worker(&before, &metrics);
     for name in ["widgets", "gadgets"] {
         let client = upstreams.client(name).unwrap();
-        let context = RequestContext::for_tests(TIME);
+        let context = a_caller(TIME);
         client.get(context, "/ok").send().await.unwrap();
     }
     let after = SharedUpstreams::after(&before, &config(8), 1, &metrics);

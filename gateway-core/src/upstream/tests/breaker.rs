@@ -5,8 +5,7 @@ use std::time::Duration;
 use tonic::client::Grpc;
 
 use super::service::Service;
-use super::{TIME, World, reason, until};
-use crate::context::RequestContext;
+use super::{TIME, World, a_caller, reason, until};
 
 const SETTINGS: &str = r#"
 [upstreams.widgets.retry]
@@ -47,7 +46,7 @@ async fn while_it_is_open_the_service_sees_nothing_and_then_exactly_the_probes()
     until(|| world.status().breaker.open_for == Some(0.0)).await;
     let calls: Vec<_> = (0..20)
         .map(|_| {
-            let context = RequestContext::for_tests(TIME);
+            let context = a_caller(TIME);
             tokio::spawn(world.client().get(context, "/held").send())
         })
         .collect();
@@ -105,7 +104,7 @@ async fn calls_that_were_given_up_do_not_count() {
     let service = Service::start().await;
     let world = World::of(&[&service], SETTINGS);
     for number in 1..=20 {
-        let context = RequestContext::for_tests(TIME);
+        let context = a_caller(TIME);
         let call = tokio::spawn(world.client().get(context, "/hang").send());
         until(|| service.seen("/hang") == number).await;
         call.abort();
@@ -125,7 +124,7 @@ async fn calls_that_were_given_up_do_not_count() {
     let before = service.seen("/hang");
     let probes: Vec<_> = (0..3)
         .map(|_| {
-            let context = RequestContext::for_tests(TIME);
+            let context = a_caller(TIME);
             tokio::spawn(world.client().get(context, "/hang").send())
         })
         .collect();
@@ -161,7 +160,7 @@ async fn grpc_services_are_judged_by_their_codes() {
         let world = World::new(&text);
         let client = world.upstreams.grpc("widgets").unwrap();
         for _ in 0..10 {
-            let context = RequestContext::for_tests(TIME);
+            let context = a_caller(TIME);
             let failed = client
                 .unary(context, |channel, origin| async move {
                     let mut client = Grpc::with_origin(channel, origin);
