@@ -1,10 +1,20 @@
-//! The process's log (JSON lines on standard output, written by a thread of its own) and its cryptography provider.
-//! What is logged about a request is `edge/access_log.rs`.
+//! The process's log (JSON lines on standard output, written by a thread of its own), its cryptography provider and, in
+//! `telemetry/*`, the export of traces. What is logged about a request is `edge/access_log.rs`.
 
-use tracing_appender::non_blocking::WorkerGuard;
+mod spans;
+mod traces;
+
+use std::sync::OnceLock;
+
+use tracing_appender::non_blocking::{ErrorCounter, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+
+pub(crate) use traces::{Traces, TracesFault};
+
+/// Of the log that was started.
+static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
 
 /// Chooses aws-lc-rs for TLS and for tokens. The first call of a process does it; more do no harm.
 pub fn install_crypto() {
@@ -22,6 +32,8 @@ pub(crate) fn start_log(
 ) -> Result<WorkerGuard, tracing_subscriber::filter::ParseError> {
     let filter = EnvFilter::builder().parse(filter)?;
     let (writer, guard) = tracing_appender::non_blocking(std::io::stdout());
+    // Requests never wait for whoever reads the log: what does not fit into the queue is lost, and counted.
+    let _ = DROPPED.set(writer.error_counter());
     let lines = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)
@@ -33,4 +45,9 @@ pub(crate) fn start_log(
         .with(lines)
         .try_init();
     Ok(guard)
+}
+
+/// Lines of the log that were lost since the start; `None` when this process has no log of its own.
+pub(crate) fn dropped_log_lines() -> Option<usize> {
+    DROPPED.get().map(ErrorCounter::dropped_lines)
 }

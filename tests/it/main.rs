@@ -13,5 +13,7 @@ mod process;
 mod public;
 mod rate_limits;
 mod restart;
+mod secrets;
 mod tidy;
+mod tracing;
 mod web;

@@ -126,6 +126,17 @@ pub fn configuration(bff: Bff, services: &BTreeMap<Service, SocketAddr>) -> Resu
     ])?)
 }
 
+/// `more` is laid over everything else.
+pub fn start_with(
+    bff: Bff,
+    services: &BTreeMap<Service, SocketAddr>,
+    more: &str,
+) -> Result<RunningGateway> {
+    let overlay = overlay(bff, services)?;
+    let config = config::from_text(&[bff.shipped(), DEMO, &overlay, more])?;
+    Ok(Gateway::start(bff.app(), config)?)
+}
+
 pub fn start(bff: Bff, services: &BTreeMap<Service, SocketAddr>) -> Result<RunningGateway> {
     Ok(Gateway::start(bff.app(), configuration(bff, services)?)?)
 }

@@ -4,6 +4,7 @@
 pub mod bff;
 pub mod books;
 pub mod client;
+pub mod collector;
 pub mod process;
 pub mod promtool;
 pub mod redis;

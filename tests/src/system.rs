@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use ftgo_chassis::traces::Collector;
 use ftgo_runner::service::Service;
 use ftgo_runner::system::{Ftgo, Options};
 use gateway_core::RunningGateway;
@@ -32,17 +33,30 @@ pub struct System {
 impl System {
     /// Services seeded, trusting the BFFs alone, and with fault switchboards, BFFs ready, the seeded restaurants known everywhere.
     pub async fn start() -> Result<Self> {
+        Self::start_with(None).await
+    }
+
+    /// The same, and everybody tells the collector at `endpoint` of traces that callers want to have recorded.
+    pub async fn start_traced(endpoint: &str) -> Result<Self> {
+        Self::start_with(Some(endpoint)).await
+    }
+
+    async fn start_with(collector: Option<&str>) -> Result<Self> {
         gateway_core::install_crypto();
         let data = tempfile::tempdir()?;
         let options = Options {
             faults: true,
             seed: true,
             trust: Some(bff::gateway_key().trust()),
+            collector: collector.map(Collector::at),
             ..Options::new(data.path())
         };
         let services = Ftgo::start(options).await?;
         let addresses = services.addresses();
-        let start = |bff| bff::start(bff, &addresses);
+        let traces = collector.map(|endpoint| {
+            format!("[tracing]\nendpoint = \"{endpoint}\"\nsample = \"0%\"\ntimeout = \"2s\"\n")
+        });
+        let start = |bff| bff::start_with(bff, &addresses, traces.as_deref().unwrap_or_default());
         let system = Self {
             mobile: start(Bff::Mobile)?,
             web: start(Bff::Web)?,

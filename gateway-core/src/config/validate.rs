@@ -5,6 +5,7 @@ mod access;
 mod check;
 mod internal_token;
 mod routes;
+mod tracing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -58,6 +59,7 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
         "log.filter",
         || format!("`{}` is not a filter; write \"info\"", raw.log.filter),
     );
+    let tracing = tracing::tracing(raw.tracing, &mut check);
     let deadline = deadline(&raw.deadline, &mut check);
     let issuers = issuers(raw.issuers, &mut warnings, &mut check);
     let api_keys = raw.api_keys.map(|keys| api_keys(keys, &mut check));
@@ -80,6 +82,7 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
         log: LogConfig {
             filter: raw.log.filter,
         },
+        tracing,
         deadline,
         issuers,
         api_keys,

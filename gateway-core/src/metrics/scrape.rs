@@ -4,6 +4,7 @@ use super::family;
 use super::process;
 use super::text::Scrape;
 use crate::gateway::Shared;
+use crate::telemetry;
 
 /// What is so at this moment.
 pub(crate) fn scrape(shared: &Shared, ready: bool) -> Scrape {
@@ -27,6 +28,9 @@ pub(crate) fn scrape(shared: &Shared, ready: bool) -> Scrape {
         out.put(&family::CACHE_ENTRIES, &[], cache.entries as f64);
         out.put(&family::CACHE_BYTES, &[], cache.bytes as f64);
         out.put(&family::CACHE_MAX_BYTES, &[], cache.max_bytes as f64);
+    }
+    if let Some(lines) = telemetry::dropped_log_lines() {
+        out.put(&family::LOG_LINES_DROPPED, &[], lines as f64);
     }
     key_sets(shared, out);
     runtimes(shared, out);

@@ -12,6 +12,7 @@ mod progress;
 mod seed;
 mod stop;
 
+use ftgo_chassis::traces::Collector;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -46,6 +47,8 @@ pub struct DemoOptions {
     pub config_dir: PathBuf,
     /// Everything the demo writes: databases, logs, keys. Kept from one run to the next.
     pub data_dir: PathBuf,
+    /// Who is told of the services' traces.
+    pub collector: Option<Collector>,
 }
 
 /// Why the demo does not run, or ended by itself.
@@ -129,6 +132,7 @@ async fn live(
             seed: true,
             // The demo's people may try services by hand: a call without a token is let in, one with a bad token is not.
             trust: Some(gateway_key.trust().lenient()),
+            collector: options.collector.clone(),
             ..Options::new(files.databases())
         })
         .await?,
