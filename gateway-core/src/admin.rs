@@ -1,13 +1,15 @@
-//! The operators' listener: `/live`, `/ready`, `/metrics`, `/routes`, `/revocations`, `/config`. It is never public and
-//! shows no client's data.
+//! The operators' listener: `/live`, `/ready`, `/metrics`, `/routes`, `/revocations`, `/keys`, `/config`. It is never
+//! public and shows no client's data.
 
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use chrono::{DateTime, SecondsFormat, Utc};
 use http::header::{CONTENT_TYPE, VARY};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
@@ -27,6 +29,7 @@ pub(crate) async fn serve(listener: TcpListener, live: Arc<Live>, stop: Cancella
         .route("/metrics", get(metrics))
         .route("/routes", get(routes))
         .route("/revocations", get(count_revocations).post(revoke))
+        .route("/keys", get(keys))
         .route("/config", get(config))
         .with_state(live);
     let served = async {
@@ -105,6 +108,14 @@ fn readiness(shared: &Shared) -> Readiness {
             detail: Some(readiness.detail),
         });
     }
+    if let Some(shared) = &shared.shared_revocations {
+        let readiness = shared.readiness();
+        checks.push(Check {
+            name: "revocation store".to_owned(),
+            ok: readiness.up,
+            detail: Some(readiness.detail),
+        });
+    }
     Readiness {
         status: if ready { READY } else { "unready" },
         checks,
@@ -143,13 +154,59 @@ async fn count_revocations(State(live): State<Arc<Live>>) -> Json<RevocationCoun
     })
 }
 
-/// Takes `{"issuer", "jti" or "sub", "until"?}`; what it names is refused from the next request on.
+/// Takes `{"issuer", "jti" or "sub", "until"?}`; what it names is refused from the next request on: 204. 202 while other
+/// replicas cannot be told; they are, later.
 async fn revoke(State(live): State<Arc<Live>>, Json(revocation): Json<Revocation>) -> Response {
-    match live.shared().revocations.add(&revocation) {
-        Ok(()) => {
-            tracing::info!(issuer = revocation.issuer, "a revocation was added");
-            StatusCode::NO_CONTENT.into_response()
-        }
-        Err(full) => (StatusCode::INSUFFICIENT_STORAGE, format!("{full}\n")).into_response(),
+    let shared = live.shared();
+    let revocation = revocation.dated();
+    if let Err(full) = shared.revocations.add(&revocation) {
+        return (StatusCode::INSUFFICIENT_STORAGE, format!("{full}\n")).into_response();
     }
+    tracing::info!(issuer = revocation.issuer, "a revocation was added");
+    match &shared.shared_revocations {
+        Some(others) if !others.tell(revocation).await => StatusCode::ACCEPTED.into_response(),
+        _ => StatusCode::NO_CONTENT.into_response(),
+    }
+}
+
+/// The API keys that are accepted, without anything of which one could be made.
+#[derive(Serialize)]
+struct Keys<'a> {
+    /// Uses before that are not known.
+    since: String,
+    keys: Vec<KeyLine<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct KeyLine<'a> {
+    id: &'a str,
+    owner: &'a str,
+    scopes: &'a [String],
+    /// By this process.
+    last_used: Option<String>,
+}
+
+async fn keys(State(live): State<Arc<Live>>) -> Response {
+    let shared = live.shared();
+    shared.key_uses.fold();
+    let at =
+        |time: SystemTime| DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Secs, true);
+    let keys = shared
+        .config
+        .api_keys
+        .iter()
+        .flat_map(|config| &config.keys);
+    Json(Keys {
+        since: at(shared.key_uses.since()),
+        keys: keys
+            .map(|key| KeyLine {
+                id: &key.id,
+                owner: &key.owner,
+                scopes: &key.scopes,
+                last_used: shared.key_uses.last(&key.hash).map(at),
+            })
+            .collect(),
+    })
+    .into_response()
 }

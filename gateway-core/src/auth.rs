@@ -13,10 +13,11 @@ mod test_issuer;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub(crate) use api_key::KeyUses;
 pub use jwks::{IssuerReadiness, KeySets};
 pub use jwt::Authenticator;
 pub use policy::authorize;
-pub(crate) use revocation::{Revocation, Revocations};
+pub(crate) use revocation::{Revocation, Revocations, SharedRevocations};
 
 /// Who is calling. Handlers receive it; nothing else says who a request comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]

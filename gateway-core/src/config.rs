@@ -1,6 +1,7 @@
 //! The validated configuration: what the rest of the gateway reads, in domain types that cannot be wrong any more.
 //! Nothing here parses text (`config/raw.rs`), checks it (`config/validate.rs`) or reads files (`config/load.rs`).
 
+mod edge;
 mod environment;
 mod fault;
 mod load;
@@ -26,6 +27,11 @@ use crate::auth::internal_token::SigningKey;
 use crate::graphql::Limits;
 use crate::trace::Sampling;
 
+pub(crate) use edge::covers;
+pub use edge::{
+    Coding, CompressionConfig, CorsConfig, CorsOrigins, CsrfConfig, CsrfRule, Hsts,
+    SecurityHeadersConfig,
+};
 pub use fault::{ConfigFault, ConfigFaults};
 pub use load::{from_files, from_text};
 pub(crate) use origin::{NeedsRestart, Origin};
@@ -46,6 +52,11 @@ pub struct Config {
     pub api_keys: Option<ApiKeysConfig>,
     /// Without it services are not told who is calling.
     pub internal_token: Option<InternalTokenConfig>,
+    /// Which other origins may use routes that say nothing of it themselves; `None` = none.
+    pub cors: Option<Arc<CorsConfig>>,
+    pub csrf: CsrfConfig,
+    pub security_headers: SecurityHeadersConfig,
+    pub compression: CompressionConfig,
     pub upstreams: BTreeMap<String, UpstreamConfig>,
     pub rate_limits: BTreeMap<String, RateLimitConfig>,
     /// What replicas share; without it each process counts for itself.
@@ -271,6 +282,13 @@ pub struct RedisConfig {
     pub prefix: Option<String>,
 }
 
+impl RedisConfig {
+    /// What all keys of `app` begin with.
+    pub(crate) fn key_prefix<'a>(&'a self, app: &'a str) -> &'a str {
+        self.prefix.as_deref().unwrap_or(app)
+    }
+}
+
 /// Where a Redis is, and what it takes to get in. Its texts show host and port only.
 #[derive(Clone)]
 pub struct RedisServer(pub(crate) redis::ConnectionInfo);
@@ -313,6 +331,19 @@ pub struct Requirement {
     pub any_scopes: Vec<String>,
     /// One of these roles.
     pub roles: Vec<String>,
+    /// Only these callers.
+    pub principals: Vec<AllowedPrincipal>,
+}
+
+/// A caller by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AllowedPrincipal {
+    /// The subject of an issuer's tokens: the same subject of another issuer is somebody else.
+    Subject { issuer: String, subject: String },
+    /// The owner of API keys.
+    Owner(String),
+    /// One API key, by its id.
+    Key(String),
 }
 
 /// What the edge does for a route before its action runs.
@@ -325,6 +356,13 @@ pub struct PolicyConfig {
     pub cost: NonZeroU32,
     pub deadline: Option<Duration>,
     pub max_body_bytes: Option<u64>,
+    /// Which other origins may use it; `None` = none.
+    pub cors: Option<Arc<CorsConfig>>,
+    /// What is asked of requests with the cookie; `None` = as `[csrf]` says for the route's path.
+    pub csrf: Option<CsrfRule>,
+    /// Whether its answers may be content-coded. Never where a secret stands next to what a client sent (BREACH), nor
+    /// where clients need a strong validator.
+    pub compression: bool,
 }
 
 /// A route that forwards to one upstream.

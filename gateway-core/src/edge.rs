@@ -4,7 +4,11 @@
 mod access_log;
 mod admission;
 mod body_limit;
+mod client;
 mod client_addr;
+mod compression;
+mod cors;
+mod csrf;
 mod deadline;
 mod head;
 mod host;
@@ -13,7 +17,9 @@ mod path;
 mod problems;
 mod rate_limit;
 mod response_headers;
+mod security_headers;
 mod slot;
+mod vary;
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
@@ -28,10 +34,10 @@ use futures_util::FutureExt;
 use http::{Method, Request};
 use tokio::time::{Instant, timeout_at};
 use tower::{Service, ServiceExt};
-use tower_http::compression::CompressionLayer;
 
 pub(crate) use admission::{Admission, Permit};
 pub(crate) use body_limit::BodyLimit;
+pub(crate) use cors::Cors;
 pub(crate) use rate_limit::{RateLimitStore, RateLimiter, RouteLimits};
 pub(crate) use slot::EdgeSlot;
 
@@ -41,9 +47,11 @@ use crate::deadline::Deadline;
 use crate::error::{ClientError, Error, GatewayError};
 use crate::gateway::Shared;
 use crate::proxy::Proxy;
-use crate::route::{Action, NoMatch};
+use crate::route::{Action, Matched, NoMatch, Route};
 use crate::trace::TraceContext;
 use access_log::Observation;
+use client::Client;
+use csrf::Credential;
 use rate_limit::{Counted, LimitId, RateLimitHeaders, RouteKey};
 
 /// How long after the deadline an action is cut that did not keep to it. Short enough for a 504 within 50 ms.
@@ -57,9 +65,11 @@ pub(crate) struct Edge {
     authenticator: Authenticator,
     composed: ComposedService,
     proxy: Proxy,
+    /// For answers to requests that have no route.
+    cors: Option<Cors>,
 }
 
-/// A BFF's handlers, with their answers compressed when the client likes that.
+/// A BFF's handlers.
 type ComposedService =
     tower::util::BoxCloneSyncService<Request<Body>, Response, std::convert::Infallible>;
 
@@ -79,11 +89,8 @@ impl Edge {
         composed: Router,
         proxy: Proxy,
     ) -> Self {
-        let composed = tower::ServiceBuilder::new()
-            .map_response(|response: http::Response<_>| response.map(Body::new))
-            .layer(CompressionLayer::new())
-            .service(composed);
         Self {
+            cors: shared.config.cors.as_deref().map(Cors::new),
             shared,
             worker,
             authenticator,
@@ -110,12 +117,16 @@ impl Edge {
             at: Instant::now(),
         };
         let is_head = request.method() == Method::HEAD;
+        let config = &self.shared.config;
+        let trusted = client_addr::is_trusted(peer.ip(), &config.server.trusted_proxies);
+        let client = Client::of(request.headers(), config, trusted);
         let mut observation = Observation::begin(&self.shared, self.worker, &request, arrival);
 
         // A bug in a handler costs its own request a 500, never the connection's other requests.
-        let answered = AssertUnwindSafe(self.answer(request.map(Body::new), &mut observation))
-            .catch_unwind()
-            .await;
+        let answered =
+            AssertUnwindSafe(self.answer(request.map(Body::new), &client, &mut observation))
+                .catch_unwind()
+                .await;
         let response = match answered {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => error.into_response(),
@@ -125,20 +136,32 @@ impl Edge {
         };
 
         // The way out, innermost first.
-        let base = &self.shared.config.problem_base;
-        let mut response = problems::render(response, base, &mut observation);
-        response_headers::set(response.headers_mut(), &observation);
+        let route = observation.route.clone();
+        let mut response = problems::render(response, &config.problem_base, &mut observation);
+        let status = response.status();
+        let headers = response.headers_mut();
+        response_headers::set(headers, &observation);
+        // What a page of this or another origin may do with the answer, also with one that says what went wrong.
+        security_headers::set(headers, status, client.secure, &config.security_headers);
+        if let Some(cors) = self.cors(route.as_deref()) {
+            cors.mark(headers, client.origin.as_ref());
+        }
+        // Its length is part of what it says.
+        if !compression::is_off(route.is_none_or(|route| route.compression), &client) {
+            response = compression::apply(response, &client, is_head, &config.compression);
+        }
         if is_head {
             response = head::without_body(response);
         }
         observation.finish(response)
     }
 
-    /// The way in. The order of the checks is part of the API: path, method, limits by address, credentials, permission,
-    /// limits by caller, size.
+    /// The way in. The order of the checks is part of the API: path, method, limits by address, credentials, where the
+    /// request comes from, permission, limits by caller, size.
     async fn answer(
         &self,
         mut request: Request<Body>,
+        client: &Client,
         observation: &mut Observation,
     ) -> Result<Response, Error> {
         // Nothing may be believed of a request whose target is ambiguous.
@@ -153,14 +176,7 @@ impl Edge {
         identity_headers::strip(request.headers_mut());
 
         let uri = request.uri().clone();
-        let matched = self
-            .shared
-            .table
-            .find(request.method(), uri.path())
-            .map_err(|miss| match miss {
-                NoMatch::Path => ClientError::NotFound,
-                NoMatch::Method { allow } => ClientError::MethodNotAllowed { allow },
-            })?;
+        let (matched, is_preflight) = self.find(&request, uri.path())?;
         let route = matched.route;
         observation.route = Some(Arc::clone(route));
 
@@ -182,11 +198,23 @@ impl Edge {
         // Before anything is verified: who guesses credentials uses up the address's limit, too.
         self.limit(&route.limits.before, &counted, observation)
             .await?;
+        // A browser asks without credentials whether a script may ask with them.
+        if let Some(cors) = route.cors.as_ref().filter(|_| is_preflight) {
+            return Ok(cors.answer(client.origin.as_ref(), matched.methods()));
+        }
         let principal = self
             .authenticator
             .authenticate(request.headers(), deadline)
             .await?;
         observation.principal = Some(principal.kind());
+        // What a browser sends by itself is believed only when one of our own pages made it.
+        if client.credential == Credential::Cookie {
+            let own = csrf::Own {
+                listed: &self.shared.config.csrf.origins,
+                secure: client.secure,
+            };
+            csrf::check(route.csrf, request.method(), request.headers(), &own)?;
+        }
         authorize(&route.access, &principal)?;
         let counted = Counted {
             principal: &principal,
@@ -196,6 +224,9 @@ impl Edge {
             .await?;
         asked?;
         let mut request = body_limit::apply(request, route.max_body_bytes);
+        if compression::is_off(route.compression, client) {
+            compression::ask_for_none(request.headers_mut());
+        }
 
         let context = RequestContext::new(
             ContextParts {
@@ -228,6 +259,34 @@ impl Edge {
             .await
             .map_err(|_elapsed| GatewayError::DeadlineExceeded)??;
         Ok(permit.held_by(response))
+    }
+
+    /// The request's route; for a preflight that of the request that a script wants to send.
+    fn find<'path>(
+        &self,
+        request: &Request<Body>,
+        path: &'path str,
+    ) -> Result<(Matched<'_, 'path>, bool), ClientError> {
+        let table = &self.shared.table;
+        if let Some(wanted) = cors::preflight(request.method(), request.headers())
+            && let Ok(matched) = table.find(&wanted, path)
+            && matched.route.cors.is_some()
+        {
+            return Ok((matched, true));
+        }
+        match table.find(request.method(), path) {
+            Ok(matched) => Ok((matched, false)),
+            Err(NoMatch::Path) => Err(ClientError::NotFound),
+            Err(NoMatch::Method { allow }) => Err(ClientError::MethodNotAllowed { allow }),
+        }
+    }
+
+    /// Who else may read an answer: as its route says, or all.
+    fn cors<'a>(&'a self, route: Option<&'a Route>) -> Option<&'a Cors> {
+        match route {
+            Some(route) => route.cors.as_ref(),
+            None => self.cors.as_ref(),
+        }
     }
 
     /// Counts the request against `limits`; what they say goes into the answer's headers, whatever becomes of it.

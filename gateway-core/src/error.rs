@@ -61,6 +61,9 @@ pub enum ClientError {
     InsufficientScope { scope: String },
     #[error("forbidden: {0}")]
     Forbidden(&'static str),
+    /// With a cookie, and not from one of our own pages.
+    #[error("may be forged: {0}")]
+    CrossSite(&'static str),
     /// No such path, or no such resource, or none that this caller may know of.
     #[error("not found")]
     NotFound,

@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin;
 use crate::auth::internal_token::InternalTokenSigner;
-use crate::auth::{Authenticator, KeySets, Revocations};
+use crate::auth::{Authenticator, KeySets, KeyUses, Revocations, SharedRevocations};
 use crate::cache::ResponseCache;
 use crate::config::{Config, ConfigFault, ConfigFaults, TracingConfig};
 use crate::edge::{Admission, Edge, RateLimitStore, RateLimiter};
@@ -51,6 +51,9 @@ pub(crate) struct Shared {
     pub(crate) keys: Arc<KeySets>,
     pub(crate) cache: Arc<ResponseCache>,
     pub(crate) revocations: Arc<Revocations>,
+    /// How replicas tell one another of revocations, when the configuration names a place.
+    pub(crate) shared_revocations: Option<Arc<SharedRevocations>>,
+    pub(crate) key_uses: KeyUses,
     pub(crate) metrics: Metrics,
     /// Which traces are recorded.
     pub(crate) sampling: Sampling,
@@ -123,6 +126,11 @@ impl Generation {
             .as_ref()
             .map(|redis| RateLimitStore::new(redis, app.name, metrics.limiter_store()));
         let limiter = RateLimiter::new(&config, limiter_store.clone(), &metrics);
+        let revocations = Arc::new(Revocations::default());
+        let shared_revocations = config
+            .redis
+            .as_ref()
+            .map(|redis| SharedRevocations::new(Arc::clone(&revocations), redis, app.name));
         let tls = match config.server.tls.clone().map(Tls::new).transpose() {
             Ok(tls) => tls.map(Arc::new),
             Err(fault) => return Err(ConfigFaults(vec![bad_tls(&fault)]).into()),
@@ -136,7 +144,9 @@ impl Generation {
             number: 1,
             table: build_table(app, &config, &limiter, &metrics)?,
             keys: KeySets::new(&config.issuers),
-            revocations: Arc::default(),
+            key_uses: KeyUses::after(None, config.api_keys.as_ref()),
+            revocations,
+            shared_revocations,
             limiter: Arc::new(limiter),
             limiter_store,
             cache: Arc::new(ResponseCache::new(&config.cache, metrics.cache())),
@@ -176,6 +186,8 @@ impl Generation {
         let shared = Shared {
             tls: previous.tls.clone(),
             revocations: Arc::clone(&previous.revocations),
+            shared_revocations: previous.shared_revocations.clone(),
+            key_uses: KeyUses::after(Some(&previous.key_uses), config.api_keys.as_ref()),
             limiter_store,
             name: app.name,
             number: previous.number + 1,
@@ -221,10 +233,10 @@ impl Generation {
             );
             let routes = (app.routes)(&upstreams, config)
                 .map_err(|unknown| ConfigFaults(vec![unknown_upstream(&unknown)]))?;
-            let authenticator =
-                Authenticator::new(Arc::clone(&shared.keys), config.api_keys.as_ref())
-                    .revocations(Arc::clone(&shared.revocations))
-                    .counted(shared.metrics.token_lookups());
+            let authenticator = Authenticator::new(Arc::clone(&shared.keys))
+                .api_keys(config.api_keys.as_ref(), &shared.key_uses)
+                .revocations(Arc::clone(&shared.revocations))
+                .counted(shared.metrics.token_lookups());
             let proxy = Proxy::new(upstreams, Arc::clone(&shared.cache));
             edges.push(Edge::new(
                 Arc::clone(&shared),
@@ -332,6 +344,9 @@ impl Gateway {
         if let Some(store) = &shared.limiter_store {
             store.spawn_link(control.handle(), stop_control.clone());
         }
+        if let Some(revocations) = &shared.shared_revocations {
+            revocations.start_link(control.handle(), stop_control.clone());
+        }
         control.spawn(upkeep(Arc::clone(&live)));
         if let Some(tls) = &shared.tls {
             control.spawn(watch_certificate(Arc::clone(tls), shared.metrics.clone()));
@@ -389,7 +404,7 @@ fn unknown_upstream(unknown: &UnknownUpstream) -> ConfigFault {
     }
 }
 
-/// How often idle limiter keys are forgotten.
+/// How often idle limiter keys and revocations that are over are forgotten, and uses of keys folded.
 const UPKEEP: Duration = Duration::from_secs(5);
 
 async fn upkeep(live: Arc<Live>) {
@@ -398,6 +413,8 @@ async fn upkeep(live: Arc<Live>) {
         ticks.tick().await;
         let shared = live.shared();
         shared.limiter.forget_idle();
+        shared.key_uses.fold();
+        shared.revocations.forget_ended();
     }
 }
 

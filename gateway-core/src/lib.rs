@@ -41,6 +41,7 @@ mod metrics;
 mod proxy;
 mod reload;
 mod shutdown;
+mod store;
 mod telemetry;
 mod trace;
 mod waterfall;

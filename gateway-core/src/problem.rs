@@ -198,6 +198,12 @@ fn from_client(error: &ClientError) -> Problem {
         ClientError::Forbidden(detail) => {
             Problem::client(StatusCode::FORBIDDEN, "forbidden", "Forbidden").detail(*detail)
         }
+        ClientError::CrossSite(detail) => Problem::client(
+            StatusCode::FORBIDDEN,
+            "cross-site-request",
+            "The request may have been forged by another site",
+        )
+        .detail(*detail),
         ClientError::NotFound => Problem::client(StatusCode::NOT_FOUND, "not-found", "Not found"),
         ClientError::MethodNotAllowed { allow } => Problem::client(
             StatusCode::METHOD_NOT_ALLOWED,

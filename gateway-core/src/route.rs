@@ -11,7 +11,7 @@ use http::Method;
 
 pub(crate) use rewrite::Rewrite;
 pub use table::RouteSummary;
-pub(crate) use table::{Action, NoMatch, ProxyRule, Route, RouteTable};
+pub(crate) use table::{Action, Matched, NoMatch, ProxyRule, Route, RouteTable};
 
 /// A composed route as a BFF's `routes.rs` declares it. Its policy is in the configuration, under the same name.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,9 +1,12 @@
 //! The process's log (JSON lines on standard output, written by a thread of its own), its cryptography provider and, in
-//! `telemetry/*`, the export of traces. What is logged about a request is `edge/access_log.rs`.
+//! `telemetry/*`, the export of traces. How a line looks is `telemetry/line.rs`; what is logged about a request,
+//! `edge/access_log.rs`.
 
+mod line;
 mod spans;
 mod traces;
 
+use std::io::BufWriter;
 use std::sync::OnceLock;
 
 use tracing_appender::non_blocking::{ErrorCounter, WorkerGuard};
@@ -11,7 +14,11 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use line::JsonLine;
 pub(crate) use traces::{Traces, TracesFault};
+
+/// Bytes of log lines that are written at once, when they come faster than they are written one by one.
+const LOG_BUFFER: usize = 64 << 10;
 
 /// Of the log that was started.
 static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
@@ -31,13 +38,13 @@ pub(crate) fn start_log(
     filter: &str,
 ) -> Result<WorkerGuard, tracing_subscriber::filter::ParseError> {
     let filter = EnvFilter::builder().parse(filter)?;
-    let (writer, guard) = tracing_appender::non_blocking(std::io::stdout());
+    // Standard output alone would write each line by itself; the thread flushes whenever no line is waiting.
+    let output = BufWriter::with_capacity(LOG_BUFFER, std::io::stdout());
+    let (writer, guard) = tracing_appender::non_blocking(output);
     // Requests never wait for whoever reads the log: what does not fit into the queue is lost, and counted.
     let _ = DROPPED.set(writer.error_counter());
     let lines = tracing_subscriber::fmt::layer()
-        .json()
-        .flatten_event(true)
-        .with_current_span(false)
+        .event_format(JsonLine)
         .with_writer(writer);
     // A second log in one process happens only in tests; the first one goes on.
     let _ = tracing_subscriber::registry()

@@ -2,6 +2,8 @@
 //! The rules themselves, case by case, are tested beside their code.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod browsers;
+mod compression;
 mod world;
 
 use std::time::Duration;

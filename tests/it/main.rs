@@ -4,6 +4,7 @@
 mod bad_input;
 mod contracts;
 mod crash;
+mod demo;
 mod departure;
 mod main_path;
 mod metrics;
@@ -13,7 +14,9 @@ mod process;
 mod public;
 mod rate_limits;
 mod restart;
+mod revocations;
 mod secrets;
 mod tidy;
+mod tokens;
 mod tracing;
 mod web;

@@ -8,9 +8,10 @@ use anyhow::{Context, Result};
 use ftgo_runner::gateway_key::GatewayKey;
 use ftgo_runner::service::Service;
 use ftgo_tests::bff::gateway_key;
+use ftgo_tests::system::eventually;
 use ftgo_tests::{Client, System};
 use gateway_core::auth::internal_token::X_INTERNAL_TOKEN;
-use gateway_core::auth::{Principal, TokenPrincipal};
+use gateway_core::auth::{ApiKeyPrincipal, Principal, TokenPrincipal};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
@@ -258,6 +259,24 @@ async fn staff_see_and_move_the_tickets_of_their_own_restaurants() -> Result<()>
     let own = person("staff-1", "staff", restaurant);
     let other = person("staff-2", "staff", "restaurant-0");
 
+    // Nor is it another consumer's to read, alone or among others.
+    let stranger = consumer("consumer-2");
+    assert_eq!(tickets.get(&path, &stranger).await?.status(), 404);
+    for (caller, seen) in [
+        (&own, 1),
+        (&consumer("consumer-1"), 1),
+        (&stranger, 0),
+        (&other, 0),
+    ] {
+        let listed = tickets.get(&format!("/tickets?ids={id}"), caller).await?;
+        let listed: Value = listed.json().await?;
+        assert_eq!(
+            listed["items"].as_array().map(Vec::len),
+            Some(seen),
+            "{caller:?}"
+        );
+    }
+
     let list = format!("/tickets?restaurantId={restaurant}");
     assert_eq!(tickets.get(&path, &own).await?.status(), 200);
     assert_eq!(tickets.get(&path, &other).await?.status(), 404);
@@ -275,6 +294,184 @@ async fn staff_see_and_move_the_tickets_of_their_own_restaurants() -> Result<()>
         assert_eq!(refused.status(), 404, "{nobody:?}");
     }
     assert_eq!(tickets.post(&accept, &own, &ready_by).await?.status(), 200);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_menu_is_written_by_those_whose_restaurant_it_is() -> Result<()> {
+    let system = System::start().await?;
+    let restaurants = Direct {
+        system: &system,
+        service: Service::Restaurant,
+    };
+    let path = "/restaurants/restaurant-1";
+    let owner = person("staff-1", "staff", "restaurant-0 restaurant-1");
+    let found = restaurants.get(path, &owner).await?;
+    let version = found.headers()["etag"].to_str()?.to_owned();
+    let menu = found.json::<Value>().await?["menu"].clone();
+    let write = async |path: &str, principal: &Principal, menu: &Value| -> Result<u16> {
+        let token = token(principal, Service::Restaurant)?;
+        let url = format!("http://{}{path}/menu", system.address(Service::Restaurant)?);
+        let request = system
+            .http
+            .request(Method::PUT, &url)
+            .header(X_INTERNAL_TOKEN, token)
+            .header("if-match", &version);
+        Ok(request.json(menu).send().await?.status().as_u16())
+    };
+
+    let partner = |restaurants: &str| {
+        let attributes = [("consumer", "consumer-3"), ("restaurant_ids", restaurants)];
+        Principal::ApiKey(Arc::new(ApiKeyPrincipal {
+            key_id: "k_test".to_owned(),
+            owner: "partner-1".to_owned(),
+            scopes: vec!["menus:write".to_owned()],
+            attributes: attributes
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+        }))
+    };
+    let mut changed = menu.clone();
+    changed["items"][0]["name"] = "Stolen".into();
+    for nobody in [
+        person("staff-2", "staff", "restaurant-2"),
+        person("staff-3", "staff", ""),
+        // An id that begins like another, and a role alone.
+        person("staff-4", "staff", "restaurant-10 restaurant"),
+        consumer("consumer-1"),
+        person("courier-1", "courier", ""),
+        partner("restaurant-2"),
+        partner(""),
+    ] {
+        assert_eq!(write(path, &nobody, &changed).await?, 404, "{nobody:?}");
+        // Whether it exists makes no difference, nor whether the menu is one.
+        let elsewhere = "/restaurants/no-such-restaurant";
+        assert_eq!(
+            write(elsewhere, &nobody, &changed).await?,
+            404,
+            "{nobody:?}"
+        );
+        assert_eq!(write(path, &nobody, &json!({})).await?, 404, "{nobody:?}");
+    }
+    let untouched = restaurants.get(path, &owner).await?.json::<Value>().await?;
+    assert_eq!(untouched["menu"], menu);
+    // The same menu is no new version, so both find the one that they know.
+    assert_eq!(write(path, &owner, &menu).await?, 200);
+    assert_eq!(write(path, &partner("restaurant-1"), &menu).await?, 200);
+    assert_eq!(
+        write("/restaurants/no-such-restaurant", &owner, &menu).await?,
+        404
+    );
+
+    let nobody = restaurants
+        .call(
+            Method::PUT,
+            &format!("{path}/menu"),
+            ("if-match", &version),
+            Some(&menu),
+        )
+        .await?;
+    assert_eq!(nobody.status(), 401);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_is_its_consumers_its_couriers_and_its_restaurants() -> Result<()> {
+    let system = System::start().await?;
+    let bearer = system.token("consumer-1").await?;
+    let id = system.approved_order(&bearer).await?;
+    let deliveries = Direct {
+        system: &system,
+        service: Service::Delivery,
+    };
+    let kitchen = Direct {
+        system: &system,
+        service: Service::Kitchen,
+    };
+    let path = format!("/deliveries/{id}");
+    let owner = consumer("consumer-1");
+    let delivery: Value = deliveries.get(&path, &owner).await?.json().await?;
+    let restaurant = delivery["restaurantId"].as_str().context("no restaurant")?;
+    let staff = person("staff-1", "staff", restaurant);
+    let couriers = ["courier-1", "courier-2", "courier-3"].map(|id| person(id, "courier", ""));
+
+    // The kitchen promises, a courier is found.
+    let ready_by = json!({"readyBy": "2099-01-01T00:00:00Z"});
+    let accept = format!("/tickets/{id}/accept");
+    assert_eq!(
+        kitchen.post(&accept, &staff, &ready_by).await?.status(),
+        200
+    );
+    let assigned = eventually("a courier is on it", async || {
+        let delivery: Value = deliveries.get(&path, &owner).await?.json().await?;
+        Ok(delivery["courier"]["id"].as_str().map(str::to_owned))
+    })
+    .await?;
+
+    let strangers = [
+        consumer("consumer-2"),
+        person("staff-2", "staff", "restaurant-0"),
+    ];
+    let others = couriers
+        .iter()
+        .filter(|courier| courier.subject() != Some(&assigned));
+    for nobody in others.chain(&strangers) {
+        assert_eq!(
+            deliveries.get(&path, nobody).await?.status(),
+            404,
+            "{nobody:?}"
+        );
+        let listed = deliveries
+            .get(&format!("/deliveries?ids={id}"), nobody)
+            .await?;
+        assert_eq!(
+            listed.json::<Value>().await?["items"],
+            json!([]),
+            "{nobody:?}"
+        );
+    }
+    let own = person(&assigned, "courier", "");
+    for somebody in [&owner, &staff, &own] {
+        assert_eq!(
+            deliveries.get(&path, somebody).await?.status(),
+            200,
+            "{somebody:?}"
+        );
+    }
+
+    // A courier speaks for itself alone, whichever way it asks.
+    let other = couriers
+        .iter()
+        .find(|courier| courier.subject() != Some(&assigned));
+    let other = other.context("another courier")?;
+    let report = json!({"courierId": assigned});
+    for action in ["pickup", "dropoff"] {
+        for nobody in [other, &owner, &staff] {
+            let refused = deliveries
+                .post(&format!("{path}/{action}"), nobody, &report)
+                .await?;
+            assert_eq!(refused.status(), 404, "{action} {nobody:?}");
+        }
+    }
+    let available = json!({"available": true});
+    let place = json!({"lat": 37.8, "lng": -122.27});
+    for (method, what, body) in [
+        (Method::POST, "availability", &available),
+        (Method::PUT, "location", &place),
+    ] {
+        let path = format!("/couriers/{assigned}/{what}");
+        for (caller, status) in [(other, 404), (&owner, 404), (&staff, 404), (&own, 200)] {
+            let token = token(caller, Service::Delivery)?;
+            let header = ("x-internal-token", token.as_str());
+            let answer = deliveries
+                .call(method.clone(), &path, header, Some(body))
+                .await?;
+            assert_eq!(answer.status(), status, "{what} {caller:?}");
+        }
+    }
+    let plan = format!("/couriers/{assigned}/plan");
+    assert_eq!(deliveries.get(&plan, other).await?.status(), 404);
+    assert_eq!(deliveries.get(&plan, &own).await?.status(), 200);
     Ok(())
 }
 

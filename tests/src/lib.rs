@@ -5,10 +5,13 @@ pub mod bff;
 pub mod books;
 pub mod client;
 pub mod collector;
+pub mod fleet;
+pub mod issuer;
 pub mod process;
 pub mod promtool;
 pub mod redis;
 pub mod system;
+pub mod upstream;
 
 pub use client::{Answer, Client};
 pub use system::System;

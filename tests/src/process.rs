@@ -92,6 +92,19 @@ impl Process {
         lines.join("\n")
     }
 
+    /// Waits for a line that contains `text`, whatever it is.
+    pub async fn prints(&self, text: &str) -> Result<()> {
+        eventually(&format!("it prints {text}"), async || {
+            let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+            Ok(lines.iter().any(|line| line.contains(text)).then_some(()))
+        })
+        .await
+    }
+
+    pub fn id(&self) -> Result<u32> {
+        self.child.id().context("it has ended already")
+    }
+
     /// Waits for a line that `wanted` accepts.
     pub async fn logs(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
         eventually(what, async || {

@@ -1,5 +1,8 @@
 //! API keys of partners' servers: how they look, how one is made, and how a presented one is recognised by its hash.
-//! Where in a request a key stands is decided in `auth/jwt.rs`; which keys there are is in the configuration.
+//! Where in a request a key stands is decided in `auth/jwt.rs`; which keys there are is in the configuration, and when one
+//! was used in `api_key/uses.rs`.
+
+mod uses;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,6 +12,9 @@ use sha2::{Digest, Sha256};
 
 use super::ApiKeyPrincipal;
 use crate::config::ApiKeysConfig;
+use uses::KeyUse;
+
+pub(crate) use uses::KeyUses;
 
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 /// 62^32: about 190 bits of chance.
@@ -110,11 +116,17 @@ fn checksum(text: &str) -> String {
 pub(super) struct ApiKeys {
     /// `{prefix}_`: what makes a bearer token a key.
     marker: String,
-    by_hash: HashMap<[u8; 32], Arc<ApiKeyPrincipal>>,
+    by_hash: HashMap<[u8; 32], KnownKey>,
+}
+
+struct KnownKey {
+    principal: Arc<ApiKeyPrincipal>,
+    last_use: Arc<KeyUse>,
 }
 
 impl ApiKeys {
-    pub(super) fn new(config: &ApiKeysConfig) -> Self {
+    /// Uses are noted in `uses`.
+    pub(super) fn new(config: &ApiKeysConfig, uses: &KeyUses) -> Self {
         let by_hash = config
             .keys
             .iter()
@@ -125,7 +137,11 @@ impl ApiKeys {
                     scopes: key.scopes.clone(),
                     attributes: key.attributes.clone(),
                 };
-                (key.hash, Arc::new(principal))
+                let known = KnownKey {
+                    principal: Arc::new(principal),
+                    last_use: uses.of(&key.hash),
+                };
+                (key.hash, known)
             })
             .collect();
         Self {
@@ -138,7 +154,7 @@ impl ApiKeys {
         token.starts_with(&self.marker)
     }
 
-    /// The owner of `key`, or the reason to refuse it, for the log.
+    /// The owner of `key`, which is used by that, or the reason to refuse it, for the log.
     pub(super) fn find(&self, key: &str) -> Result<Arc<ApiKeyPrincipal>, &'static str> {
         let environment = key
             .strip_prefix(&self.marker)
@@ -152,10 +168,9 @@ impl ApiKeys {
         }
         // Looked up by its hash: how long that takes says nothing of the keys, for nobody can choose a hash.
         let hash: [u8; 32] = Sha256::digest(key).into();
-        self.by_hash
-            .get(&hash)
-            .map(Arc::clone)
-            .ok_or("unknown API key")
+        let known = self.by_hash.get(&hash).ok_or("unknown API key")?;
+        known.last_use.note();
+        Ok(Arc::clone(&known.principal))
     }
 }
 
@@ -165,7 +180,7 @@ mod tests {
 
     use std::collections::BTreeMap;
 
-    use super::{ApiKeys, Environment, checksum, generate, has_valid_checksum};
+    use super::{ApiKeys, Environment, KeyUses, NewApiKey, checksum, generate, has_valid_checksum};
     use crate::config::{ApiKeyConfig, ApiKeysConfig};
 
     #[test]
@@ -208,27 +223,41 @@ mod tests {
         }
     }
 
+    fn key(id: &str, key: &NewApiKey) -> ApiKeyConfig {
+        let mut hash = [0; 32];
+        for (byte, digits) in hash.iter_mut().zip(key.hash_hex.as_bytes().chunks(2)) {
+            *byte = u8::from_str_radix(std::str::from_utf8(digits).unwrap(), 16).unwrap();
+        }
+        ApiKeyConfig {
+            id: id.to_owned(),
+            owner: "partner-a".to_owned(),
+            hash,
+            scopes: vec!["widgets:read".to_owned()],
+            attributes: BTreeMap::new(),
+        }
+    }
+
     #[test]
     fn a_key_is_found_by_its_hash_only() {
         let live = generate("acme", Environment::Live).unwrap();
+        let next = generate("acme", Environment::Live).unwrap();
         let other = generate("acme", Environment::Live).unwrap();
-        let mut hash = [0; 32];
-        for (byte, digits) in hash.iter_mut().zip(live.hash_hex.as_bytes().chunks(2)) {
-            *byte = u8::from_str_radix(std::str::from_utf8(digits).unwrap(), 16).unwrap();
-        }
-        let keys = ApiKeys::new(&ApiKeysConfig {
+        let config = ApiKeysConfig {
             prefix: "acme".to_owned(),
-            keys: vec![ApiKeyConfig {
-                id: "key-1".to_owned(),
-                owner: "partner-a".to_owned(),
-                hash,
-                scopes: vec!["widgets:read".to_owned()],
-                attributes: BTreeMap::new(),
-            }],
-        });
+            keys: vec![key("key-1", &live), key("key-2", &next)],
+        };
+        let uses = KeyUses::after(None, Some(&config));
+        let keys = ApiKeys::new(&config, &uses);
         assert!(keys.looks_like_key(&live.secret));
         assert!(!keys.looks_like_key("eyJhbGciOiJSUzI1NiJ9.e30."));
-        assert_eq!(keys.find(&live.secret).unwrap().owner, "partner-a");
+        // Two of one owner, while one takes the other's place.
+        for (secret, id) in [(&live.secret, "key-1"), (&next.secret, "key-2")] {
+            let found = keys.find(secret).unwrap();
+            assert_eq!(
+                (found.owner.as_str(), found.key_id.as_str()),
+                ("partner-a", id)
+            );
+        }
         assert_eq!(keys.find(&other.secret), Err("unknown API key"));
         assert_eq!(keys.find("acme_prod_x"), Err("not an API key"));
         assert_eq!(

@@ -15,7 +15,7 @@ use jsonwebtoken::Algorithm;
 use jsonwebtoken::crypto::verify;
 use sha2::{Digest, Sha256};
 
-use super::api_key::ApiKeys;
+use super::api_key::{ApiKeys, KeyUses};
 use super::jwks::KeySets;
 use super::revocation::Revocations;
 use super::{Principal, TokenPrincipal};
@@ -40,11 +40,12 @@ pub struct Authenticator {
 }
 
 impl Authenticator {
+    /// Believes the issuers of `keys`, and no API key.
     #[must_use]
-    pub fn new(keys: Arc<KeySets>, api_keys: Option<&ApiKeysConfig>) -> Self {
+    pub fn new(keys: Arc<KeySets>) -> Self {
         Self {
             keys,
-            api_keys: api_keys.map(ApiKeys::new),
+            api_keys: None,
             verified: VerifiedTokens::default(),
             revocations: Arc::default(),
             counters: None,
@@ -56,6 +57,15 @@ impl Authenticator {
     pub(crate) fn revocations(self, revocations: Arc<Revocations>) -> Self {
         Self {
             revocations,
+            ..self
+        }
+    }
+
+    /// With API keys; their uses are noted in the process's record.
+    #[must_use]
+    pub(crate) fn api_keys(self, config: Option<&ApiKeysConfig>, uses: &KeyUses) -> Self {
+        Self {
+            api_keys: config.map(|config| ApiKeys::new(config, uses)),
             ..self
         }
     }
@@ -107,12 +117,16 @@ impl Authenticator {
             outcome.increment(1);
         }
         if let Some(known) = known {
-            return self.unless_revoked(known);
+            let principal = self.unless_revoked(known);
+            if principal.is_err() {
+                self.verified.forget(&digest);
+            }
+            return principal;
         }
         let verified = self.verify(token, now, deadline).await?;
-        let principal = Arc::clone(&verified.principal);
+        let principal = self.unless_revoked(Arc::clone(&verified.principal))?;
         self.verified.remember(digest, verified);
-        self.unless_revoked(principal)
+        Ok(principal)
     }
 
     /// Asked for each request, so that what this worker has verified before is refused, too.

@@ -1,14 +1,14 @@
 //! What a route asks of its caller, as the configuration says it. Whose thing it is, is decided in a BFF's code.
 
 use super::Principal;
-use crate::config::Access;
+use crate::config::{Access, AllowedPrincipal};
 use crate::error::ClientError;
 
 /// Lets `principal` use a route with this `access`, or says why not.
 ///
 /// # Errors
 /// `Unauthenticated` (401) for nobody where somebody is asked for, `InsufficientScope` (403) naming the scopes that would
-/// do, `Forbidden` (403) when no role fits.
+/// do, `Forbidden` (403) when no role fits or the caller is not one of those named.
 pub fn authorize(access: &Access, principal: &Principal) -> Result<(), ClientError> {
     let requirement = match access {
         Access::Public => return Ok(()),
@@ -33,7 +33,27 @@ pub fn authorize(access: &Access, principal: &Principal) -> Result<(), ClientErr
     if !roles.is_empty() && !roles.iter().any(|role| principal.has_role(role)) {
         return Err(ClientError::Forbidden("no role that the route asks for"));
     }
+    let named = &requirement.principals;
+    if !named.is_empty() && !named.iter().any(|allowed| is(allowed, principal)) {
+        return Err(ClientError::Forbidden("not one of the route's callers"));
+    }
     Ok(())
+}
+
+fn is(allowed: &AllowedPrincipal, principal: &Principal) -> bool {
+    match (allowed, principal) {
+        (AllowedPrincipal::Subject { issuer, subject }, Principal::Token(token)) => {
+            *subject == token.subject && *issuer == token.issuer
+        }
+        (AllowedPrincipal::Owner(owner), Principal::ApiKey(key)) => *owner == key.owner,
+        (AllowedPrincipal::Key(id), Principal::ApiKey(key)) => *id == key.key_id,
+        (
+            AllowedPrincipal::Subject { .. }
+            | AllowedPrincipal::Owner(_)
+            | AllowedPrincipal::Key(_),
+            Principal::Anonymous | Principal::Token(_) | Principal::ApiKey(_),
+        ) => false,
+    }
 }
 
 #[cfg(test)]
@@ -43,7 +63,7 @@ mod tests {
 
     use super::authorize;
     use crate::auth::{ApiKeyPrincipal, Principal, TokenPrincipal};
-    use crate::config::{Access, Requirement};
+    use crate::config::{Access, AllowedPrincipal, Requirement};
     use crate::error::ClientError;
 
     fn words(text: &str) -> Vec<String> {
@@ -76,7 +96,64 @@ mod tests {
             all_scopes: words(all),
             any_scopes: words(any),
             roles: words(roles),
+            principals: Vec::new(),
         })
+    }
+
+    fn only(principals: &[AllowedPrincipal]) -> Access {
+        Access::Principals(Requirement {
+            principals: principals.to_vec(),
+            ..Requirement::default()
+        })
+    }
+
+    #[test]
+    fn a_route_can_name_its_callers() {
+        let subject = |issuer: &str, subject: &str| AllowedPrincipal::Subject {
+            issuer: issuer.to_owned(),
+            subject: subject.to_owned(),
+        };
+        let someone = [subject("https://login.example.com", "someone")];
+        let elsewhere = [subject("https://other.example.com", "someone")];
+        let acme = [AllowedPrincipal::Owner("acme".to_owned())];
+        let key = [AllowedPrincipal::Key("key-1".to_owned())];
+        let both = [acme[0].clone(), someone[0].clone()];
+        // A token's subject that is called as a key's owner is not that owner.
+        let called_acme = [subject("https://login.example.com", "acme")];
+        for (allowed, principal, fits) in [
+            (&someone[..], person("", ""), true),
+            (&someone, machine(""), false),
+            (&someone, Principal::Anonymous, false),
+            (&elsewhere, person("", ""), false),
+            (&acme, machine(""), true),
+            (&acme, person("", ""), false),
+            (&called_acme, machine(""), false),
+            (&key, machine(""), true),
+            (&key, person("", ""), false),
+            (
+                &[AllowedPrincipal::Key("key-2".to_owned())],
+                machine(""),
+                false,
+            ),
+            (
+                &[AllowedPrincipal::Owner("key-1".to_owned())],
+                machine(""),
+                false,
+            ),
+            (&both, machine(""), true),
+            (&both, person("", ""), true),
+        ] {
+            let found = authorize(&only(allowed), &principal).is_ok();
+            assert_eq!(found, fits, "{allowed:?} {principal:?}");
+        }
+        // Names come on top of what else is asked for.
+        let strict = Access::Principals(Requirement {
+            all_scopes: words("widgets:read"),
+            principals: acme.to_vec(),
+            ..Requirement::default()
+        });
+        assert!(authorize(&strict, &machine("")).is_err());
+        assert!(authorize(&strict, &machine("widgets:read")).is_ok());
     }
 
     #[test]

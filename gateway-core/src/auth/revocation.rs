@@ -1,23 +1,30 @@
-//! Tokens that are not believed any more before they expire: by their `jti`, or all of a subject. In this process only;
-//! how the list is told of one is `admin.rs`.
+//! Tokens that are not believed any more before they expire: by their `jti`, or all of a subject. Every request looks into
+//! this process's list alone; how replicas tell one another is `revocation/shared.rs`, how the list is told of one `admin.rs`.
+
+mod shared;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::TokenPrincipal;
 
-/// Entries that are kept at most; more are refused, for a list that forgets is worse than one that is full.
+pub(crate) use shared::SharedRevocations;
+
+/// Entries that are taken from operators at most; more are refused, for a list that forgets is worse than one that is full.
 const MOST: usize = 10_000;
+/// Entries that are kept at most, those included that other replicas have taken.
+const MOST_OF_ALL: usize = 10 * MOST;
 /// Seconds. Longer than any access token lives; who knows better says when the entry may be forgotten.
 const DEFAULT_LIFE: u64 = 24 * 60 * 60;
+/// The end of the year 9999, in seconds since the epoch: no entry holds longer.
+const LATEST: u64 = 253_402_300_799;
 
 /// What is revoked.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "RawRevocation")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "RawRevocation", into = "RawRevocation")]
 pub(crate) struct Revocation {
     /// Exactly as in `iss`: the same subject of two issuers is two people.
     pub(crate) issuer: String,
@@ -35,12 +42,15 @@ pub(crate) enum Revoked {
 }
 
 /// As it is told: `{"issuer", "jti" or "sub", "until"?}`.
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawRevocation {
     issuer: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     jti: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     sub: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     until: Option<u64>,
 }
 
@@ -58,6 +68,37 @@ impl TryFrom<RawRevocation> for Revocation {
             what,
             until: raw.until,
         })
+    }
+}
+
+impl From<Revocation> for RawRevocation {
+    fn from(revocation: Revocation) -> Self {
+        let (jti, sub) = match revocation.what {
+            Revoked::Jti(id) => (Some(id), None),
+            Revoked::Sub(subject) => (None, Some(subject)),
+        };
+        Self {
+            issuer: revocation.issuer,
+            jti,
+            sub,
+            until: revocation.until,
+        }
+    }
+}
+
+impl Revocation {
+    /// When the entry may be forgotten, told at `now`.
+    fn until(&self, now: u64) -> u64 {
+        self.until.unwrap_or(now + DEFAULT_LIFE).min(LATEST)
+    }
+
+    /// The same, with its end spelled out: in an hour from now it still means the same.
+    #[must_use]
+    pub(crate) fn dated(self) -> Self {
+        Self {
+            until: Some(self.until(unix_time())),
+            ..self
+        }
     }
 }
 
@@ -83,32 +124,78 @@ impl Lists {
     fn len(&self) -> usize {
         self.token_ids.len() + self.subjects.len()
     }
+
+    fn until(&self, what: &Revoked) -> Option<u64> {
+        match what {
+            Revoked::Jti(id) => self.token_ids.get(id),
+            Revoked::Sub(subject) => self.subjects.get(subject),
+        }
+        .copied()
+    }
+
+    /// Never shortens an entry that holds longer.
+    fn add(&mut self, what: &Revoked, until: u64) {
+        let (entries, name) = match what {
+            Revoked::Jti(id) => (&mut self.token_ids, id),
+            Revoked::Sub(subject) => (&mut self.subjects, subject),
+        };
+        let entry = entries.entry(name.clone()).or_insert(until);
+        *entry = until.max(*entry);
+    }
 }
 
 impl Revocations {
     /// Refuses what is named from the next request on, on every worker.
     pub(crate) fn add(&self, revocation: &Revocation) -> Result<(), Full> {
+        self.add_all(std::slice::from_ref(revocation), MOST)
+    }
+
+    /// Refuses what other replicas were told to refuse.
+    pub(crate) fn learn(&self, revocations: &[Revocation]) -> Result<(), Full> {
+        self.add_all(revocations, MOST_OF_ALL)
+    }
+
+    /// As many as there is room for.
+    fn add_all(&self, revocations: &[Revocation], most: usize) -> Result<(), Full> {
         let now = unix_time();
-        let until = revocation.until.unwrap_or(now + DEFAULT_LIFE);
+        let new: Vec<&Revocation> = revocations
+            .iter()
+            .filter(|revocation| !self.holds(revocation, now))
+            .collect();
+        // What everybody knows already is told again and again.
+        if new.is_empty() {
+            return Ok(());
+        }
         let mut full = false;
         self.by_issuer.rcu(|current| {
             let mut next = HashMap::clone(current);
             forget(&mut next, now);
-            full = next.values().map(Lists::len).sum::<usize>() >= MOST;
-            if full {
-                return Arc::clone(current);
+            let mut room = most.saturating_sub(count(&next));
+            full = false;
+            for revocation in &new {
+                let lists = next.entry(revocation.issuer.clone()).or_default();
+                if lists.until(&revocation.what).is_none() {
+                    let Some(left) = room.checked_sub(1) else {
+                        full = true;
+                        continue;
+                    };
+                    room = left;
+                }
+                lists.add(&revocation.what, revocation.until(now));
             }
-            let lists = next.entry(revocation.issuer.clone()).or_default();
-            let (entries, name) = match &revocation.what {
-                Revoked::Jti(id) => (&mut lists.token_ids, id),
-                Revoked::Sub(subject) => (&mut lists.subjects, subject),
-            };
-            // Never shortened by a second one that says less.
-            let entry = entries.entry(name.clone()).or_insert(until);
-            *entry = until.max(*entry);
-            Arc::new(next)
+            next
         });
         if full { Err(Full) } else { Ok(()) }
+    }
+
+    /// Whether `revocation` would change nothing.
+    fn holds(&self, revocation: &Revocation, now: u64) -> bool {
+        let until = revocation.until(now);
+        let known = self.by_issuer.load();
+        let known = known
+            .get(&revocation.issuer)
+            .and_then(|lists| lists.until(&revocation.what));
+        until <= now || known.is_some_and(|known| known >= until)
     }
 
     pub(crate) fn is_revoked(&self, token: &TokenPrincipal) -> bool {
@@ -126,10 +213,52 @@ impl Revocations {
             || holds(token_id.and_then(|id| lists.token_ids.get(id)))
     }
 
+    /// Everything that holds now, each with its end.
+    fn all(&self) -> Vec<Revocation> {
+        let now = unix_time();
+        let by_issuer = self.by_issuer.load();
+        by_issuer
+            .iter()
+            .flat_map(|(issuer, lists)| {
+                let ids = lists.token_ids.iter();
+                let ids = ids.map(|(id, until)| (Revoked::Jti(id.clone()), *until));
+                let subjects = lists.subjects.iter();
+                let subjects =
+                    subjects.map(|(subject, until)| (Revoked::Sub(subject.clone()), *until));
+                ids.chain(subjects).map(|(what, until)| Revocation {
+                    issuer: issuer.clone(),
+                    what,
+                    until: Some(until),
+                })
+            })
+            .filter(|revocation| revocation.until.is_none_or(|until| until > now))
+            .collect()
+    }
+
+    /// Drops what is over. Called by the control runtime, now and then.
+    pub(crate) fn forget_ended(&self) {
+        let now = unix_time();
+        let ended = |lists: &Lists| {
+            let mut untils = lists.token_ids.values().chain(lists.subjects.values());
+            untils.any(|until| *until <= now)
+        };
+        if self.by_issuer.load().values().any(ended) {
+            self.by_issuer.rcu(|current| {
+                let mut next = HashMap::clone(current);
+                forget(&mut next, now);
+                next
+            });
+        }
+    }
+
     /// How many entries there are; operators may know that, and not whom they name.
     pub(crate) fn len(&self) -> usize {
-        self.by_issuer.load().values().map(Lists::len).sum()
+        count(&self.by_issuer.load())
     }
+}
+
+fn count(by_issuer: &HashMap<String, Lists>) -> usize {
+    by_issuer.values().map(Lists::len).sum()
 }
 
 fn forget(by_issuer: &mut HashMap<String, Lists>, now: u64) {
@@ -152,7 +281,7 @@ mod tests {
 
     use std::collections::BTreeMap;
 
-    use super::{Revocation, Revocations, Revoked, unix_time};
+    use super::{Full, LATEST, MOST, Revocation, Revocations, Revoked, unix_time};
     use crate::auth::TokenPrincipal;
 
     fn token(issuer: &str, subject: &str, id: &str) -> TokenPrincipal {
@@ -226,5 +355,42 @@ mod tests {
         ] {
             assert!(read(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_full_list_refuses_and_still_learns_from_other_replicas() {
+        let list = Revocations::default();
+        let number = |number: usize| revocation(Revoked::Jti(number.to_string()), None);
+        let many: Vec<_> = (0..MOST).map(number).collect();
+        list.learn(&many).unwrap();
+        assert_eq!(list.add(&number(MOST)), Err(Full));
+        // What is on it already needs no room.
+        let longer = revocation(Revoked::Jti("1".to_owned()), Some(unix_time() + 1_000_000));
+        list.add(&longer).unwrap();
+        list.learn(&[number(MOST), number(MOST + 1)]).unwrap();
+        assert_eq!(list.len(), MOST + 2);
+        let too_many: Vec<_> = (0..11 * MOST).map(number).collect();
+        assert_eq!(list.learn(&too_many), Err(Full));
+        assert_eq!(list.len(), 10 * MOST);
+    }
+
+    #[test]
+    fn what_ends_is_dropped_and_what_holds_can_be_told_on() {
+        let list = Revocations::default();
+        let now = unix_time();
+        let soon = revocation(Revoked::Jti("1".to_owned()), Some(now + 60));
+        let never = revocation(Revoked::Sub("anna".to_owned()), Some(u64::MAX)).dated();
+        assert_eq!(never.until, Some(LATEST));
+        list.learn(&[soon.clone(), never.clone()]).unwrap();
+        let all = list.all();
+        assert_eq!(all.len(), 2);
+        assert!(all.contains(&soon) && all.contains(&never), "{all:?}");
+        list.forget_ended();
+        assert_eq!(list.len(), 2);
+        let told = serde_json::to_string(&soon).unwrap();
+        assert_eq!(
+            told,
+            format!(r#"{{"issuer":"a","jti":"1","until":{}}}"#, now + 60)
+        );
     }
 }

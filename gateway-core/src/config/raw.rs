@@ -1,6 +1,7 @@
 //! The configuration as it is written: one private type a table, with the default of every optional key.
 //! Nothing is cross-checked here (`config/validate.rs`), and no file is read (`config/load.rs`).
 
+mod edge;
 mod text;
 mod tree;
 
@@ -20,6 +21,10 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::RedisServer;
 use super::fault::ConfigFaults;
 use crate::graphql::Limits;
+pub(super) use edge::{
+    RawCoding, RawCompression, RawCors, RawCsrf, RawCsrfRule, RawHsts, RawResourcePolicy,
+    RawRouteCors, RawSecurityHeaders, RawSwitch,
+};
 pub(super) use text::{Rate, Share, Size, Text};
 pub(super) use tree::{Tree, child, element};
 
@@ -51,6 +56,10 @@ pub(super) struct RawConfig {
     pub(super) issuers: Vec<RawIssuer>,
     pub(super) api_keys: Option<RawApiKeys>,
     pub(super) internal_token: RawInternalToken,
+    pub(super) cors: RawCors,
+    pub(super) csrf: RawCsrf,
+    pub(super) security_headers: RawSecurityHeaders,
+    pub(super) compression: RawCompression,
     pub(super) upstreams: BTreeMap<String, RawUpstream>,
     pub(super) rate_limits: BTreeMap<String, RawRateLimit>,
     pub(super) redis: Option<RawRedis>,
@@ -414,6 +423,9 @@ pub(super) struct RawRoute {
     pub(super) cost: Option<u32>,
     pub(super) deadline: Option<Text<Duration>>,
     pub(super) max_body: Option<Text<Size>>,
+    pub(super) cors: Option<RawRouteCors>,
+    pub(super) csrf: Option<RawCsrfRule>,
+    pub(super) compression: Option<RawSwitch>,
     pub(super) cache: RawRouteCache,
 }
 
@@ -430,6 +442,9 @@ impl Default for RawRoute {
             cost: None,
             deadline: None,
             max_body: None,
+            cors: None,
+            csrf: None,
+            compression: None,
             cache: RawRouteCache::Off,
         }
     }
@@ -443,6 +458,9 @@ pub(super) struct RawPolicy {
     pub(super) cost: Option<u32>,
     pub(super) deadline: Option<Text<Duration>>,
     pub(super) max_body: Option<Text<Size>>,
+    pub(super) cors: Option<RawRouteCors>,
+    pub(super) csrf: Option<RawCsrfRule>,
+    pub(super) compression: Option<RawSwitch>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -452,7 +470,7 @@ pub(super) struct RawDevelopment {
     pub(super) relaxations: Vec<String>,
 }
 
-/// `"public"`, `"authenticated"` or `{ scopes = […], any_scopes = […], roles = […] }`.
+/// `"public"`, `"authenticated"` or `{ scopes = […], any_scopes = […], roles = […], principals = […] }`.
 #[derive(Debug)]
 pub(super) enum RawAccess {
     Public,
@@ -466,6 +484,21 @@ pub(super) struct RawRequirement {
     pub(super) scopes: Vec<String>,
     pub(super) any_scopes: Vec<String>,
     pub(super) roles: Vec<String>,
+    pub(super) principals: Vec<RawAllowedPrincipal>,
+}
+
+/// One caller: `subject` (with `issuer`), `owner` or `key`.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawAllowedPrincipal {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) subject: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) issuer: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) owner: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) key_id: Option<String>,
 }
 
 impl Serialize for RawAccess {
@@ -503,7 +536,7 @@ impl<'de> Deserialize<'de> for RawAccess {
             type Value = RawAccess;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(r#""public", "authenticated" or a table of scopes, any_scopes, roles"#)
+                f.write_str(r#""public", "authenticated" or a table of scopes, any_scopes, roles, principals"#)
             }
 
             fn visit_str<E: de::Error>(self, word: &str) -> Result<RawAccess, E> {

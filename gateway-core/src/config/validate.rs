@@ -3,6 +3,7 @@
 
 mod access;
 mod check;
+mod edge;
 mod internal_token;
 mod routes;
 mod tracing;
@@ -69,9 +70,18 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
     let redis = raw.redis.and_then(|raw| redis(raw, &mut check));
     let cache = cache(&raw.cache, &mut check);
     let graphql = graphql(&raw.graphql, &mut check);
+    let cors = edge::cors(&raw.cors, "cors", &mut check);
+    let csrf = edge::csrf(raw.csrf, &mut check);
+    let security_headers = edge::security_headers(&raw.security_headers, &mut check);
+    let compression = edge::compression(&raw.compression, &mut check);
     let names = routes::Names {
         upstreams: upstreams.keys().map(String::as_str).collect(),
         rate_limits: &rate_limits,
+        issuers: issuers
+            .iter()
+            .map(|issuer| issuer.issuer.as_str())
+            .collect(),
+        cors: (&raw.cors, cors.as_ref()),
     };
     let routes = routes::routes(raw.routes, &names, &mut check);
     let policies = routes::policies(raw.policies, &routes, &names, &mut check);
@@ -88,6 +98,10 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
         api_keys,
         internal_token,
         problem_base: problem_base(&raw.problems.base, &mut check),
+        cors,
+        csrf,
+        security_headers,
+        compression,
         upstreams,
         rate_limits,
         redis,

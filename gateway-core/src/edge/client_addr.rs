@@ -32,7 +32,9 @@ pub(super) fn find(headers: &HeaderMap, peer: IpAddr, trusted: &[IpNet]) -> IpAd
     }
 }
 
-fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
+/// Whether a peer is a proxy whose word is believed.
+pub(super) fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
+    let address = address.to_canonical();
     trusted.iter().any(|network| network.contains(&address))
 }
 

@@ -1,10 +1,7 @@
-//! Headers that every answer carries: request id, limits, timings, and what keeps browsers from guessing.
+//! Headers that tell every client of its request: id, limits, timings. What browsers are told is `security_headers.rs`.
 
 use std::fmt::Write;
 
-use http::header::{
-    CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
-};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::access_log::Observation;
@@ -16,15 +13,6 @@ const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 pub(super) fn set(headers: &mut HeaderMap, observation: &Observation) {
     headers.insert(X_REQUEST_ID, observation.arrival().request_id.to_header());
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
-    // A page of ours brings its own policy; data needs none.
-    headers
-        .entry(CONTENT_SECURITY_POLICY)
-        .or_insert(HeaderValue::from_static(
-            "default-src 'none'; frame-ancestors 'none'",
-        ));
     observation.rate_limits.apply(headers);
     // How the services behind us are doing is not for everybody.
     let known = observation

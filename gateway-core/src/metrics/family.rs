@@ -91,6 +91,8 @@ families! {
     KEY_SET_AGE = Gauge "gateway_key_set_age_seconds" "Time since an issuer's keys were fetched.";
     KEY_SET_USABLE = Gauge "gateway_key_set_usable" "1 when an issuer's tokens can be checked.";
     KEY_SET_KEYS = Gauge "gateway_key_set_keys" "Keys that an issuer has.";
+    REVOCATIONS = Gauge "gateway_revocations" "Tokens and subjects that are refused before they expire.";
+    REVOCATION_STORE_UP = Gauge "gateway_revocation_store_up" "1 while revocations are shared through the store, 0 while they hold where they were told.";
     KEY_SET_FETCHES = Counter "gateway_key_set_fetches_total" "Fetches of an issuer's keys by outcome.";
 
     CONFIG_RELOADS = Counter "gateway_config_reloads_total" "Reloads of the configuration by outcome.";

@@ -32,6 +32,12 @@ pub(crate) fn scrape(shared: &Shared, ready: bool) -> Scrape {
     if let Some(lines) = telemetry::dropped_log_lines() {
         out.put(&family::LOG_LINES_DROPPED, &[], lines as f64);
     }
+    out.put(&family::REVOCATIONS, &[], shared.revocations.len() as f64);
+    // Only of a gateway that has such a store: an alert on it must not see the others.
+    if let Some(store) = &shared.shared_revocations {
+        let up = if store.is_up() { 1.0 } else { 0.0 };
+        out.put(&family::REVOCATION_STORE_UP, &[], up);
+    }
     key_sets(shared, out);
     runtimes(shared, out);
     process::put(out);

@@ -3,8 +3,10 @@
 use std::net::IpAddr;
 
 use http::header::{
-    AUTHORIZATION, CONNECTION, COOKIE, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SERVER, TE,
-    TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALT_SVC,
+    AUTHORIZATION, CONNECTION, COOKIE, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SERVER,
+    SET_COOKIE, STRICT_TRANSPORT_SECURITY, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -25,11 +27,23 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 /// A service gets the caller's identity from us, never the credentials that the client showed.
 const CREDENTIALS: [HeaderName; 3] = [AUTHORIZATION, COOKIE, HeaderName::from_static("x-api-key")];
 
-/// What a service says about how it is built and how it is doing is not for clients.
-const INTERNAL: [HeaderName; 3] = [
+/// What a service says about how it is built and how it is doing is not for clients; and what it says to browsers about a
+/// whole host is not its to say: it gets no cookie of theirs, does not know their origins, and is not where they connect to.
+const INTERNAL: [HeaderName; 14] = [
     SERVER,
     HeaderName::from_static("x-powered-by"),
+    HeaderName::from_static("x-aspnet-version"),
+    HeaderName::from_static("x-runtime"),
     HeaderName::from_static("server-timing"),
+    SET_COOKIE,
+    ALT_SVC,
+    STRICT_TRANSPORT_SECURITY,
+    ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_ALLOW_CREDENTIALS,
+    ACCESS_CONTROL_ALLOW_HEADERS,
+    ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_EXPOSE_HEADERS,
+    ACCESS_CONTROL_MAX_AGE,
 ];
 
 const OUR_VIA: HeaderValue = HeaderValue::from_static("1.1 gateway");

@@ -8,8 +8,10 @@ use http::{HeaderValue, Method};
 use serde::Serialize;
 
 use super::{DeclaredRoute, Rewrite};
-use crate::config::{Access, Config, ConfigFault, ConfigFaults, PolicyConfig, RouteCache};
-use crate::edge::{RateLimiter, RouteLimits};
+use crate::config::{
+    Access, Config, ConfigFault, ConfigFaults, CsrfRule, PolicyConfig, RouteCache, covers,
+};
+use crate::edge::{Cors, RateLimiter, RouteLimits};
 use crate::intern::intern;
 use crate::metrics::{Metrics, RouteMetrics};
 
@@ -24,6 +26,10 @@ pub(crate) struct Route {
     pub(crate) limits: RouteLimits,
     pub(crate) deadline: Duration,
     pub(crate) max_body_bytes: u64,
+    /// Which other origins' scripts may use it; `None` = none.
+    pub(crate) cors: Option<Cors>,
+    pub(crate) csrf: CsrfRule,
+    pub(crate) compression: bool,
     pub(crate) metrics: RouteMetrics,
 }
 
@@ -69,6 +75,16 @@ struct PathEntry {
 pub(crate) struct Matched<'table, 'path> {
     pub(crate) route: &'table Arc<Route>,
     pub(crate) parameters: matchit::Params<'table, 'path>,
+    methods: &'table [(Method, usize)],
+}
+
+impl<'table> Matched<'table, '_> {
+    /// What the path can do; HEAD comes with GET.
+    pub(crate) fn methods(&self) -> impl Iterator<Item = &'table Method> {
+        let has = |wanted: Method| self.methods.iter().any(|(method, _)| *method == wanted);
+        let head = (has(Method::GET) && !has(Method::HEAD)).then_some(&Method::HEAD);
+        self.methods.iter().map(|(method, _)| method).chain(head)
+    }
 }
 
 pub(crate) enum NoMatch {
@@ -125,6 +141,7 @@ impl RouteTable {
             Some((_, index)) => Ok(Matched {
                 route: &self.routes[*index],
                 parameters: found.params,
+                methods: &entry.methods,
             }),
             None => Err(NoMatch::Method {
                 allow: entry.allow.clone(),
@@ -167,6 +184,9 @@ fn describe(needed: &crate::config::Requirement) -> String {
     }
     if !needed.roles.is_empty() {
         parts.push(format!("any role of {}", needed.roles.join(" ")));
+    }
+    if !needed.principals.is_empty() {
+        parts.push(format!("one of {} named callers", needed.principals.len()));
     }
     if parts.is_empty() {
         "authenticated".to_owned()
@@ -257,11 +277,25 @@ impl Builder<'_> {
             max_body_bytes: policy
                 .max_body_bytes
                 .unwrap_or(self.config.server.max_body_bytes),
+            cors: policy.cors.as_deref().map(Cors::new),
+            csrf: policy
+                .csrf
+                .unwrap_or_else(|| self.config.csrf.rule_for(path)),
+            compression: policy.compression,
             metrics: self.metrics.route(name),
         });
     }
 
     fn finish(mut self) -> Result<RouteTable, ConfigFaults> {
+        // A prefix that is misspelt would leave its routes with less.
+        for (index, prefix) in self.config.csrf.header_below.iter().enumerate() {
+            if !self.routes.iter().any(|route| covers(prefix, &route.path)) {
+                self.fault(
+                    format!("csrf.header_below[{index}]"),
+                    format!("no route is below `{prefix}`"),
+                );
+            }
+        }
         let mut by_path: BTreeMap<String, Vec<(Method, usize)>> = BTreeMap::new();
         let mut faults = Vec::new();
         for route in &self.routes {

@@ -34,6 +34,8 @@ pub(super) struct World {
 pub(super) struct Reply {
     pub(super) status: u16,
     head: String,
+    /// As it came, with its transfer coding.
+    bytes: Vec<u8>,
     pub(super) body: String,
 }
 
@@ -43,6 +45,38 @@ impl Reply {
             let (found, value) = line.split_once(':')?;
             found.eq_ignore_ascii_case(name).then(|| value.trim())
         })
+    }
+
+    /// All lines of a field.
+    pub(super) fn all(&self, name: &str) -> Vec<&str> {
+        let lines = self.head.lines().skip(1);
+        lines
+            .filter_map(|line| line.split_once(':'))
+            .filter(|(found, _)| found.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim())
+            .collect()
+    }
+
+    /// The names of all fields but those that differ from one answer to the next.
+    pub(super) fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self
+            .head
+            .lines()
+            .skip(1)
+            .filter_map(|line| Some(line.split_once(':')?.0.to_ascii_lowercase()))
+            .filter(|name| name != "transfer-encoding" && name != "date")
+            .collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// The body's bytes without their transfer coding.
+    pub(super) fn content(&self) -> Vec<u8> {
+        if self.header("transfer-encoding") == Some("chunked") {
+            dechunked(&self.bytes)
+        } else {
+            self.bytes.clone()
+        }
     }
 
     /// The problem document, after the checks that hold for every one.
@@ -75,6 +109,11 @@ impl Reply {
 
 impl World {
     pub(super) async fn start() -> Self {
+        Self::with("").await
+    }
+
+    /// With another configuration merged over the usual one.
+    pub(super) async fn with(more: &str) -> Self {
         crate::install_crypto();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let record = Arc::clone(&seen);
@@ -87,7 +126,7 @@ impl World {
         tokio::spawn(async { axum::serve(listener, service).await });
 
         let key = api_key::generate("acme", Environment::Test).unwrap();
-        let config = config::from_text(&[&configuration(address, &key.hash_hex)]).unwrap();
+        let config = config::from_text(&[&configuration(address, &key.hash_hex), more]).unwrap();
         let app = App {
             name: "widgets",
             routes,
@@ -149,13 +188,31 @@ pub(super) async fn reply(mut socket: TcpStream) -> Reply {
     let mut bytes = Vec::new();
     // A reset after the answer loses nothing of it.
     let _ = socket.read_to_end(&mut bytes).await;
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    let end = memchr::memmem::find(&bytes, b"\r\n\r\n").unwrap();
+    let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+    let body = bytes.split_off(end + 4);
     Reply {
         status: head.split(' ').nth(1).unwrap().parse().unwrap(),
-        head: head.to_owned(),
-        body: body.to_owned(),
+        head,
+        body: String::from_utf8_lossy(&body).into_owned(),
+        bytes: body,
     }
+}
+
+/// What has come of a chunked body, also of one without its end.
+pub(super) fn dechunked(mut rest: &[u8]) -> Vec<u8> {
+    let mut content = Vec::new();
+    while let Some(end) = memchr::memmem::find(rest, b"\r\n") {
+        let size = std::str::from_utf8(&rest[..end]).unwrap();
+        let size = usize::from_str_radix(size, 16).unwrap();
+        let piece = &rest[end + 2..];
+        if size == 0 || piece.len() < size + 2 {
+            break;
+        }
+        content.extend_from_slice(&piece[..size]);
+        rest = &piece[size + 2..];
+    }
+    content
 }
 
 fn configuration(service: SocketAddr, hash: &str) -> String {
@@ -189,7 +246,9 @@ fn configuration(service: SocketAddr, hash: &str) -> String {
         deadline = "500ms"
         "#
     );
-    for route in ["widget", "change", "teapot", "graphql", "composed", "label"] {
+    for route in [
+        "widget", "change", "teapot", "graphql", "composed", "label", "long", "html",
+    ] {
         text.push_str(&format!("[policies.{route}]\naccess = \"authenticated\"\n"));
     }
     text
@@ -232,6 +291,11 @@ fn routes(upstreams: &Upstreams, _: &crate::config::Config) -> Result<Routes, Un
             (StatusCode::BAD_REQUEST, kind, "{\"errors\":[]}")
         })
         .get("composed", "/composed/{id}", composed)
+        .get("long", "/long", async || {
+            let kind = [(CONTENT_TYPE, "application/json")];
+            (kind, format!("\"{}\"", long()))
+        })
+        .get("html", "/html", async || axum::response::Html(long()))
         .get("label", "/label/{case}", label)
         .with_state(clients))
 }
@@ -325,9 +389,16 @@ impl Decoder for Utf8Codec {
     }
 }
 
+/// Longer than what is left as it is.
+pub(super) fn long() -> String {
+    "All work and no play. ".repeat(200)
+}
+
 /// The service: what it answers hangs on the last segment of the path.
 async fn serve(request: Request) -> Response {
     let (parts, body) = request.into_parts();
+    let asks = parts.headers.get("if-none-match").cloned();
+    let demands = parts.headers.get("if-match").cloned();
     let path = parts.uri.path().to_owned();
     let Ok(body) = body.collect().await else {
         return StatusCode::BAD_REQUEST.into_response();
@@ -339,6 +410,35 @@ async fn serve(request: Request) -> Response {
     match path.rsplit('/').next().unwrap() {
         "echo" => body.to_bytes().into_response(),
         "hang" => std::future::pending().await,
+        "text" => versioned(asks.as_ref(), demands.as_ref()),
+        "opinions" => {
+            let mut response = json(200, "text/html", "<p>");
+            let headers = response.headers_mut();
+            for (name, value) in [
+                ("access-control-allow-origin", "*"),
+                ("access-control-allow-credentials", "true"),
+                ("strict-transport-security", "max-age=1"),
+                ("x-frame-options", "SAMEORIGIN"),
+                ("x-content-type-options", "sniff"),
+                ("content-security-policy", "default-src 'self'"),
+                ("referrer-policy", "origin"),
+                ("set-cookie", "__Host-session=stolen"),
+                ("server", "acme/1.0"),
+                ("x-powered-by", "acme"),
+            ] {
+                headers.insert(
+                    HeaderName::from_static(name),
+                    HeaderValue::from_static(value),
+                );
+            }
+            response
+        }
+        "drip" => {
+            let frames = futures_util::stream::iter([Ok::<_, axum::Error>("first")]);
+            let frames = futures_util::StreamExt::chain(frames, futures_util::stream::pending());
+            let body = Body::from_stream(frames);
+            ([(CONTENT_TYPE, "text/plain")], body).into_response()
+        }
         "trace" => {
             let mut response = json(500, "text/plain", "at com.acme.Secret(Secret.java:42)");
             let headers = response.headers_mut();
@@ -372,6 +472,24 @@ async fn serve(request: Request) -> Response {
         "internal" => grpc("13", b""),
         "range" => grpc("11", b""),
         _ => json(200, "application/json", "{}"),
+    }
+}
+
+/// A thing with a strong validator, and a service that compares it as RFC 9110 says.
+fn versioned(asks: Option<&HeaderValue>, demands: Option<&HeaderValue>) -> Response {
+    const ETAG: &str = "\"v1\"";
+    let weakly = |value: &HeaderValue| value == ETAG || value == "W/\"v1\"";
+    let headers = [
+        ("content-type", "text/plain"),
+        ("etag", ETAG),
+        ("accept-ranges", "bytes"),
+    ];
+    if demands.is_some_and(|value| value != ETAG) {
+        StatusCode::PRECONDITION_FAILED.into_response()
+    } else if asks.is_some_and(weakly) {
+        (StatusCode::NOT_MODIFIED, [("etag", ETAG)]).into_response()
+    } else {
+        (headers, long()).into_response()
     }
 }
 

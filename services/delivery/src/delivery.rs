@@ -115,6 +115,8 @@ pub struct AssignedCourier {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Delivery {
     pub id: String,
+    /// Whose order it is; not known of old deliveries.
+    pub consumer_id: Option<String>,
     pub restaurant_id: String,
     pub state: DeliveryState,
     pub version: i64,
@@ -132,9 +134,10 @@ pub struct Delivery {
     pub updated_at: DateTime<Utc>,
 }
 
-/// From where to where.
+/// From where to where, and for whom.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Route {
+    pub consumer_id: Option<String>,
     pub restaurant_id: String,
     pub pickup_address: Address,
     pub pickup_location: GeoPoint,
@@ -147,6 +150,7 @@ impl Delivery {
     pub fn create(id: String, route: Route, now: DateTime<Utc>) -> Delivery {
         Delivery {
             id,
+            consumer_id: route.consumer_id,
             restaurant_id: route.restaurant_id,
             state: DeliveryState::Pending,
             version: 1,

@@ -38,6 +38,7 @@ pub(crate) fn courier_at(id: &str, location: GeoPoint) -> Courier {
 
 pub(crate) fn delivery(id: &str) -> Delivery {
     let route = Route {
+        consumer_id: Some("consumer-1".to_owned()),
         restaurant_id: "restaurant-1".to_owned(),
         pickup_address: address("1 Main Street"),
         pickup_location: RESTAURANT_AT,

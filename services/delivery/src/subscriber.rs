@@ -24,6 +24,7 @@ pub struct Subscriber;
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct OrderCreated {
+    consumer_id: String,
     restaurant_id: String,
     delivery_address: Address,
 }
@@ -98,6 +99,7 @@ async fn create(tx: &mut SqliteConnection, message: &Message) -> Result<(), Hand
     };
     let now = clock::now();
     let route = Route {
+        consumer_id: Some(order.consumer_id),
         restaurant_id: order.restaurant_id,
         pickup_address: place.address,
         pickup_location: place.location,

@@ -93,8 +93,7 @@ pub(crate) fn line_items(quantity: u32) -> Value {
 }
 
 pub(crate) fn create_ticket(order_id: &str, restaurant_id: &str) -> Message {
-    let data =
-        json!({"orderId": order_id, "restaurantId": restaurant_id, "lineItems": line_items(1)});
+    let data = json!({"orderId": order_id, "consumerId": "consumer-1", "restaurantId": restaurant_id, "lineItems": line_items(1)});
     command("CreateTicket", order_id, data)
 }
 

@@ -32,6 +32,8 @@ pub struct Participant {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct CreateTicket {
+    /// Not in commands from before tickets knew it.
+    consumer_id: Option<String>,
     restaurant_id: String,
     line_items: Vec<TicketLineItem>,
 }
@@ -168,6 +170,7 @@ impl Participant {
         }
         let ticket = Ticket::create(
             message.subject.clone(),
+            command.consumer_id,
             command.restaurant_id,
             command.line_items,
             now,

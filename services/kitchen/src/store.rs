@@ -26,11 +26,12 @@ pub struct TicketFilter<'a> {
 /// Adds a ticket that does not exist yet; `false` when there is one with this id already, which stays as it is.
 pub async fn insert(tx: &mut SqliteConnection, ticket: &Ticket) -> Result<bool, sqlx::Error> {
     let done = sqlx::query(
-        "INSERT INTO ticket (id, restaurant_id, state, previous_state, version, line_items, proposed_line_items, \
+        "INSERT INTO ticket (id, consumer_id, restaurant_id, state, previous_state, version, line_items, proposed_line_items, \
          ready_by, accepted_at, preparing_at, ready_for_pickup_at, picked_up_at, created_at, updated_at) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
     )
     .bind(&ticket.id)
+    .bind(&ticket.consumer_id)
     .bind(&ticket.restaurant_id)
     .bind(ticket.state.as_str())
     .bind(ticket.previous_state.map(TicketState::as_str))
@@ -136,6 +137,7 @@ pub async fn page<'c>(
 struct TicketRow {
     position: i64,
     id: String,
+    consumer_id: Option<String>,
     restaurant_id: String,
     state: String,
     previous_state: Option<String>,
@@ -163,6 +165,7 @@ impl TryFrom<TicketRow> for Ticket {
             state: state(row.state)?,
             previous_state: row.previous_state.map(state).transpose()?,
             id: row.id,
+            consumer_id: row.consumer_id,
             restaurant_id: row.restaurant_id,
             version: row.version,
             line_items: row.line_items.0,

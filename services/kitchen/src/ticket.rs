@@ -127,6 +127,8 @@ pub enum TicketError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ticket {
     pub id: String,
+    /// Whose order it is; not known of old tickets.
+    pub consumer_id: Option<String>,
     pub restaurant_id: String,
     pub state: TicketState,
     /// Where an undo leads back to; set exactly while a cancellation or revision is pending.
@@ -152,12 +154,14 @@ impl Ticket {
     #[must_use]
     pub fn create(
         id: String,
+        consumer_id: Option<String>,
         restaurant_id: String,
         line_items: Vec<TicketLineItem>,
         now: DateTime<Utc>,
     ) -> Ticket {
         Ticket {
             id,
+            consumer_id,
             restaurant_id,
             state: TicketState::CreatePending,
             previous_state: None,

@@ -28,7 +28,10 @@ pub(crate) const DEFINITIONS: &[Definition] = &[
                 &["orderId", "consumerId", "orderTotal"],
             )),
             Step::compensatable(
-                kitchen("CreateTicket", &["orderId", "restaurantId", "lineItems"]),
+                kitchen(
+                    "CreateTicket",
+                    &["orderId", "consumerId", "restaurantId", "lineItems"],
+                ),
                 kitchen("CancelCreateTicket", &["orderId"]),
             ),
             Step::pivot(accounting(

@@ -110,14 +110,17 @@ async fn list(
 
 async fn revise_menu(
     State(database): State<Database>,
+    caller: Caller,
     Path(id): Path<String>,
     if_match: IfMatch,
     // A fault of the body is of interest only to those who address something and know its version.
     draft: Result<Json<MenuDraft>, ServiceError>,
 ) -> Result<Response, ServiceError> {
     let mut tx = database.write().await?;
+    // Everybody may read it: to who does not work there, it is the menu to be written that does not exist.
     let mut restaurant = store::find(&mut *tx, &id)
         .await?
+        .filter(|restaurant| caller.works_for(&restaurant.id))
         .ok_or(ServiceError::NotFound)?;
     if_match.require(restaurant.version)?;
     let Json(draft) = draft?;

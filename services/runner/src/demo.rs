@@ -30,6 +30,7 @@ use crate::service::Service;
 use crate::system::{Ftgo, Options, Ports, SystemError};
 
 pub use crate::demo::children::exec_bound_to_parent;
+pub use crate::demo::ports::Offset;
 
 /// From the signal to the end of the last process. The BFFs drain first; what they leave of it belongs to the services.
 const END_BOUND: Duration = Duration::from_millis(9_500);
@@ -49,6 +50,8 @@ pub struct DemoOptions {
     pub data_dir: PathBuf,
     /// Who is told of the services' traces.
     pub collector: Option<Collector>,
+    /// How far up all ports are.
+    pub offset: Offset,
 }
 
 /// Why the demo does not run, or ended by itself.
@@ -119,7 +122,7 @@ async fn live(
     services: &mut Option<Ftgo>,
     children: &mut Children,
 ) -> Result<Never, DemoError> {
-    let needs = preflight::check(&options.bin_dir, &options.config_dir)?;
+    let needs = preflight::check(&options.bin_dir, &options.config_dir, options.offset)?;
     let files = Files::create(&options.data_dir)?;
     logging::to_file(&files.log("services"))?;
     progress.step("ports are free, binaries and configuration are there");
@@ -127,7 +130,9 @@ async fn live(
     let gateway_key = GatewayKey::ensure(&files.gateway_key())?;
     let ftgo = services.insert(
         Ftgo::start(Options {
-            ports: Ports::Demo,
+            ports: Ports::Demo {
+                offset: options.offset.distance(),
+            },
             faults: true,
             seed: true,
             // The demo's people may try services by hand: a call without a token is let in, one with a bad token is not.
@@ -140,13 +145,13 @@ async fn live(
     progress.step(&format!(
         "{} services listen on ports {} to {}",
         ftgo.addresses().len(),
-        Service::Identity.port(),
-        Service::OrderHistory.port(),
+        options.offset.port(Service::Identity.port()),
+        options.offset.port(Service::OrderHistory.port()),
     ));
 
-    let seeded = seed::past_orders(&files, &gateway_key, progress).await?;
+    let seeded = seed::past_orders(&files, &gateway_key, options.offset, progress).await?;
     let keys = keys::ensure(&files)?;
-    let token = seed::token_of("consumer-1", &gateway_key).await?;
+    let token = seed::token_of("consumer-1", &gateway_key, options.offset).await?;
     files::write_private(&files.token(), &token)?;
 
     for bff in Bff::ALL {
@@ -160,6 +165,7 @@ async fn live(
         seeded: &seeded,
         keys: &keys,
         token: &token,
+        offset: options.offset,
     });
     Err(children.first_to_end().await.into())
 }
@@ -180,11 +186,6 @@ async fn end(progress: &Progress, services: Option<Ftgo>, mut children: Children
         tracing::warn!("a service did not stop in time; what it committed is kept");
     }
     progress.step("everything has ended; the data is kept");
-}
-
-/// The address of a port of the demo.
-fn local(port: u16, path: &str) -> String {
-    format!("http://127.0.0.1:{port}{path}")
 }
 
 /// `path` as it can be pasted into a shell from any folder.

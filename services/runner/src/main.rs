@@ -97,6 +97,16 @@ struct DemoArgs {
     /// The OpenTelemetry collector (OTLP over HTTP) that services tell of traces; the BFFs read the variable themselves.
     #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
     otlp_endpoint: Option<String>,
+    /// How far up all ports are, so that a second demo can run beside the first one.
+    #[arg(long, value_name = "N", default_value = "0", value_parser = port_offset)]
+    port_offset: demo::Offset,
+}
+
+fn port_offset(text: &str) -> Result<demo::Offset, String> {
+    let distance = text.parse().ok();
+    distance
+        .and_then(demo::Offset::new)
+        .ok_or_else(|| format!("has to be a number up to {}", demo::Offset::MOST))
 }
 
 #[derive(Args)]
@@ -155,6 +165,7 @@ async fn run_demo(args: DemoArgs) -> anyhow::Result<()> {
         config_dir: args.config_dir,
         data_dir: args.data,
         collector: collector(args.otlp_endpoint),
+        offset: args.port_offset,
     })
     .await?;
     Ok(())
@@ -180,7 +191,7 @@ async fn services(args: ServicesArgs) -> anyhow::Result<()> {
         data_dir: args.data,
         host: args.host,
         ports: match args.ports {
-            PortsArg::Demo => Ports::Demo,
+            PortsArg::Demo => Ports::Demo { offset: 0 },
             PortsArg::Ephemeral => Ports::Ephemeral,
         },
         issuer: args.issuer,

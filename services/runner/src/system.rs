@@ -25,8 +25,8 @@ const REBIND_INTERVAL: Duration = Duration::from_millis(20);
 /// Which ports the services listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ports {
-    /// The fixed ports of the demo, 8100 to 8107.
-    Demo,
+    /// The fixed ports of the demo, 8100 to 8107, and so many further up.
+    Demo { offset: u16 },
     /// Port 0: the operating system picks, [`Ftgo::address`] tells.
     Ephemeral,
 }
@@ -229,7 +229,7 @@ impl Ftgo {
 
     fn first_address(&self, service: Service) -> SocketAddr {
         let port = match self.options.ports {
-            Ports::Demo => service.port(),
+            Ports::Demo { offset } => service.port() + offset,
             Ports::Ephemeral => 0,
         };
         SocketAddr::new(self.options.host, port)

@@ -25,7 +25,9 @@ impl Header {
     pub(super) fn parse(encoded: &str) -> Result<Self, &'static str> {
         let mut members = members(encoded)?;
         Ok(Self {
-            is_critical: members.contains_key("crit"),
+            // RFC 7797, 7: a JWT must not leave its payload unencoded, and no reader may take one part for two texts.
+            is_critical: members.contains_key("crit")
+                || members.get("b64").is_some_and(|encoded| *encoded != true),
             algorithm: required_text(&mut members, "alg").ok_or("no alg")?,
             token_type: text(&mut members, "typ").map_err(|_| "typ is not text")?,
             key_id: text(&mut members, "kid").map_err(|_| "kid is not text")?,

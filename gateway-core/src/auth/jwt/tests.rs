@@ -21,7 +21,7 @@ use crate::auth::api_key::{self, Environment};
 use crate::auth::jwks::KeySets;
 use crate::auth::revocation::Revocations;
 use crate::auth::test_issuer::{Behaviour, EC, ED, FOREIGN, RSA, TestIssuer, until};
-use crate::auth::{Principal, TokenPrincipal};
+use crate::auth::{KeyUses, Principal, TokenPrincipal};
 use crate::config::{ApiKeyConfig, ApiKeysConfig, IssuerConfig};
 use crate::deadline::Deadline;
 use crate::error::{ClientError, Error, GatewayError};
@@ -47,7 +47,8 @@ impl Fixture {
         keys.spawn_refresh(&Handle::current(), &stop);
         until("keys are there", || keys.readiness()[0].usable).await;
         Self {
-            authenticator: Authenticator::new(keys, api_keys),
+            authenticator: Authenticator::new(keys)
+                .api_keys(api_keys, &KeyUses::after(None, api_keys)),
             issuer,
             _stop: stop.drop_guard(),
         }
@@ -383,7 +384,7 @@ async fn without_keys_a_token_can_be_neither_good_nor_bad() {
     issuer.behave(Behaviour::Hangs);
     let keys = KeySets::new(&[issuer.config()]);
     let fixture = Fixture {
-        authenticator: Authenticator::new(keys, None),
+        authenticator: Authenticator::new(keys),
         issuer,
         _stop: CancellationToken::new().drop_guard(),
     };
@@ -493,7 +494,12 @@ async fn a_revoked_token_is_refused_also_when_it_was_verified_before() {
         list.add(&serde_json::from_value(told).unwrap()).unwrap();
     };
     revoke(json!({"jti": "token-1"}));
+    assert_eq!(fixture.authenticator.verified.len(), 2);
     assert_eq!(fixture.bearer(&first).await.unwrap_err(), "revoked");
+    assert_eq!(fixture.authenticator.verified.len(), 1);
+    // Verified again, and not remembered.
+    assert_eq!(fixture.bearer(&first).await.unwrap_err(), "revoked");
+    assert_eq!(fixture.authenticator.verified.len(), 1);
     fixture.bearer(&second).await.unwrap();
     revoke(json!({"sub": "someone"}));
     assert_eq!(fixture.bearer(&second).await.unwrap_err(), "revoked");

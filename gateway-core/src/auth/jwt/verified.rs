@@ -52,6 +52,12 @@ impl VerifiedTokens {
         self.lock().insert(digest, verified);
     }
 
+    pub(super) fn forget(&self, digest: &[u8; 32]) {
+        let mut generations = self.lock();
+        generations.young.remove(digest);
+        generations.old.remove(digest);
+    }
+
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         let generations = self.lock();

@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use http::{Method, Uri};
+use http::{HeaderName, Method, Uri};
 use ipnet::IpNet;
 use jsonwebtoken::Algorithm;
 use redis::{ConnectionAddr, IntoConnectionInfo};
@@ -215,6 +215,18 @@ impl FromText for Method {
             _ if KNOWN.contains(&text) => text.parse().map_err(|_| "not a method".to_owned()),
             _ => Err(format!("unknown method `{text}`; {}", suggest(text, KNOWN))),
         }
+    }
+    fn to_text(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl FromText for HeaderName {
+    const EXPECTED: &'static str = r#"the name of a header such as "X-Request-Id""#;
+    const PATTERN: &'static str = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+";
+    fn from_text(text: &str) -> Result<Self, String> {
+        text.parse()
+            .map_err(|_| format!("`{text}` cannot be the name of a header"))
     }
     fn to_text(&self) -> String {
         self.to_string()

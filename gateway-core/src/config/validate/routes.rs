@@ -3,19 +3,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use http::Method;
 
 use super::access::access;
 use super::check::Check;
+use super::edge;
 use crate::config::fault::suggest;
-use crate::config::raw::{RawPolicy, RawRoute, RawRouteCache, child, element};
-use crate::config::{PassthroughConfig, PolicyConfig, RateLimitConfig, RouteCache};
+use crate::config::raw::{RawCors, RawPolicy, RawRoute, RawRouteCache, RawSwitch, child, element};
+use crate::config::{CorsConfig, PassthroughConfig, PolicyConfig, RateLimitConfig, RouteCache};
 
 /// What a route can refer to.
 pub(super) struct Names<'a> {
     pub(super) upstreams: Vec<&'a str>,
     pub(super) rate_limits: &'a BTreeMap<String, RateLimitConfig>,
+    pub(super) issuers: Vec<&'a str>,
+    /// What holds for routes that say nothing else: as it is written, and what it comes to.
+    pub(super) cors: (&'a RawCors, Option<&'a Arc<CorsConfig>>),
 }
 
 pub(super) fn routes(
@@ -110,6 +115,9 @@ fn route(raw: RawRoute, at: &str, names: &Names<'_>, check: &mut Check<'_>) -> P
             cost: raw.cost,
             deadline: raw.deadline,
             max_body: raw.max_body,
+            cors: raw.cors,
+            csrf: raw.csrf,
+            compression: raw.compression,
         },
         at,
         names,
@@ -154,13 +162,16 @@ fn policy(raw: RawPolicy, at: &str, names: &Names<'_>, check: &mut Check<'_>) ->
         }
     }
     PolicyConfig {
-        access: access(raw.access, at, check),
+        access: access(raw.access, &names.issuers, at, check),
         limits: raw.limits,
         cost,
         deadline: raw
             .deadline
             .map(|deadline| check.positive(deadline, &child(at, "deadline"))),
         max_body_bytes: raw.max_body.map(|size| size.0.0),
+        cors: edge::route_cors(raw.cors, names.cors.0, names.cors.1, at, check),
+        csrf: raw.csrf.map(edge::csrf_rule),
+        compression: !matches!(raw.compression, Some(RawSwitch::Off)),
     }
 }
 

@@ -124,6 +124,7 @@ fn a_whole_file_becomes_domain_types() {
             all_scopes: vec!["widgets:read".to_owned()],
             any_scopes: vec![],
             roles: vec!["member".to_owned()],
+            principals: vec![],
         })
     );
     assert_eq!(config.policies["overview"].access, Access::Public);
@@ -210,7 +211,7 @@ routes[0].rewrite: `{key}` is not in the route's path
 routes[0].upstream: no upstream is named `widget`; did you mean `widgets`?
 routes[0].limits[0]: no rate limit is named `calller`; did you mean `caller`?
 routes[1].path: has to begin with `/`
-routes[1].access: is required: "public", "authenticated" or { scopes = […], any_scopes = […], roles = […] }
+routes[1].access: is required: "public", "authenticated" or { scopes = […], any_scopes = […], roles = […], principals = […] }
 routes[1].name: `widget` is the name of another route
 policies.overview.access: asks for nothing; write "authenticated" for any principal, or "public"
 "#;
@@ -499,6 +500,10 @@ fn the_example_documents_every_key() {
         "[api_keys]",
         "[[api_keys.keys]]",
         "[internal_token]",
+        "[cors]",
+        "[csrf]",
+        "[security_headers]",
+        "[compression]",
         "[upstreams.x]",
         "[rate_limits.x]",
         "[redis]",

@@ -174,9 +174,9 @@ impl<C: Clock> Policy<C> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RateLimitHeaders {
     /// `RateLimit-Policy`: every policy of the route, with how many requests it grants (`q`) in how many seconds (`w`).
-    pub(crate) policy: Option<HeaderValue>,
+    pub(super) policy: String,
     /// `RateLimit`: what is left (`r`), and in how many seconds everything is granted again (`t`).
-    pub(crate) limit: Option<HeaderValue>,
+    pub(super) limit: String,
 }
 
 impl RateLimitHeaders {
@@ -185,57 +185,51 @@ impl RateLimitHeaders {
         policies: impl Iterator<Item = &'a Policy<C>>,
         left: impl IntoIterator<Item = (&'a Policy<C>, Left)>,
     ) -> Self {
-        let mut limit = String::new();
+        let mut limit = String::with_capacity(ROOM);
         for (policy, left) in left {
             policy.write_item(&mut limit, left);
         }
-        let mut text = String::new();
+        let mut text = String::with_capacity(ROOM);
         for policy in policies {
-            if !text.is_empty() {
-                text.push_str(", ");
-            }
-            text.push_str(&policy.policy_item);
+            join(&mut text, &policy.policy_item);
         }
         Self {
-            policy: header(text),
-            limit: header(limit),
+            policy: text,
+            limit,
         }
     }
 
     /// Both: what was checked first stands first.
     #[must_use]
-    pub(crate) fn merge(self, later: Self) -> Self {
-        Self {
-            policy: join(self.policy, later.policy),
-            limit: join(self.limit, later.limit),
+    pub(crate) fn merge(mut self, later: Self) -> Self {
+        if self.policy.is_empty() {
+            return later;
         }
+        join(&mut self.policy, &later.policy);
+        join(&mut self.limit, &later.limit);
+        self
     }
 
     pub(crate) fn apply(&self, headers: &mut HeaderMap) {
-        for (name, value) in [(RATELIMIT_POLICY, &self.policy), (RATELIMIT, &self.limit)] {
-            if let Some(value) = value {
-                headers.insert(name, value.clone());
+        for (name, text) in [(RATELIMIT_POLICY, &self.policy), (RATELIMIT, &self.limit)] {
+            // Names are checked by the configuration: they always make a header value.
+            if !text.is_empty()
+                && let Ok(value) = HeaderValue::from_str(text)
+            {
+                headers.insert(name, value);
             }
         }
     }
 }
 
-fn join(first: Option<HeaderValue>, second: Option<HeaderValue>) -> Option<HeaderValue> {
-    match (first, second) {
-        (Some(first), Some(second)) => {
-            let both = [first.as_bytes(), b", ", second.as_bytes()].concat();
-            HeaderValue::from_bytes(&both).ok()
-        }
-        (first, second) => first.or(second),
-    }
-}
+/// What two policies of usual names need.
+const ROOM: usize = 96;
 
-/// Names are checked by the configuration: they always make a header value.
-fn header(text: String) -> Option<HeaderValue> {
-    if text.is_empty() {
-        return None;
+fn join(text: &mut String, item: &str) {
+    if !text.is_empty() && !item.is_empty() {
+        text.push_str(", ");
     }
-    HeaderValue::try_from(text).ok()
+    text.push_str(item);
 }
 
 /// Rounded up: nobody should come back too early.

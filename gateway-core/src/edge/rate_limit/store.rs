@@ -84,7 +84,7 @@ impl Store {
         let (jobs, waiting) = mpsc::channel(MAX_WAITING);
         metrics.up.set(0.0);
         Arc::new(Self {
-            prefix: config.prefix.clone().unwrap_or_else(|| app.to_owned()),
+            prefix: config.key_prefix(app).to_owned(),
             config: config.clone(),
             jobs,
             waiting: Mutex::new(Some(waiting)),

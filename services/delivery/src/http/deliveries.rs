@@ -35,19 +35,23 @@ pub(super) struct Report {
 
 pub(super) async fn show(
     State(surface): State<Surface>,
+    caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Response, ServiceError> {
     let located = deliveries::find(surface.database.read(), &id)
         .await?
+        .filter(|located| may_read(&caller, &located.delivery))
         .ok_or(ServiceError::NotFound)?;
     Ok(resource(&located))
 }
 
 pub(super) async fn list(
     State(surface): State<Surface>,
+    caller: Caller,
     Query(parameters): Query<ListParameters>,
 ) -> Result<Response, ServiceError> {
-    let found = deliveries::find_all(surface.database.read(), &parameters.ids).await?;
+    let mut found = deliveries::find_all(surface.database.read(), &parameters.ids).await?;
+    found.retain(|located| may_read(&caller, &located.delivery));
     let items = found.iter().map(DeliveryResource::from).collect();
     Ok(Json(DeliveryList { items }).into_response())
 }
@@ -86,6 +90,15 @@ pub(super) async fn drop_off(
         Delivery::drop_off,
     )
     .await
+}
+
+/// The consumer whose order it is, the courier who carries it, and the restaurant where it begins.
+fn may_read(caller: &Caller, delivery: &Delivery) -> bool {
+    let consumer = delivery.consumer_id.as_deref();
+    let courier = delivery.courier.as_ref();
+    caller.works_for(&delivery.restaurant_id)
+        || consumer.is_some_and(|id| caller.is_consumer(id))
+        || courier.is_some_and(|courier| caller.is_courier(&courier.id))
 }
 
 type Move = fn(&mut Delivery, &str, DateTime<Utc>) -> Result<DeliveryEvent, DeliveryError>;

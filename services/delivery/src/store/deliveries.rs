@@ -27,11 +27,12 @@ macro_rules! select {
 /// Adds a delivery that does not exist yet; `false` when there is one with this id already, which stays as it is.
 pub async fn insert(tx: &mut SqliteConnection, delivery: &Delivery) -> Result<bool, sqlx::Error> {
     let done = sqlx::query(
-        "INSERT INTO delivery (id, restaurant_id, state, version, pickup_address, pickup_lat, pickup_lng, \
-         delivery_address, ready_by, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
+        "INSERT INTO delivery (id, consumer_id, restaurant_id, state, version, pickup_address, pickup_lat, pickup_lng, \
+         delivery_address, ready_by, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
          ON CONFLICT (id) DO NOTHING",
     )
     .bind(&delivery.id)
+    .bind(&delivery.consumer_id)
     .bind(&delivery.restaurant_id)
     .bind(delivery.state.as_str())
     .bind(delivery.version)
@@ -156,6 +157,7 @@ pub async fn take_early_promise(
 #[derive(FromRow)]
 struct DeliveryRow {
     id: String,
+    consumer_id: Option<String>,
     restaurant_id: String,
     state: String,
     version: i64,
@@ -195,6 +197,7 @@ impl TryFrom<DeliveryRow> for LocatedDelivery {
         };
         let delivery = Delivery {
             id: row.id,
+            consumer_id: row.consumer_id,
             restaurant_id: row.restaurant_id,
             state,
             version: row.version,

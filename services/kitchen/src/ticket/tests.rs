@@ -23,6 +23,7 @@ fn items(quantity: u32) -> Vec<TicketLineItem> {
 fn pending() -> Ticket {
     Ticket::create(
         "order-1".to_owned(),
+        Some("consumer-1".to_owned()),
         "restaurant-1".to_owned(),
         items(1),
         noon(),

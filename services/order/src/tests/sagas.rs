@@ -50,7 +50,7 @@ async fn commands_carry_what_their_participants_need() {
         data,
         [
             json!({"orderId": id, "consumerId": "consumer-1", "orderTotal": usd("61.70")}),
-            json!({"orderId": id, "restaurantId": "restaurant-1", "lineItems": lines}),
+            json!({"orderId": id, "consumerId": "consumer-1", "restaurantId": "restaurant-1", "lineItems": lines}),
             json!({"orderId": id, "consumerId": "consumer-1", "amount": usd("61.70")}),
             json!({"orderId": id}),
         ]

@@ -61,7 +61,8 @@ pub(crate) fn document() -> Document {
         .operation(
             Operation::put(
                 "/restaurants/{id}/menu",
-                "Replaces the menu of the version that the caller knows; the same menu again is no new version",
+                "Replaces the menu of the version that the caller knows; the same menu again is no new version. For those whose \
+                 restaurant_ids name the restaurant; 404 for others",
             )
             .header("If-Match", true, "The ETag of the restaurant: 428 without, 412 when it is not current")
             .request(schema_ref("Menu"))

@@ -4,9 +4,10 @@
 use crate::demo::bff::{Bff, MOBILE, PUBLIC, WEB};
 use crate::demo::files::Files;
 use crate::demo::keys::Keys;
+use crate::demo::pasteable;
+use crate::demo::ports::Offset;
 use crate::demo::progress::say;
 use crate::demo::seed::Seeded;
-use crate::demo::{local, pasteable};
 use crate::service::Service;
 
 /// What the lines are made from.
@@ -15,6 +16,7 @@ pub(crate) struct Facts<'a> {
     pub(crate) seeded: &'a Seeded,
     pub(crate) keys: &'a Keys,
     pub(crate) token: &'a str,
+    pub(crate) offset: Offset,
 }
 
 const ORDER: &str = r#"{"restaurantId":"restaurant-1","deliveryAddress":{"street1":"1432 Alice Street","city":"Oakland","state":"CA","zip":"94612"},"lineItems":[{"menuItemId":"restaurant-1-item-1","quantity":5}]}"#;
@@ -25,8 +27,8 @@ pub(crate) fn print(facts: &Facts<'_>) {
         say(&format!(
             "  {:<14} {:<24} admin {}",
             bff.name,
-            local(bff.port, ""),
-            local(bff.admin_port, "/ready")
+            facts.offset.url(bff.port, ""),
+            facts.offset.url(bff.admin_port, "/ready")
         ));
     }
     for service in Service::ALL {
@@ -38,7 +40,7 @@ pub(crate) fn print(facts: &Facts<'_>) {
         say(&format!(
             "  {:<14} {scheme}://127.0.0.1:{}",
             service.name(),
-            service.port()
+            facts.offset.port(service.port())
         ));
     }
     say("");
@@ -92,35 +94,37 @@ fn lines(facts: &Facts<'_>) -> [(&'static str, String); 5] {
             "one screen in one round trip: an order's details, composed from five services",
             format!(
                 "curl -s {bearer} {}",
-                local(MOBILE.port, &format!("/orders/{order}"))
+                facts.offset.url(MOBILE.port, &format!("/orders/{order}"))
             ),
         ),
         (
             "the order history, newest first",
             format!(
                 "curl -s {bearer} '{}'",
-                local(MOBILE.port, "/orders?limit=5")
+                facts.offset.url(MOBILE.port, "/orders?limit=5")
             ),
         ),
         (
             "place an order; it is APPROVED a moment later",
             format!(
                 "curl -s {bearer} -H 'Content-Type: application/json' -d '{ORDER}' {}",
-                local(MOBILE.port, "/orders")
+                facts.offset.url(MOBILE.port, "/orders")
             ),
         ),
         (
             "the same order by GraphQL, the fields picked by the client",
             format!(
                 "curl -s {bearer} -H 'Content-Type: application/json' -d '{query}' {}",
-                local(WEB.port, "/graphql")
+                facts.offset.url(WEB.port, "/graphql")
             ),
         ),
         (
             "a partner's order, with an API key",
             format!(
                 "curl -s -H 'X-API-Key: {key}' {}",
-                local(PUBLIC.port, &format!("/v1/orders/{partners_order}"))
+                facts
+                    .offset
+                    .url(PUBLIC.port, &format!("/v1/orders/{partners_order}"))
             ),
         ),
     ]

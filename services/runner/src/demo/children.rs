@@ -16,7 +16,6 @@ use tokio::time::{Instant, interval, timeout_at};
 
 use crate::demo::bff::{self, Bff};
 use crate::demo::files::Files;
-use crate::demo::local;
 use crate::demo::preflight::Needs;
 
 const READY_BOUND: Duration = Duration::from_secs(30);
@@ -100,6 +99,8 @@ pub(crate) struct Children {
 
 struct Running {
     bff: Bff,
+    /// Where it says whether it is ready.
+    ready: String,
     process: Child,
     log: PathBuf,
 }
@@ -144,6 +145,7 @@ impl Children {
         }
         let process = command
             .env("INTERNAL_TOKEN_KEY_FILE", files.gateway_key())
+            .envs(needs.environment(bff))
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(err)
@@ -156,6 +158,7 @@ impl Children {
         }
         self.running.push(Running {
             bff: *bff,
+            ready: needs.offset().url(bff.admin_port, "/ready"),
             process,
             log,
         });
@@ -205,7 +208,7 @@ impl Running {
     ) -> Result<(), ChildError> {
         let name = self.bff.name;
         let log = self.log.clone();
-        let url = local(self.bff.admin_port, "/ready");
+        let url = self.ready.clone();
         let mut reason = String::from("no answer");
         let answered = async {
             let mut pace = interval(READY_INTERVAL);

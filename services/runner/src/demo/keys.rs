@@ -25,6 +25,8 @@ pub enum KeysError {
 struct Partner {
     name: &'static str,
     consumer: &'static str,
+    /// Whose menus it writes, with spaces between them.
+    restaurants: &'static str,
     plan: &'static str,
 }
 
@@ -32,11 +34,13 @@ const PARTNERS: [Partner; 2] = [
     Partner {
         name: "partner-1",
         consumer: "consumer-3",
+        restaurants: "restaurant-1 restaurant-2",
         plan: "scale",
     },
     Partner {
         name: "partner-2",
         consumer: "consumer-4",
+        restaurants: "restaurant-3",
         plan: "starter",
     },
 ];
@@ -108,6 +112,7 @@ pub(crate) fn ensure(files: &Files) -> Result<Keys, KeysError> {
             attributes: BTreeMap::from([
                 ("consumer".to_owned(), partner.consumer.to_owned()),
                 ("plan".to_owned(), partner.plan.to_owned()),
+                ("restaurant_ids".to_owned(), partner.restaurants.to_owned()),
             ]),
         });
     }

@@ -1,11 +1,38 @@
-//! Whether a port of 127.0.0.1 is free and, where /proc tells, which process listens on it. What to do about it is
-//! `preflight`'s.
+//! The demo's ports, whether one of 127.0.0.1 is free and, where /proc tells, which process listens on it. What to do about
+//! it is `preflight`'s.
 
 use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
+
+/// How far the demo's ports are from where they usually are: two demos can run beside one another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Offset(u16);
+
+impl Offset {
+    /// With more the last port would be none.
+    pub const MOST: u16 = u16::MAX - 9082;
+
+    /// `None` for more than [`Offset::MOST`].
+    pub fn new(distance: u16) -> Option<Offset> {
+        (distance <= Offset::MOST).then_some(Offset(distance))
+    }
+
+    pub(crate) fn distance(self) -> u16 {
+        self.0
+    }
+
+    /// Where something is that is usually at `port`.
+    pub(crate) fn port(self, port: u16) -> u16 {
+        port + self.0
+    }
+
+    pub(crate) fn url(self, port: u16, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port(port))
+    }
+}
 
 /// A process that listens where the demo wants to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

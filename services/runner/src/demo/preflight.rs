@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::demo::bff::{Bff, DEMO_CONFIG};
-use crate::demo::ports::{self, Holder};
+use crate::demo::ports::{self, Holder, Offset};
 use crate::service::Service;
 
 /// What is missing, in one line that says what to do.
@@ -26,9 +26,34 @@ pub enum PreflightError {
 pub(crate) struct Needs {
     bin_dir: PathBuf,
     config_dir: PathBuf,
+    offset: Offset,
 }
 
 impl Needs {
+    /// What tells a BFF where it and everybody else is.
+    pub(crate) fn environment(&self, bff: &Bff) -> Vec<(String, String)> {
+        let at = |port| format!("127.0.0.1:{}", self.offset.port(port));
+        let services = Service::ALL.into_iter().map(|service| {
+            let url = self.offset.url(service.port(), "");
+            match service {
+                Service::Identity => ("ISSUER".to_owned(), url),
+                _ => {
+                    let name = service.name().to_uppercase().replace('-', "_");
+                    (format!("{name}_URL"), url)
+                }
+            }
+        });
+        let own = [
+            ("LISTEN".to_owned(), at(bff.port)),
+            ("ADMIN_LISTEN".to_owned(), at(bff.admin_port)),
+        ];
+        own.into_iter().chain(services).collect()
+    }
+
+    pub(crate) fn offset(&self) -> Offset {
+        self.offset
+    }
+
     pub(crate) fn binary(&self, bff: &Bff) -> PathBuf {
         self.bin_dir.join(bff.name)
     }
@@ -39,12 +64,17 @@ impl Needs {
     }
 }
 
-pub(crate) fn check(bin_dir: &Path, config_dir: &Path) -> Result<Needs, PreflightError> {
+pub(crate) fn check(
+    bin_dir: &Path,
+    config_dir: &Path,
+    offset: Offset,
+) -> Result<Needs, PreflightError> {
     let needs = Needs {
         bin_dir: bin_dir.to_owned(),
         config_dir: config_dir.to_owned(),
+        offset,
     };
-    check_ports()?;
+    check_ports(offset)?;
     for bff in Bff::ALL {
         let binary = needs.binary(&bff);
         if !binary.is_file() {
@@ -57,9 +87,9 @@ pub(crate) fn check(bin_dir: &Path, config_dir: &Path) -> Result<Needs, Prefligh
     Ok(needs)
 }
 
-fn check_ports() -> Result<(), PreflightError> {
+fn check_ports(offset: Offset) -> Result<(), PreflightError> {
     let mut in_use: BTreeMap<Option<Holder>, Vec<u16>> = BTreeMap::new();
-    for port in needed_ports() {
+    for port in needed_ports().map(|port| offset.port(port)) {
         match ports::check_free(port) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, interval};
 
 use crate::demo::files::{self, Files, FilesError};
+use crate::demo::ports::Offset;
 use crate::demo::progress::Progress;
 use crate::demo::seed::api::{Api, ApiError};
 use crate::demo::seed::plan::{Outcome, PastOrder};
@@ -71,8 +72,12 @@ impl Seeded {
 }
 
 /// A bearer token of the development identity provider for `subject`, valid for a working day.
-pub(crate) async fn token_of(subject: &str, key: &GatewayKey) -> Result<String, SeedError> {
-    Api::new(key)
+pub(crate) async fn token_of(
+    subject: &str,
+    key: &GatewayKey,
+    offset: Offset,
+) -> Result<String, SeedError> {
+    Api::new(key, offset)
         .token(subject)
         .await
         .map_err(|source| SeedError::Api {
@@ -86,9 +91,10 @@ pub(crate) async fn token_of(subject: &str, key: &GatewayKey) -> Result<String, 
 pub(crate) async fn past_orders(
     files: &Files,
     key: &GatewayKey,
+    offset: Offset,
     progress: &Progress,
 ) -> Result<Seeded, SeedError> {
-    let api = Api::new(key);
+    let api = Api::new(key, offset);
     let marker = files.seed_marker();
     let done = files::read(&marker)?
         .and_then(|text| serde_json::from_str::<Seeded>(&text).ok())

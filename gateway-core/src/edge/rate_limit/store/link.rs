@@ -1,41 +1,34 @@
 //! The control runtime's side of the shared store: one connection, checks in batches, and the way back after an outage.
 //! It decides nothing about limits; that is the script's (`gcra.lua`), or the share's when there is no answer.
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, RedisError};
+use redis::{Cmd, Pipeline, RedisError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::{Entry, Job, Store, Verdict, command};
+use crate::store::redis::{Retry, in_time, open, words};
 
 const SCRIPT: &str = include_str!("gcra.lua");
 /// Checks in one pipeline.
 const MAX_BATCH: usize = 256;
 /// Pipelines on their way at once: while one travels, the next ones fill.
 const MAX_FLYING: usize = 4;
-/// For a connection with all it takes; nobody waits for it.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// A store that goes away while nobody asks is noticed after this.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
-/// The first wait before connecting again; it doubles from there.
-const FIRST_RETRY: Duration = Duration::from_millis(50);
-const MAX_RETRY: Duration = Duration::from_secs(1);
 /// By then every replica that can reach the store has found it again.
 const SETTLING: Duration = Duration::from_millis(2500);
-/// A store that was there for less is flapping: the wait goes on growing.
-const STABLE: Duration = Duration::from_secs(2);
 
 /// Keeps the store connected for as long as it is polled.
 pub(super) async fn run(store: &Store, mut jobs: mpsc::Receiver<Job>) {
     crate::telemetry::install_crypto();
     let server = &store.config.server;
-    let mut retry = FIRST_RETRY;
+    let mut retry = Retry::new();
     let mut reported_down = false;
     let mut was_away = false;
     loop {
@@ -48,9 +41,7 @@ pub(super) async fn run(store: &Store, mut jobs: mpsc::Receiver<Job>) {
                 tracing::info!(%server, "rate limits are shared through the store");
                 let since = Instant::now();
                 let reason = work(store, connection, &mut jobs).await;
-                if since.elapsed() >= STABLE {
-                    retry = FIRST_RETRY;
-                }
+                retry.lost(since);
                 store.lose(&reason);
             }
             Err(reason) => *super::lock(&store.reason) = reason,
@@ -64,36 +55,18 @@ pub(super) async fn run(store: &Store, mut jobs: mpsc::Receiver<Job>) {
         }
         // Whoever waits in there is told by the drop, and decides without us.
         while jobs.try_recv().is_ok() {}
-        sleep(jittered(retry)).await;
-        retry = (retry * 2).min(MAX_RETRY);
+        retry.pause().await;
     }
-}
-
-/// Replicas that lost the store together do not come back together.
-fn jittered(wait: Duration) -> Duration {
-    // Every `RandomState` has keys of its own.
-    let percent = 75 + RandomState::new().hash_one(()) % 50;
-    wait.mul_f64(percent as f64 / 100.0)
 }
 
 /// A connection over which a whole check has succeeded in time.
 async fn connect(store: &Store) -> Result<MultiplexedConnection, String> {
-    let client = Client::open(store.config.server.0.clone()).map_err(words)?;
-    // Each pipeline has a timeout of ours.
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(None)
-        .set_response_timeout(None);
     let connecting = async {
-        let mut connection = client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await?;
+        let mut connection = open(&store.config.server).await?;
         let script: String = load().query_async(&mut connection).await?;
         Ok((connection, script))
     };
-    let (connection, script) = timeout(CONNECT_TIMEOUT, connecting)
-        .await
-        .map_err(|_elapsed| "cannot be reached in time".to_owned())?
-        .map_err(words)?;
+    let (connection, script) = in_time(connecting).await?;
     let script = store.script.get_or_init(|| script);
     send(store, connection.clone(), vec![probe(store, script)]).await?;
     Ok(connection)
@@ -215,10 +188,4 @@ fn tell(job: Job, answer: Result<Vec<i64>, RedisError>) -> Result<(), RedisError
     // Who does not wait any more has decided by its share.
     let _ = job.verdict.send(verdict);
     Ok(())
-}
-
-/// For logs and readiness. Errors of the client name commands and addresses, never the password.
-#[expect(clippy::needless_pass_by_value, reason = "it ends a chain of map_err")]
-fn words(error: RedisError) -> String {
-    error.to_string()
 }

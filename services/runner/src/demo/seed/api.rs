@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use url::form_urlencoded;
 
-use crate::demo::local;
+use crate::demo::ports::Offset;
 use crate::demo::seed::plan::PastOrder;
 use crate::gateway_key::GatewayKey;
 use crate::service::Service;
@@ -37,6 +37,7 @@ pub enum ApiError {
 pub(super) struct Api {
     client: reqwest::Client,
     signer: Arc<InternalTokenSigner>,
+    offset: Offset,
 }
 
 /// What an order says in one line.
@@ -124,10 +125,11 @@ pub(super) enum TicketStep {
 }
 
 impl Api {
-    pub(super) fn new(key: &GatewayKey) -> Api {
+    pub(super) fn new(key: &GatewayKey, offset: Offset) -> Api {
         Api {
             client: reqwest::Client::new(),
             signer: key.signer(),
+            offset,
         }
     }
 
@@ -141,7 +143,7 @@ impl Api {
         let token = self.signer.for_itself(service.name())?;
         Ok(self
             .client
-            .request(method, local(service.port(), path))
+            .request(method, self.offset.url(service.port(), path))
             .header(X_INTERNAL_TOKEN, token))
     }
 

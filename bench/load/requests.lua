@@ -1,0 +1,27 @@
+-- wrk: sends the requests of a file in turn, and prints what came of them as one line of JSON.
+-- The file has for each request a line with its length, and then its bytes.
+local requests, next_one = {}, 0
+
+function init(args)
+  local file = assert(io.open(args[1], "rb"))
+  while true do
+    local length = file:read("*n")
+    if not length then break end
+    file:read(1)
+    requests[#requests + 1] = file:read(length)
+  end
+  file:close()
+end
+
+function request()
+  next_one = next_one % #requests + 1
+  return requests[next_one]
+end
+
+function done(summary, latency)
+  local errors = summary.errors
+  io.write(string.format(
+    'RESULT {"requests":%d,"seconds":%.6f,"connect":%d,"read":%d,"write":%d,"status":%d,"timeout":%d,"p50_us":%d,"p99_us":%d}\n',
+    summary.requests, summary.duration / 1e6, errors.connect, errors.read, errors.write, errors.status, errors.timeout,
+    latency:percentile(50), latency:percentile(99)))
+end
