@@ -13,13 +13,15 @@ mod values;
 
 use gateway_core::App;
 
+const APP: App = App {
+    name: "bff-mobile",
+    routes: routes::routes,
+};
+
 /// The app's backend, to be run by [`gateway_core::main`] or, in a test, by [`gateway_core::Gateway::start`].
 #[must_use]
 pub fn app() -> App {
-    App {
-        name: "bff-mobile",
-        routes: routes::routes,
-    }
+    APP
 }
 
 #[cfg(test)]

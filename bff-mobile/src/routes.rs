@@ -2,21 +2,37 @@
 //! route's name.
 
 use gateway_core::config::Config;
+use gateway_core::openapi::Info;
 use gateway_core::route::Routes;
 use gateway_core::upstream::{UnknownUpstream, Upstreams};
 
 use crate::clients::Clients;
 use crate::screens::{change_order, home, order_details, order_history, place_order, restaurants};
 
-pub(crate) fn routes(upstreams: &Upstreams, _config: &Config) -> Result<Routes, UnknownUpstream> {
+const INFO: Info = Info {
+    title: "FTGO for the app",
+    version: env!("CARGO_PKG_VERSION"),
+    description: "One round trip for one screen. A screen is made of sections: each says whether it is `ok`, `stale` or \
+                  `unavailable`, and why; what cannot be fetched costs its section only.",
+    contact: ("FTGO", "https://ftgo.example/developers"),
+    tags: &[
+        ("home", "What the app opens with."),
+        ("orders", "The caller's own orders."),
+        ("restaurants", "Where food comes from."),
+    ],
+};
+
+#[rustfmt::skip]
+pub(crate) fn routes(upstreams: &Upstreams, config: &Config) -> Result<Routes, UnknownUpstream> {
     Ok(Routes::<Clients>::new()
-        .get("home", "/home", home::show)
-        .get("order-history", "/orders", order_history::show)
-        .post("place-order", "/orders", place_order::place)
-        .get("order-details", "/orders/{id}", order_details::show)
-        .post("cancel-order", "/orders/{id}/cancel", change_order::cancel)
-        .post("revise-order", "/orders/{id}/revise", change_order::revise)
-        .get("restaurants", "/restaurants", restaurants::list)
-        .get("restaurant", "/restaurants/{id}", restaurants::show)
+        .get("home", "/home", home::show).about("The first screen")
+        .get("order-history", "/orders", order_history::show).about("The caller's orders, newest first")
+        .post("place-order", "/orders", place_order::place).about("Place an order")
+        .get("order-details", "/orders/{id}", order_details::show).about("Everything about one order")
+        .post("cancel-order", "/orders/{id}/cancel", change_order::cancel).about("Cancel an order")
+        .post("revise-order", "/orders/{id}/revise", change_order::revise).about("Change an order")
+        .get("restaurants", "/restaurants", restaurants::list).about("Restaurants that deliver to a place, nearest first")
+        .get("restaurant", "/restaurants/{id}", restaurants::show).about("A restaurant with its menu")
+        .openapi("openapi", "/openapi.json", config, &INFO)
         .with_state(Clients::new(upstreams)?))
 }

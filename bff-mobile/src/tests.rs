@@ -2,14 +2,21 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod fake;
+mod matrix;
+mod openapi;
 
-use http::{Method, StatusCode};
+use gateway_core::testkit::{Answer, Seen, TestGateway};
+use http::StatusCode;
 use serde_json::{Value, json};
 
-use fake::{Answer, World, ok, refused};
+use fake::SETUP;
 
-fn as_usual(_: &fake::Seen) -> Option<Answer> {
+fn as_usual(_: &Seen) -> Option<Answer> {
     None
+}
+
+async fn start(answers: fn(&Seen) -> Option<Answer>) -> TestGateway {
+    TestGateway::start(&SETUP, answers).await
 }
 
 async fn shown(request: reqwest::RequestBuilder) -> Value {
@@ -31,7 +38,7 @@ async fn problem(request: reqwest::RequestBuilder) -> (u16, Value) {
 
 #[tokio::test]
 async fn every_screen_has_its_shape() {
-    let world = World::start(as_usual).await;
+    let world = start(as_usual).await;
     for (name, path) in [
         ("home", "/home?lat=37.8&lng=-122.27"),
         ("order_details", "/orders/order-1"),
@@ -45,7 +52,7 @@ async fn every_screen_has_its_shape() {
 
 #[tokio::test]
 async fn order_details_ask_each_service_once() {
-    let world = World::start(as_usual).await;
+    let world = start(as_usual).await;
     shown(world.get("/orders/order-1")).await;
     let details = [
         "GET /deliveries/order-1",
@@ -59,7 +66,7 @@ async fn order_details_ask_each_service_once() {
 
 #[tokio::test]
 async fn what_is_not_picked_is_not_asked_for() {
-    let world = World::start(as_usual).await;
+    let world = start(as_usual).await;
     let details = shown(world.get("/orders/order-1?fields=bill")).await;
     assert_eq!(
         details.as_object().unwrap().keys().collect::<Vec<_>>(),
@@ -83,9 +90,9 @@ async fn what_is_not_picked_is_not_asked_for() {
 
 #[tokio::test]
 async fn anothers_order_is_not_there_and_nothing_of_it_is_shown() {
-    let world = World::start(|seen| {
-        (seen.target == "/orders/order-1").then(|| {
-            ok(json!({
+    let world = start(|seen| {
+        (seen.call == "GET /orders/order-1").then(|| {
+            Answer::ok(&json!({
                 "id": "order-1", "consumerId": "consumer-2", "restaurantId": "restaurant-1",
                 "restaurantName": "Secret", "state": "APPROVED", "lineItems": [],
                 "total": {"amount": "1.00", "currency": "USD"}, "deliveryTime": null,
@@ -111,16 +118,20 @@ async fn anothers_order_is_not_there_and_nothing_of_it_is_shown() {
         world
             .seen()
             .iter()
-            .all(|seen| !seen.target.ends_with("cancel") && !seen.target.ends_with("revise"))
+            .all(|seen| !seen.call.ends_with("cancel") && !seen.call.ends_with("revise"))
     );
 }
 
 #[tokio::test]
 async fn a_service_that_fails_costs_its_section_only() {
-    let world = World::start(|seen| match seen.target.as_str() {
-        "/tickets/order-1" => Some(refused(500, "internal", json!({"detail": "stack trace"}))),
-        "/deliveries/order-1" => Some(ok(json!({"unexpected": true}))),
-        "/ftgo.accounting.v1.Accounting/GetBill" => Some(refused(404, "not-found", json!({}))),
+    let world = start(|seen| match seen.call.as_str() {
+        "GET /tickets/order-1" => Some(Answer::refused(
+            500,
+            "internal",
+            json!({"detail": "stack trace"}),
+        )),
+        "GET /deliveries/order-1" => Some(Answer::ok(&json!({"unexpected": true}))),
+        "POST /ftgo.accounting.v1.Accounting/GetBill" => Some(Answer::grpc_refused(5)),
         _ => None,
     })
     .await;
@@ -147,7 +158,7 @@ fn order() -> Value {
 
 #[tokio::test]
 async fn placing_sends_the_callers_order_and_answers_before_it_is_approved() {
-    let world = World::start(as_usual).await;
+    let world = start(as_usual).await;
     let response = world.post("/orders", &order()).send().await.unwrap();
     assert_eq!(response.status(), StatusCode::ACCEPTED);
     assert_eq!(response.headers()["location"], "/orders/order-2");
@@ -159,24 +170,18 @@ async fn placing_sends_the_callers_order_and_answers_before_it_is_approved() {
     );
 
     let sent = &world.seen()[0];
-    assert_eq!(
-        (&sent.method, sent.target.as_str()),
-        (&Method::POST, "/orders")
-    );
+    assert_eq!(sent.call, "POST /orders");
     assert!(!sent.headers.contains_key("idempotency-key"));
     insta::assert_json_snapshot!("place_order_upstream", sent.body);
 }
 
 #[tokio::test]
 async fn an_idempotency_key_is_the_callers_own_in_either_form() {
-    let world = World::start(|seen| {
-        seen.headers
-            .contains_key("idempotency-key")
-            .then(|| Answer {
-                status: 202,
-                headers: vec![("idempotent-replayed", "true")],
-                body: json!({"orderId": "order-2", "state": "APPROVED"}),
-            })
+    let world = start(|seen| {
+        seen.headers.contains_key("idempotency-key").then(|| {
+            let placed = json!({"orderId": "order-2", "state": "APPROVED"});
+            Answer::json(202, &placed).header("idempotent-replayed", "true")
+        })
     })
     .await;
     for key in ["key-1", "\"key-1\"", "key-2"] {
@@ -211,24 +216,24 @@ async fn an_idempotency_key_is_the_callers_own_in_either_form() {
 
 #[tokio::test]
 async fn what_the_service_says_of_an_order_is_passed_on() {
-    let world = World::start(|seen| {
+    let world = start(|seen| {
         let name = seen.body["restaurantId"].as_str()?;
         Some(match name {
-            "closed" => refused(
+            "closed" => Answer::refused(
                 409,
                 "restaurant-closed",
                 json!({"detail": "The restaurant is closed."}),
             ),
-            "nowhere" => refused(
+            "nowhere" => Answer::refused(
                 404,
                 "restaurant-not-found",
                 json!({"detail": "There is no such restaurant."}),
             ),
             "small" => {
                 let errors = json!([{"pointer": "/lineItems", "detail": "below the minimum"}]);
-                refused(422, "unprocessable", json!({"errors": errors}))
+                Answer::refused(422, "unprocessable", json!({"errors": errors}))
             }
-            "odd" => refused(418, "teapot", json!({"detail": "internal words"})),
+            "odd" => Answer::refused(418, "teapot", json!({"detail": "internal words"})),
             _ => return None,
         })
     })
@@ -261,7 +266,7 @@ async fn what_the_service_says_of_an_order_is_passed_on() {
 
 #[tokio::test]
 async fn an_order_of_no_sensible_shape_is_pointed_at_and_not_sent() {
-    let world = World::start(as_usual).await;
+    let world = start(as_usual).await;
     for (pointer, value) in [
         ("/restaurantId", json!("")),
         ("/restaurantId", json!(7)),
@@ -287,7 +292,7 @@ async fn an_order_of_no_sensible_shape_is_pointed_at_and_not_sent() {
 
 #[tokio::test]
 async fn changes_go_to_the_callers_own_order() {
-    let world = World::start(as_usual).await;
+    let world = start(as_usual).await;
     let cancelled = world
         .post("/orders/order-1/cancel", &json!({}))
         .send()
@@ -318,7 +323,7 @@ async fn changes_go_to_the_callers_own_order() {
 
 #[tokio::test]
 async fn parameters_reach_the_service_as_they_were_meant() {
-    let world = World::start(as_usual).await;
+    let world = start(as_usual).await;
     shown(world.get(
         "/orders?status=APPROVED&keyword=a%26b%20c&since=2030-01-01T00:00:00Z&cursor=c%3D&limit=7",
     ))
@@ -328,11 +333,7 @@ async fn parameters_reach_the_service_as_they_were_meant() {
     ))
     .await;
     problem(world.get("/orders/a%20b%3Fc%23d")).await;
-    let targets: Vec<_> = world
-        .seen()
-        .iter()
-        .map(|seen| seen.target.clone())
-        .collect();
+    let targets: Vec<_> = world.seen().iter().map(Seen::target).collect();
     assert_eq!(
         targets[0],
         "/orders?consumerId=consumer-1&pageSize=7&status=APPROVED&keyword=a%26b%20c\
@@ -351,10 +352,10 @@ async fn parameters_reach_the_service_as_they_were_meant() {
 
 #[tokio::test]
 async fn bad_parameters_are_the_clients_fault() {
-    let world = World::start(|seen| {
-        let bad = seen.target.contains("cursor=made-up");
+    let world = start(|seen| {
+        let bad = seen.query.contains("cursor=made-up");
         bad.then(|| {
-            refused(
+            Answer::refused(
                 400,
                 "bad-request",
                 json!({"detail": "cursor: not one of this list"}),

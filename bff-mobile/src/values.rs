@@ -35,6 +35,7 @@ pub(crate) type Timestamp = String;
 /// A part of a list, and where the next part begins.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "PageOf{T}")]
 pub(crate) struct Page<T> {
     pub(crate) items: Vec<T>,
     /// Opaque; `null` on the last page.

@@ -14,11 +14,13 @@ use gateway_core::App;
 /// The partners' API, to be run by [`gateway_core::main`] or, in a test, by [`gateway_core::Gateway::start`].
 #[must_use]
 pub fn app() -> App {
-    App {
-        name: "bff-public",
-        routes: routes::routes,
-    }
+    APP
 }
+
+const APP: App = App {
+    name: "bff-public",
+    routes: routes::routes,
+};
 
 #[cfg(test)]
 mod tests;

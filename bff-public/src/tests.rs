@@ -2,76 +2,44 @@
 //! are the contract: they never change.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use std::sync::{Arc, Mutex};
-
-use axum::extract::Request;
-use axum::response::{IntoResponse, Response};
-use gateway_core::auth::api_key::{self, Environment};
-use gateway_core::config;
-use gateway_core::{Gateway, RunningGateway};
-use http::StatusCode;
+use gateway_core::testkit::{Answer, Key, Matrix, Screen, Seen, Service, Setup, TestGateway};
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 
-/// The gateway with the partners' API, and what the services behind it were asked.
-struct World {
-    gateway: RunningGateway,
-    http: reqwest::Client,
-    bound_key: String,
-    unbound_key: String,
-    seen: Arc<Mutex<Vec<String>>>,
+const SETUP: Setup = Setup {
+    app: crate::APP,
+    config: &[include_str!("../../config/public.toml")],
+    services: &[Service::Json("order"), Service::Json("order-history")],
+    key_prefix: "ftgo",
+    keys: &[
+        Key {
+            owner: "partner-1",
+            scopes: &["orders:read", "restaurants:read"],
+            attributes: &[("consumer", "consumer-3")],
+        },
+        Key {
+            owner: "partner-2",
+            scopes: &["orders:read", "restaurants:read"],
+            attributes: &[],
+        },
+    ],
+    usual,
+};
+
+/// The partner that is bound to an account, and the one that is not: their places in [`SETUP`].
+const BOUND: usize = 0;
+const UNBOUND: usize = 1;
+
+async fn start() -> TestGateway {
+    TestGateway::start(&SETUP, |_| None).await
 }
 
-impl World {
-    async fn start() -> Self {
-        gateway_core::install_crypto();
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let services = listener.local_addr().unwrap();
-        let record = Arc::clone(&seen);
-        let service = axum::Router::new().fallback(move |request: Request| answer(request, record));
-        tokio::spawn(async { axum::serve(listener, service).await });
-
-        let [bound, unbound] =
-            [(); 2].map(|()| api_key::generate("ftgo", Environment::Test).unwrap());
-        let overlay = format!(
-            "[server]\naddress = \"127.0.0.1:0\"\nworkers = 1\nlame_duck = \"0ms\"\n\
-             [admin]\naddress = \"127.0.0.1:0\"\n\
-             [[api_keys.keys]]\nid = \"k1\"\nowner = \"partner-1\"\nhash = \"sha256:{}\"\n\
-             scopes = [\"orders:read\", \"restaurants:read\"]\nattributes = {{ consumer = \"consumer-3\" }}\n\
-             [[api_keys.keys]]\nid = \"k2\"\nowner = \"partner-2\"\nhash = \"sha256:{}\"\n\
-             scopes = [\"orders:read\", \"restaurants:read\"]\n\
-             [upstreams.order]\naddress = \"http://{services}\"\n\
-             [upstreams.order-history]\naddress = \"http://{services}\"\n",
-            bound.hash_hex, unbound.hash_hex
-        );
-        let config =
-            config::from_text(&[include_str!("../../config/public.toml"), &overlay]).unwrap();
-        let gateway = Gateway::start(crate::app(), config).unwrap();
-        let http = reqwest::Client::new();
-        Self {
-            gateway,
-            http,
-            bound_key: bound.secret,
-            unbound_key: unbound.secret,
-            seen,
-        }
-    }
-
-    async fn get(&self, path: &str, key: &str) -> reqwest::Response {
-        let url = format!("http://{}{path}", self.gateway.address());
-        self.http
-            .get(url)
-            .header("x-api-key", key)
-            .send()
-            .await
-            .unwrap()
-    }
+async fn get(world: &TestGateway, path: &str, caller: usize) -> reqwest::Response {
+    let request = world.request(Method::GET, path, caller);
+    request.send().await.unwrap()
 }
 
-async fn answer(request: Request, record: Arc<Mutex<Vec<String>>>) -> Response {
-    let target = request.uri().path_and_query().unwrap().to_string();
-    record.lock().unwrap().push(target.clone());
+fn usual(seen: &Seen) -> Answer {
     let address =
         json!({"street1": "1 Main Library", "city": "Oakland", "state": "CA", "zip": "94612"});
     let usd = |amount: &str| json!({"amount": amount, "currency": "USD"});
@@ -84,10 +52,10 @@ async fn answer(request: Request, record: Arc<Mutex<Vec<String>>>) -> Response {
             "added": "later, and no partner's business",
         })
     };
-    let body = match target.split('?').next().unwrap() {
-        "/orders/order-1" => order("order-1", "consumer-3"),
-        "/orders/foreign" => order("foreign", "consumer-1"),
-        "/restaurants/available" if !target.contains("cursor=made-up") => json!({
+    Answer::ok(&match seen.call.as_str() {
+        "GET /orders/order-1" => order("order-1", "consumer-3"),
+        "GET /orders/foreign" => order("foreign", "consumer-1"),
+        "GET /restaurants/available" if seen.parameter("cursor") != Some("made-up") => json!({
             "items": [{
                 "id": "restaurant-1", "name": "Ajanta", "address": address, "location": {"lat": 37.8, "lng": -122.27},
                 "cuisine": "Indian", "distance": 420.5, "openUntil": "2030-01-02T07:00:00Z",
@@ -95,12 +63,11 @@ async fn answer(request: Request, record: Arc<Mutex<Vec<String>>>) -> Response {
             }],
             "nextCursor": "restaurants-2",
         }),
-        "/restaurants/available" => {
-            return (StatusCode::BAD_REQUEST, "no such cursor").into_response();
+        "GET /restaurants/available" => {
+            return Answer::refused(400, "bad-request", json!({}));
         }
-        _ => return (StatusCode::NOT_FOUND, "no such thing").into_response(),
-    };
-    axum::Json(body).into_response()
+        _ => return Answer::refused(404, "not-found", json!({})),
+    })
 }
 
 fn is_deprecated(response: &reqwest::Response, successor: &str) {
@@ -115,23 +82,21 @@ fn is_deprecated(response: &reqwest::Response, successor: &str) {
 
 #[tokio::test]
 async fn version_1_has_its_shapes_and_says_that_it_ends() {
-    let world = World::start().await;
-    let order = world.get("/v1/orders/order-1", &world.bound_key).await;
+    let world = start().await;
+    let order = get(&world, "/v1/orders/order-1", BOUND).await;
     is_deprecated(&order, "/v2/orders/order-1");
     insta::assert_snapshot!("v1_order", order.text().await.unwrap());
 
-    let restaurants = world
-        .get("/v1/restaurants?lat=37.8&lng=-122.27", &world.bound_key)
-        .await;
+    let restaurants = get(&world, "/v1/restaurants?lat=37.8&lng=-122.27", BOUND).await;
     is_deprecated(&restaurants, "/v2/restaurants");
     insta::assert_snapshot!("v1_restaurants", restaurants.text().await.unwrap());
 }
 
 #[tokio::test]
 async fn a_partner_sees_the_orders_of_its_account_only() {
-    let world = World::start().await;
-    let foreign = world.get("/v1/orders/foreign", &world.bound_key).await;
-    let unknown = world.get("/v1/orders/none", &world.bound_key).await;
+    let world = start().await;
+    let foreign = get(&world, "/v1/orders/foreign", BOUND).await;
+    let unknown = get(&world, "/v1/orders/none", BOUND).await;
     assert_eq!(
         (foreign.status(), unknown.status()),
         (StatusCode::NOT_FOUND, StatusCode::NOT_FOUND)
@@ -143,17 +108,15 @@ async fn a_partner_sees_the_orders_of_its_account_only() {
         (&unknown["type"], &unknown["detail"])
     );
 
-    let unbound = world.get("/v1/orders/order-1", &world.unbound_key).await;
+    let unbound = get(&world, "/v1/orders/order-1", UNBOUND).await;
     assert_eq!(unbound.status(), StatusCode::FORBIDDEN);
-    let restaurants = world
-        .get("/v1/restaurants?lat=37.8&lng=-122.27", &world.unbound_key)
-        .await;
+    let restaurants = get(&world, "/v1/restaurants?lat=37.8&lng=-122.27", UNBOUND).await;
     assert_eq!(restaurants.status(), StatusCode::OK);
 }
 
 #[tokio::test]
 async fn parameters_are_checked_and_passed_on() {
-    let world = World::start().await;
+    let world = start().await;
     for query in [
         "",
         "?lat=37.8",
@@ -166,9 +129,7 @@ async fn parameters_are_checked_and_passed_on() {
         "?lat=0&lng=0&at=noon",
         "?lat=0&lng=0&cursor=made-up",
     ] {
-        let response = world
-            .get(&format!("/v1/restaurants{query}"), &world.bound_key)
-            .await;
+        let response = get(&world, &format!("/v1/restaurants{query}"), BOUND).await;
         assert_eq!(response.status(), StatusCode::BAD_REQUEST, "{query}");
         assert_eq!(
             response.headers()["content-type"],
@@ -177,12 +138,27 @@ async fn parameters_are_checked_and_passed_on() {
         );
     }
     let query = "?lat=37.8&lng=-122.27&radius=100&limit=7&cuisine=Thai%20food&at=2030-01-01T00:00:00Z&cursor=c%3D";
-    world
-        .get(&format!("/v1/restaurants{query}"), &world.bound_key)
-        .await;
+    get(&world, &format!("/v1/restaurants{query}"), BOUND).await;
     assert_eq!(
-        world.seen.lock().unwrap().last().unwrap(),
+        world.seen().last().unwrap().target(),
         "/restaurants/available?lat=37.8&lng=-122.27&radius=100&pageSize=7\
          &at=2030-01-01T00%3A00%3A00Z&cuisine=Thai%20food&cursor=c%3D"
     );
+}
+
+#[tokio::test]
+async fn every_part_may_fail_in_every_way() {
+    #[rustfmt::skip]
+    let screens = vec![
+        Screen::get("v1-order", "/v1/orders/order-1")
+            .required("", "order", "GET /orders/order-1").or_not_found(),
+        Screen::get("v1-restaurants", "/v1/restaurants?lat=37.8&lng=-122.27")
+            .required("", "order-history", "GET /restaurants/available"),
+    ];
+    let matrix = Matrix {
+        setup: SETUP,
+        screens,
+        without_upstreams: &[],
+    };
+    matrix.run().await;
 }

@@ -3,8 +3,10 @@
 pub(crate) mod orders;
 pub(crate) mod restaurants;
 
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
+use gateway_core::openapi::{Describe, Operation};
 use http::{HeaderName, HeaderValue};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::clients;
@@ -20,21 +22,44 @@ const SUNSET: (HeaderName, HeaderValue) = (
     HeaderValue::from_static("Mon, 01 Nov 2027 00:00:00 GMT"),
 );
 
-/// Says of an answer that its version is deprecated and where its successor is.
-fn deprecated(mut response: Response, successor: &str) -> Response {
-    let headers = response.headers_mut();
-    for (name, value) in [DEPRECATION, SUNSET] {
-        headers.insert(name, value);
+/// An answer whose version is deprecated; says so, and where its successor is.
+pub(crate) struct Deprecated<T> {
+    answer: T,
+    successor: String,
+}
+
+fn deprecated<T>(answer: T, successor: impl Into<String>) -> Deprecated<T> {
+    Deprecated {
+        answer,
+        successor: successor.into(),
     }
-    if let Ok(link) = HeaderValue::try_from(format!("<{successor}>; rel=\"successor-version\"")) {
-        headers.insert(http::header::LINK, link);
+}
+
+impl<T: IntoResponse> IntoResponse for Deprecated<T> {
+    fn into_response(self) -> Response {
+        let mut response = self.answer.into_response();
+        let headers = response.headers_mut();
+        for (name, value) in [DEPRECATION, SUNSET] {
+            headers.insert(name, value);
+        }
+        let link = format!("<{}>; rel=\"successor-version\"", self.successor);
+        if let Ok(link) = HeaderValue::try_from(link) {
+            headers.insert(http::header::LINK, link);
+        }
+        response
     }
-    response
+}
+
+impl<T: Describe> Describe for Deprecated<T> {
+    fn describe(operation: &mut Operation<'_>) {
+        T::describe(operation);
+        operation.deprecate();
+    }
 }
 
 // Shapes that several answers share.
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Money {
     amount: String,
     currency: String,
@@ -46,7 +71,7 @@ impl From<clients::Money> for Money {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Address {
     street1: String,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -15,11 +15,13 @@ use gateway_core::App;
 /// The browsers' backend, to be run by [`gateway_core::main`] or, in a test, by [`gateway_core::Gateway::start`].
 #[must_use]
 pub fn app() -> App {
-    App {
-        name: "bff-web",
-        routes: routes::routes,
-    }
+    APP
 }
+
+const APP: App = App {
+    name: "bff-web",
+    routes: routes::routes,
+};
 
 #[cfg(test)]
 mod tests;

@@ -69,12 +69,14 @@ use http::request::Parts as RequestParts;
 use schemars::JsonSchema;
 
 pub use answer::Answer;
+pub(crate) use answer::{matches_weakly, weak_etag};
 pub use each::{Batches, Each};
 pub use parts::{Outcome, Parts};
+pub(crate) use schema::{is_section, sections};
 pub use section::{REASONS, Required, Section};
 
 use crate::context::{PartKind, RequestContext};
-use crate::error::Error;
+use crate::error::{Error, GatewayError};
 use crate::upstream::UpstreamError;
 use crate::waterfall::PartOutcome;
 use fields::Fields;
@@ -123,7 +125,8 @@ impl<S> Composition<S> {
     }
 
     /// A part without which there is no answer: its failure is the answer's failure. It is fetched also when the
-    /// client did not pick it, since the answer depends on it; it is then only not shown.
+    /// client did not pick it, since the answer depends on it; it is then only not shown. When the request's time is over
+    /// already, the call is not made.
     ///
     /// # Errors
     /// Whatever the call's error means to the BFF.
@@ -137,6 +140,10 @@ impl<S> Composition<S> {
         E: Into<Error>,
     {
         let (context, part) = self.context.begin_part(name, PartKind::Required);
+        if context.deadline().has_passed() {
+            part.finished(PartOutcome::Failed);
+            return Err(GatewayError::DeadlineExceeded.into());
+        }
         match call(context).await {
             Ok(data) => {
                 part.finished(PartOutcome::Ok);
@@ -314,6 +321,11 @@ impl<S: JsonSchema + 'static, State: Send + Sync> FromRequestParts<State> for Co
         })
     }
 }
+
+/// The guide, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/composition.md")]
+struct Guide;
 
 #[cfg(test)]
 mod tests;

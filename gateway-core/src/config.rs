@@ -30,7 +30,7 @@ use crate::trace::Sampling;
 pub(crate) use edge::covers;
 pub use edge::{
     Coding, CompressionConfig, CorsConfig, CorsOrigins, CsrfConfig, CsrfRule, Hsts,
-    SecurityHeadersConfig,
+    SecurityHeadersConfig, StreamConfig,
 };
 pub use fault::{ConfigFault, ConfigFaults};
 pub use load::{from_files, from_text};
@@ -57,6 +57,7 @@ pub struct Config {
     pub csrf: CsrfConfig,
     pub security_headers: SecurityHeadersConfig,
     pub compression: CompressionConfig,
+    pub streams: StreamConfig,
     pub upstreams: BTreeMap<String, UpstreamConfig>,
     pub rate_limits: BTreeMap<String, RateLimitConfig>,
     /// What replicas share; without it each process counts for itself.
@@ -377,6 +378,8 @@ pub struct PassthroughConfig {
     pub rewrite: Option<String>,
     pub policy: PolicyConfig,
     pub cache: RouteCache,
+    /// Whether WebSockets may be opened through it.
+    pub websocket: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,12 @@
-//! The one deadline of a request: made at the edge, inherited by everything done for it, and only ever shortened.
+//! The one deadline of a request: made at the edge, inherited by everything done for it, and only ever shortened; and when a
+//! stream ends, whose deadline was over with its head.
 //! Nothing here waits: who holds a deadline passes it to `tokio::time::timeout_at`.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
+
+use crate::auth::Principal;
 
 /// A point in time after which nobody waits for the answer any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,6 +54,35 @@ impl Deadline {
     }
 }
 
+/// When a stream is over at the latest: a stream of events, a WebSocket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StreamEnd {
+    pub(crate) at: Instant,
+    /// Because the caller's credential ends then, which is earlier than its lifetime.
+    pub(crate) by_credential: bool,
+}
+
+impl StreamEnd {
+    /// A stream that begins now.
+    pub(crate) fn of(principal: &Principal, lifetime: Duration) -> Self {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let left = match principal {
+            Principal::Token(token) => {
+                Some(Duration::from_secs(token.expires_at).saturating_sub(now))
+            }
+            // A key has no end of its own.
+            Principal::Anonymous | Principal::ApiKey(_) => None,
+        };
+        let left = left.filter(|left| *left < lifetime);
+        Self {
+            at: Instant::now() + left.unwrap_or(lifetime),
+            by_credential: left.is_some(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,6 +95,31 @@ mod tests {
             parent.shortened_to(Duration::from_millis(40)).remaining(),
             Duration::from_millis(40)
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_ends_with_its_credential() {
+        let lifetime = Duration::from_secs(3600);
+        let token = |left: u64| {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH);
+            Principal::Token(std::sync::Arc::new(crate::auth::TokenPrincipal {
+                issuer: String::new(),
+                subject: String::new(),
+                scopes: Vec::new(),
+                roles: Vec::new(),
+                attributes: std::collections::BTreeMap::new(),
+                expires_at: now.unwrap_or_default().as_secs() + left,
+                token_id: None,
+            }))
+        };
+        let long = StreamEnd::of(&token(7200), lifetime);
+        assert_eq!(
+            (long.at, long.by_credential),
+            (Instant::now() + lifetime, false)
+        );
+        let short = StreamEnd::of(&token(60), lifetime);
+        assert!(short.by_credential && short.at <= Instant::now() + Duration::from_secs(60));
+        assert!(!StreamEnd::of(&Principal::Anonymous, lifetime).by_credential);
     }
 
     #[tokio::test(start_paused = true)]

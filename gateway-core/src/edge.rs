@@ -10,6 +10,8 @@ mod compression;
 mod cors;
 mod csrf;
 mod deadline;
+mod event_stream;
+mod expectation;
 mod head;
 mod host;
 mod identity_headers;
@@ -43,10 +45,10 @@ pub(crate) use slot::EdgeSlot;
 
 use crate::auth::{Authenticator, Principal, authorize};
 use crate::context::{ContextParts, RequestContext, RequestId};
-use crate::deadline::Deadline;
+use crate::deadline::{Deadline, StreamEnd};
 use crate::error::{ClientError, Error, GatewayError};
 use crate::gateway::Shared;
-use crate::proxy::Proxy;
+use crate::proxy::{OverTls, Proxy};
 use crate::route::{Action, Matched, NoMatch, Route};
 use crate::trace::TraceContext;
 use access_log::Observation;
@@ -223,11 +225,17 @@ impl Edge {
         self.limit(&route.limits.after, &counted, observation)
             .await?;
         asked?;
+        expectation::check(request.headers())?;
+        if expectation::is_last_hop(&mut request) {
+            return Ok(expectation::options(matched.methods()));
+        }
         let mut request = body_limit::apply(request, route.max_body_bytes);
         if compression::is_off(route.compression, client) {
             compression::ask_for_none(request.headers_mut());
         }
 
+        let streams = &self.shared.config.streams;
+        let stream_end = StreamEnd::of(&principal, streams.lifetime);
         let context = RequestContext::new(
             ContextParts {
                 request_id: observation.arrival().request_id.clone(),
@@ -242,6 +250,7 @@ impl Edge {
         );
         observation.context = Some(context.clone());
         request.extensions_mut().insert(context.clone());
+        request.extensions_mut().insert(OverTls(client.secure));
 
         let action = async {
             match &route.action {
@@ -258,6 +267,8 @@ impl Edge {
         let response = timeout_at(deadline.at() + BACKSTOP, action)
             .await
             .map_err(|_elapsed| GatewayError::DeadlineExceeded)??;
+        let drain = &self.shared.lifecycle.close_connections;
+        let response = event_stream::bound(response, streams.idle, stream_end, drain);
         Ok(permit.held_by(response))
     }
 

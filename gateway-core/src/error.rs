@@ -83,6 +83,10 @@ pub enum ClientError {
     HeadTooLarge,
     #[error("request head timed out")]
     HeadTimeout,
+    #[error("unknown expectation")]
+    ExpectationFailed,
+    #[error("another version of the WebSocket protocol")]
+    UpgradeRequired,
     #[error("unknown transfer coding")]
     UnknownTransferCoding,
     #[error("body does not fit the schema")]

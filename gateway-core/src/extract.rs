@@ -3,6 +3,8 @@
 
 mod strict;
 
+use std::marker::PhantomData;
+
 use axum::body::Body;
 use axum::extract::path::ErrorKind;
 use axum::extract::rejection::PathRejection;
@@ -33,6 +35,33 @@ pub struct QueryParams<T>(pub T);
 /// The variable segments of the path, decoded. 400 when they do not fit `T`.
 #[derive(Clone, Copy, Debug)]
 pub struct PathParam<T>(pub T);
+
+/// A JSON body that is read when the handler asks for it, so that other things can be refused before.
+#[derive(Debug)]
+pub struct LaterBody<T> {
+    request: Request,
+    shape: PhantomData<fn() -> T>,
+}
+
+impl<S: Send + Sync, T> FromRequest<S> for LaterBody<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Error> {
+        Ok(Self {
+            request,
+            shape: PhantomData,
+        })
+    }
+}
+
+impl<T: DeserializeOwned> LaterBody<T> {
+    /// # Errors
+    /// As [`JsonBody`].
+    pub async fn read(self) -> Result<T, Error> {
+        let JsonBody(body) = JsonBody::from_request(self.request, &()).await?;
+        Ok(body)
+    }
+}
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     type Rejection = Error;

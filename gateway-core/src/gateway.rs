@@ -20,7 +20,7 @@ use crate::edge::{Admission, Edge, RateLimitStore, RateLimiter};
 use crate::finished::RecentRequests;
 use crate::metrics::Metrics;
 use crate::problem::chain;
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, Tunnels};
 use crate::reload::{Live, Reloader};
 use crate::route::{RouteSummary, RouteTable, Routes};
 use crate::server::{Server, Tls, TlsFault};
@@ -237,7 +237,12 @@ impl Generation {
                 .api_keys(config.api_keys.as_ref(), &shared.key_uses)
                 .revocations(Arc::clone(&shared.revocations))
                 .counted(shared.metrics.token_lookups());
-            let proxy = Proxy::new(upstreams, Arc::clone(&shared.cache));
+            let tunnels = Tunnels {
+                config: config.streams.clone(),
+                running: commands.clone(),
+                drain: shared.lifecycle.close_connections.clone(),
+            };
+            let proxy = Proxy::new(upstreams, Arc::clone(&shared.cache), tunnels);
             edges.push(Edge::new(
                 Arc::clone(&shared),
                 worker,

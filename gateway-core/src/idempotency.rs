@@ -3,10 +3,13 @@
 
 use std::fmt::Write;
 
+use axum::extract::FromRequestParts;
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
 
 use crate::error::Error;
+use crate::openapi::{Describe, Operation};
 
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -18,6 +21,28 @@ const MAX_LENGTH: usize = 255;
 /// A client's name for one attempt at something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotencyKey(String);
+
+/// The request's key, when it has one. 400 when the header is there and is no key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OptionalKey(pub Option<IdempotencyKey>);
+
+impl<S: Send + Sync> FromRequestParts<S> for OptionalKey {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Error> {
+        IdempotencyKey::from_headers(&parts.headers).map(Self)
+    }
+}
+
+impl Describe for OptionalKey {
+    fn describe(operation: &mut Operation<'_>) {
+        operation.header(
+            "Idempotency-Key",
+            false,
+            "The client's name for this attempt, 1 to 255 printable characters: repeated with the same name, it is done once.",
+        );
+    }
+}
 
 impl IdempotencyKey {
     /// The key of a request: bare, or as a structured-field string (RFC 9651, 3.3.3). Both mean the same key.

@@ -15,6 +15,7 @@
 //!
 //! A BFF hands over an [`App`]; [`main`] runs it as a process, [`Gateway::start`] inside a test.
 
+pub mod accepted;
 pub mod auth;
 pub mod compose;
 pub mod config;
@@ -23,9 +24,12 @@ pub mod error;
 pub mod extract;
 pub mod graphql;
 pub mod idempotency;
+pub mod openapi;
 pub mod problem;
 pub mod route;
 mod server;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
 pub mod upstream;
 
 mod admin;

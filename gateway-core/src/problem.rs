@@ -4,7 +4,10 @@
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE,
+    WWW_AUTHENTICATE,
+};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
@@ -106,6 +109,25 @@ impl Problem {
     fn retry_after(self, wait: Duration) -> Self {
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         self.header(RETRY_AFTER, HeaderValue::from(seconds.max(1)))
+    }
+
+    /// An answer of this kind, for documentation.
+    pub(crate) fn example(&self, base: &str) -> serde_json::Value {
+        let body = Body {
+            r#type: format!("{}/{}", base.trim_end_matches('/'), self.slug),
+            title: self.title,
+            status: self.status.as_u16(),
+            detail: self.detail.as_deref(),
+            instance: "/the/path/of/the/request",
+            request_id: "01a203b0-d0a0-7090-84e3-3c97b3d178c7",
+            errors: &self.errors,
+        };
+        serde_json::to_value(&body).unwrap_or_default()
+    }
+
+    /// What the answer has in its header besides.
+    pub(crate) fn headers(&self) -> &[(http::HeaderName, HeaderValue)] {
+        &self.headers
     }
 
     /// The answer for this problem on a request for `instance`; its type is `base` and the problem's name.
@@ -243,6 +265,19 @@ fn from_client(error: &ClientError) -> Problem {
             "request-timeout",
             "The request head came too slowly",
         ),
+        ClientError::ExpectationFailed => Problem::client(
+            StatusCode::EXPECTATION_FAILED,
+            "expectation-failed",
+            "The expectation is not known here",
+        ),
+        // RFC 6455, 4.4.
+        ClientError::UpgradeRequired => Problem::client(
+            StatusCode::UPGRADE_REQUIRED,
+            "upgrade-required",
+            "The WebSocket's version is not known here",
+        )
+        .header(UPGRADE, HeaderValue::from_static("websocket"))
+        .header(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")),
         // RFC 9112, 6.1.
         ClientError::UnknownTransferCoding => Problem::client(
             StatusCode::NOT_IMPLEMENTED,

@@ -1,27 +1,36 @@
 //! Passthrough: a request goes to one upstream and its answer comes back, both as streams, never buffered.
 //! What may cross is `proxy/headers.rs`; which route goes where is data (`route.rs`).
 
+mod expect;
 mod failure;
 mod headers;
+mod tunnel;
+mod upgrade;
 mod upload;
 
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
+use http::header::TE;
 use http::{Request, uri};
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
 use matchit::Params;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::auth::Principal;
 use crate::cache::ResponseCache;
-use crate::config::RouteCache;
+use crate::config::{RouteCache, StreamConfig};
 use crate::context::RequestContext;
+use crate::deadline::StreamEnd;
 use crate::edge::BodyLimit;
 use crate::error::{Error, GatewayError};
 use crate::route::ProxyRule;
-use crate::upstream::{Attempt, CallKind, Pool, UpstreamError, Upstreams};
+use crate::upstream::{Attempt, CallKind, Pool, UpstreamError, UpstreamErrorKind, Upstreams};
 use crate::waterfall::CallTarget;
 use upload::Upload;
 
@@ -29,11 +38,29 @@ use upload::Upload;
 pub(crate) struct Proxy {
     upstreams: Upstreams,
     cache: Arc<ResponseCache>,
+    tunnels: Tunnels,
 }
 
+/// What open WebSockets are bounded and counted by.
+pub(crate) struct Tunnels {
+    pub(crate) config: StreamConfig,
+    /// Waited for at the end of the process, within its grace.
+    pub(crate) running: TaskTracker,
+    /// Fires when connections have to end.
+    pub(crate) drain: CancellationToken,
+}
+
+/// Whether a request came over TLS, as far as we or a trusted proxy can say; the edge leaves it with the request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OverTls(pub(crate) bool);
+
 impl Proxy {
-    pub(crate) fn new(upstreams: Upstreams, cache: Arc<ResponseCache>) -> Self {
-        Self { upstreams, cache }
+    pub(crate) fn new(upstreams: Upstreams, cache: Arc<ResponseCache>, tunnels: Tunnels) -> Self {
+        Self {
+            upstreams,
+            cache,
+            tunnels,
+        }
     }
 
     /// Forwards `request` as `rule` says, through the response cache when the route has one.
@@ -49,6 +76,9 @@ impl Proxy {
             .upstreams
             .pool(rule.upstream)
             .ok_or_else(|| GatewayError::Bug(format!("no upstream {}", rule.upstream)))?;
+        if rule.websocket && upgrade::asks(&request) {
+            return self.open(pool, rule, parameters, request, context).await;
+        }
         let limit = request.extensions().get::<BodyLimit>().copied();
         if let Some(limit) = limit {
             limit.check_announced(request.headers())?;
@@ -78,8 +108,81 @@ impl Proxy {
                 },
             )
             .await?;
+        if upgrade::agreed(&response) {
+            // Nobody has asked for it.
+            return Err(pool.error(UpstreamErrorKind::Undecodable).into());
+        }
         // Behind the cache, which has rules of its own for answers that are errors.
         Ok(failure::in_our_form(pool, response, context).await)
+    }
+
+    /// Opens a WebSocket: the deadline ends with the answer to its handshake.
+    async fn open(
+        &self,
+        pool: &Pool,
+        rule: &ProxyRule,
+        parameters: &Params<'_, '_>,
+        mut request: Request<Body>,
+        context: &RequestContext,
+    ) -> Result<Response, Error> {
+        if self.tunnels.drain.is_cancelled() {
+            return Err(GatewayError::Overloaded.into());
+        }
+        let client = upgrade::take(&mut request)?;
+        let (mut request, upload) = outgoing(rule, parameters, request, context, pool)?;
+        upgrade::mark(request.headers_mut());
+        let mut response = exchange(pool, request, rule.template, context, &upload)
+            .await
+            .map_err(|error| failure::at_fault(error, &upload, None))?;
+        if !upgrade::agreed(&response) {
+            return Ok(failure::in_our_form(pool, response, context).await);
+        }
+        let service = hyper::upgrade::on(&mut response);
+        upgrade::mark(response.headers_mut());
+        self.tunnels.carry(client, service, context, pool.name());
+        Ok(response)
+    }
+}
+
+impl Tunnels {
+    /// Carries bytes between the two sides as soon as both are open, in a task of its own. The request keeps its place
+    /// among those worked on until then.
+    fn carry(
+        &self,
+        client: OnUpgrade,
+        service: OnUpgrade,
+        context: &RequestContext,
+        upstream: &'static str,
+    ) {
+        let end = StreamEnd::of(context.principal(), self.config.lifetime);
+        let bounds = tunnel::Bounds {
+            idle: self.config.idle,
+            until: end.at,
+            by_credential: end.by_credential,
+            max_frame: self.config.max_frame_bytes,
+        };
+        let (drain, context) = (self.drain.clone(), context.clone());
+        self.running.spawn(async move {
+            let (client, service) = match tokio::try_join!(client, service) {
+                Ok((client, service)) => (TokioIo::new(client), TokioIo::new(service)),
+                Err(error) => {
+                    tracing::debug!(%error, upstream, "a WebSocket did not come about");
+                    return;
+                }
+            };
+            let opened = Instant::now();
+            let summary = tunnel::run(client, service, &bounds, &drain).await;
+            tracing::info!(
+                upstream,
+                request_id = context.request_id().as_str(),
+                trace_id = %context.trace().trace_id(),
+                ended = summary.ended.as_str(),
+                from_client = summary.from_client,
+                from_service = summary.from_service,
+                duration_ms = opened.elapsed().as_secs_f64() * 1e3,
+                "a WebSocket has ended"
+            );
+        });
     }
 }
 
@@ -122,7 +225,13 @@ fn outgoing(
     };
     let target = uri::PathAndQuery::try_from(target)
         .map_err(|e| GatewayError::Bug(format!("rewrite: {e}")))?;
-    headers::prepare_request(&mut parts.headers, context);
+    let hop = headers::Hop {
+        version: parts.version,
+        over_tls: parts.extensions.get().is_some_and(|tls: &OverTls| tls.0),
+        // What is stored has none.
+        trailers: rule.cache == RouteCache::Off && headers::likes_trailers(&parts.headers),
+    };
+    headers::prepare_request(&mut parts.headers, context, hop);
     parts.uri = pool.uri(target);
     parts.extensions = http::Extensions::new();
     let (body, upload) = Upload::watch(body);
@@ -138,6 +247,8 @@ async fn exchange(
     upload: &Upload,
 ) -> Result<Response, UpstreamError> {
     let kind = CallKind::of(request.method());
+    let trailers = request.headers().contains_key(TE);
+    let (request, gate) = expect::wait(request);
     let target = CallTarget::Http {
         method: request.method().clone(),
         template: Some(template),
@@ -149,8 +260,12 @@ async fn exchange(
         CallKind::Command => pool.to_its_end(call).await,
     }?
     .map(Body::new);
-    headers::prepare_response(response.headers_mut());
-    Ok(response)
+    let version = response.version();
+    headers::prepare_response(response.headers_mut(), version, trailers);
+    Ok(match gate {
+        Some(gate) => response.map(|body| gate.answered(body)),
+        None => response,
+    })
 }
 
 async fn send(

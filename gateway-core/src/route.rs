@@ -7,7 +7,10 @@ mod table;
 use axum::Router;
 use axum::handler::Handler;
 use axum::routing::MethodFilter;
-use http::Method;
+use http::{HeaderMap, Method};
+
+use crate::config::Config;
+use crate::openapi::{Described, Documented, Info, Operation, Served, document};
 
 pub(crate) use rewrite::Rewrite;
 pub use table::RouteSummary;
@@ -26,6 +29,13 @@ pub struct DeclaredRoute {
 pub struct Routes<S = ()> {
     router: Router<S>,
     declared: Vec<DeclaredRoute>,
+    /// What documentation has to say of each of them.
+    described: Vec<DescribedRoute>,
+}
+
+struct DescribedRoute {
+    summary: &'static str,
+    describe: fn(&mut Operation<'_>),
 }
 
 impl<S: Clone + Send + Sync + 'static> Routes<S> {
@@ -37,54 +47,92 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         Self {
             router: Router::new(),
             declared: Vec::new(),
+            described: Vec::new(),
         }
     }
 
     /// `GET` (and `HEAD`) of `path`; variable segments are `{name}`.
-    pub fn get<H: Handler<T, S>, T: 'static>(
-        self,
-        name: &'static str,
-        path: &'static str,
-        handler: H,
-    ) -> Self {
+    pub fn get<H, T, D>(self, name: &'static str, path: &'static str, handler: H) -> Self
+    where
+        H: Handler<T, S> + Described<D>,
+        T: 'static,
+    {
         self.declare(name, Method::GET, MethodFilter::GET, path, handler)
     }
 
-    pub fn post<H: Handler<T, S>, T: 'static>(
-        self,
-        name: &'static str,
-        path: &'static str,
-        handler: H,
-    ) -> Self {
+    pub fn post<H, T, D>(self, name: &'static str, path: &'static str, handler: H) -> Self
+    where
+        H: Handler<T, S> + Described<D>,
+        T: 'static,
+    {
         self.declare(name, Method::POST, MethodFilter::POST, path, handler)
     }
 
-    pub fn put<H: Handler<T, S>, T: 'static>(
-        self,
-        name: &'static str,
-        path: &'static str,
-        handler: H,
-    ) -> Self {
+    pub fn put<H, T, D>(self, name: &'static str, path: &'static str, handler: H) -> Self
+    where
+        H: Handler<T, S> + Described<D>,
+        T: 'static,
+    {
         self.declare(name, Method::PUT, MethodFilter::PUT, path, handler)
     }
 
-    pub fn delete<H: Handler<T, S>, T: 'static>(
-        self,
-        name: &'static str,
-        path: &'static str,
-        handler: H,
-    ) -> Self {
+    pub fn delete<H, T, D>(self, name: &'static str, path: &'static str, handler: H) -> Self
+    where
+        H: Handler<T, S> + Described<D>,
+        T: 'static,
+    {
         self.declare(name, Method::DELETE, MethodFilter::DELETE, path, handler)
     }
 
-    fn declare<H: Handler<T, S>, T: 'static>(
+    /// What the route before is for, in one sentence, for those who read the documentation.
+    pub fn about(mut self, summary: &'static str) -> Self {
+        if let Some(described) = self.described.last_mut() {
+            described.summary = summary;
+        }
+        self
+    }
+
+    /// `GET` of `path`: the description of all routes before this one (OpenAPI 3.1), made from the types of their handlers and
+    /// the policies of `config`.
+    pub fn openapi(
+        self,
+        name: &'static str,
+        path: &'static str,
+        config: &Config,
+        info: &Info,
+    ) -> Self {
+        let routes: Vec<Documented<'_>> = self
+            .declared
+            .iter()
+            .zip(&self.described)
+            .map(|(route, described)| Documented {
+                name: route.name,
+                method: &route.method,
+                path: route.path,
+                summary: described.summary,
+                describe: described.describe,
+            })
+            .collect();
+        let served = Served::new(&document(info, &routes, config));
+        let handler = move |headers: HeaderMap| {
+            let served = served.clone();
+            async move { served.answer(&headers) }
+        };
+        self.get(name, path, handler).about("This document.")
+    }
+
+    fn declare<H, T, D>(
         mut self,
         name: &'static str,
         method: Method,
         filter: MethodFilter,
         path: &'static str,
         handler: H,
-    ) -> Self {
+    ) -> Self
+    where
+        H: Handler<T, S> + Described<D>,
+        T: 'static,
+    {
         // A second handler for the same method and path would make axum panic; the table reports it as a fault.
         let taken = self
             .declared
@@ -94,6 +142,10 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
             self.router = self.router.route(path, axum::routing::on(filter, handler));
         }
         self.declared.push(DeclaredRoute { name, method, path });
+        self.described.push(DescribedRoute {
+            summary: "",
+            describe: <H as Described<D>>::describe,
+        });
         self
     }
 
@@ -102,6 +154,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         Routes {
             router: self.router.with_state(state),
             declared: self.declared,
+            described: self.described,
         }
     }
 }

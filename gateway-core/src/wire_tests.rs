@@ -4,6 +4,7 @@
 
 mod browsers;
 mod compression;
+mod proxy;
 mod world;
 
 use std::time::Duration;

@@ -60,7 +60,9 @@ pub(crate) struct OrderRequest<'a> {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Quantity {
+    #[schemars(length(min = 1))]
     pub(crate) menu_item_id: String,
+    #[schemars(range(min = 1))]
     pub(crate) quantity: u32,
 }
 
@@ -70,10 +72,10 @@ struct Revision<'a> {
     line_items: &'a [Quantity],
 }
 
-/// The answer to a command whose saga is under way.
+/// An order whose saga is under way.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Accepted {
+pub(crate) struct Pending {
     pub(crate) order_id: String,
     pub(crate) state: String,
 }
@@ -116,7 +118,7 @@ impl OrderClient {
         context: RequestContext,
         request: &OrderRequest<'_>,
         key: Option<HeaderValue>,
-    ) -> Result<(Attempt, Accepted), Error> {
+    ) -> Result<(Attempt, Pending), Error> {
         let mut call = self.upstream.post(context, "/orders", request);
         if let Some(key) = key {
             call = call.header(IDEMPOTENCY_KEY, key);
@@ -135,11 +137,7 @@ impl OrderClient {
         ))
     }
 
-    pub(crate) async fn cancel(
-        &self,
-        context: RequestContext,
-        id: &str,
-    ) -> Result<Accepted, Error> {
+    pub(crate) async fn cancel(&self, context: RequestContext, id: &str) -> Result<Pending, Error> {
         self.command(context, id, "cancel", &serde_json::json!({}))
             .await
             .map_err(of_command)
@@ -150,7 +148,7 @@ impl OrderClient {
         context: RequestContext,
         id: &str,
         line_items: &[Quantity],
-    ) -> Result<Accepted, Error> {
+    ) -> Result<Pending, Error> {
         self.command(context, id, "revise", &Revision { line_items })
             .await
             .map_err(of_command)
@@ -162,7 +160,7 @@ impl OrderClient {
         id: &str,
         verb: &str,
         body: &impl Serialize,
-    ) -> Result<Accepted, UpstreamError> {
+    ) -> Result<Pending, UpstreamError> {
         self.upstream
             .post(context, format!("/orders/{}/{verb}", segment(id)), body)
             .json_answer()

@@ -16,10 +16,17 @@ use crate::values::{Money, Page, Timestamp};
 
 #[derive(Deserialize, JsonSchema)]
 pub(crate) struct HistoryQuery {
+    /// Orders in one of these states, separated by commas.
     status: Option<String>,
+    /// In the names of the restaurant and of the menu items.
     keyword: Option<String>,
+    /// Orders that were placed after this.
+    #[schemars(extend("format" = "date-time"))]
     since: Option<String>,
+    /// The `nextCursor` of a page of the same search.
     cursor: Option<String>,
+    /// The size of a page, 20 when absent.
+    #[schemars(range(min = 1, max = 100))]
     limit: Option<u32>,
 }
 

@@ -1,43 +1,45 @@
 //! Placing an order. Here it is checked that the body has a sensible shape; whether the restaurant delivers there, and
 //! whether the consumer may order, is the services' to say. The answer comes before they have: 202.
 
-use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, FixedOffset, SecondsFormat, Utc};
 use gateway_core::RequestContext;
+use gateway_core::accepted::Accepted;
 use gateway_core::encode::segment;
 use gateway_core::error::{ClientError, Error, FieldError};
 use gateway_core::extract::JsonBody;
-use gateway_core::idempotency::{IDEMPOTENT_REPLAYED, IdempotencyKey};
-use http::header::{CACHE_CONTROL, LOCATION};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use gateway_core::idempotency::OptionalKey;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::caller;
 use crate::clients::Clients;
-use crate::clients::order::{Attempt, OrderRequest, Quantity};
+use crate::clients::order::{Attempt, OrderRequest, Pending, Quantity};
 use crate::values::Address;
 
-#[derive(Deserialize)]
+/// An order to be placed.
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct NewOrder {
+    #[schemars(length(min = 1))]
     restaurant_id: String,
     delivery_address: Address,
+    /// As soon as possible when absent.
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     delivery_time: Option<DateTime<FixedOffset>>,
+    #[schemars(length(min = 1))]
     line_items: Vec<Quantity>,
 }
 
 pub(crate) async fn place(
     context: RequestContext,
     State(clients): State<Clients>,
-    headers: HeaderMap,
+    OptionalKey(key): OptionalKey,
     JsonBody(order): JsonBody<NewOrder>,
-) -> Result<Response, Error> {
+) -> Result<Accepted<Pending>, Error> {
     let consumer = caller::consumer(&context)?;
     // An app that repeats its request after a broken connection gets one order; another caller's key is another key.
-    let key = IdempotencyKey::from_headers(&headers)?
-        .map(|key| key.scoped_to(&["mobile", consumer, "POST /orders"]));
+    let key = key.map(|key| key.scoped_to(&["mobile", consumer, "POST /orders"]));
     check(&order)?;
     let delivery_time = order.delivery_time.map(|time| time.to_utc());
     let delivery_time =
@@ -50,19 +52,16 @@ pub(crate) async fn place(
         line_items: &order.line_items,
     };
     let call = context.for_required("order");
-    let (attempt, accepted) = clients.orders.place(call, &request, key).await?;
+    let (attempt, pending) = clients.orders.place(call, &request, key).await?;
 
-    let location = format!("/orders/{}", segment(&accepted.order_id));
-    let mut response = (StatusCode::ACCEPTED, Json(accepted)).into_response();
-    let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Ok(location) = HeaderValue::try_from(location) {
-        headers.insert(LOCATION, location);
-    }
-    if attempt == Attempt::Replayed {
-        headers.insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
-    }
-    Ok(response)
+    let location = order_path(&pending.order_id);
+    let replayed = attempt == Attempt::Replayed;
+    Ok(Accepted::new(pending).at(location).replayed(replayed))
+}
+
+/// Where the app looks for what becomes of an order.
+pub(super) fn order_path(id: &str) -> String {
+    format!("/orders/{}", segment(id))
 }
 
 /// What can be said of an order without asking anybody; all faults at once.

@@ -20,12 +20,23 @@ const MAX_RADIUS: f64 = 50_000.0;
 
 #[derive(Deserialize, JsonSchema)]
 pub(crate) struct RestaurantsQuery {
+    /// Degrees north of the equator.
+    #[schemars(range(min = -90, max = 90))]
     lat: f64,
+    /// Degrees east of Greenwich.
+    #[schemars(range(min = -180, max = 180))]
     lng: f64,
+    /// Metres, 5000 when absent.
+    #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 50_000))]
     radius: Option<f64>,
+    /// When the food is wanted; now when absent.
+    #[schemars(extend("format" = "date-time"))]
     at: Option<String>,
     cuisine: Option<String>,
+    /// The `nextCursor` of a page of the same search.
     cursor: Option<String>,
+    /// The size of a page, 20 when absent.
+    #[schemars(range(min = 1, max = 100))]
     limit: Option<u32>,
 }
 
@@ -116,6 +127,7 @@ impl From<AvailableRestaurant> for NearbyRestaurant {
     }
 }
 
+/// A restaurant with its menu.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RestaurantScreen {

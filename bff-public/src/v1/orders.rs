@@ -1,14 +1,14 @@
 //! `/v1/orders/{id}`: an order of the partner's account.
 
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use gateway_core::compose::Composition;
+use gateway_core::compose::{Answer, Composition};
 use gateway_core::encode::segment;
 use gateway_core::error::Error;
 use gateway_core::extract::PathParam;
+use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Address, Money, deprecated};
+use super::{Address, Deprecated, Money, deprecated};
 use crate::clients::Clients;
 use crate::clients::order::Order;
 use crate::partner;
@@ -17,21 +17,21 @@ pub(crate) async fn show(
     page: Composition,
     State(clients): State<Clients>,
     PathParam(id): PathParam<String>,
-) -> Result<Response, Error> {
+) -> Result<Deprecated<Answer<OrderV1>>, Error> {
     let consumer = partner::consumer(page.context())?;
     let order = clients
         .orders
         .order_of(page.context().for_required("order"), consumer, &id)
         .await?;
     Ok(deprecated(
-        page.answer(OrderV1::from(order)).into_response(),
-        &format!("/v2/orders/{}", segment(&id)),
+        page.answer(OrderV1::from(order)),
+        format!("/v2/orders/{}", segment(&id)),
     ))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct OrderV1 {
+pub(crate) struct OrderV1 {
     id: String,
     state: String,
     restaurant: RestaurantV1,
@@ -43,13 +43,13 @@ struct OrderV1 {
     updated_at: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct RestaurantV1 {
     id: String,
     name: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct ItemV1 {
     menu_item_id: String,

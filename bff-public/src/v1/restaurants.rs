@@ -1,13 +1,13 @@
 //! `/v1/restaurants?lat=&lng=`: the restaurants that deliver to a place, page by page.
 
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use gateway_core::compose::Composition;
+use gateway_core::compose::{Answer, Composition};
 use gateway_core::error::Error;
 use gateway_core::extract::QueryParams;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Address, Money, deprecated};
+use super::{Address, Deprecated, Money, deprecated};
 use crate::clients::Clients;
 use crate::clients::order_history::{AvailableRestaurant, RestaurantPage, RestaurantSearch};
 
@@ -16,7 +16,7 @@ const DEFAULT_RADIUS: f64 = 5_000.0;
 const MAX_RADIUS: f64 = 50_000.0;
 const MAX_LIMIT: u32 = 100;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub(crate) struct RestaurantsQuery {
     lat: f64,
     lng: f64,
@@ -31,12 +31,12 @@ pub(crate) async fn list(
     page: Composition,
     State(clients): State<Clients>,
     QueryParams(query): QueryParams<RestaurantsQuery>,
-) -> Result<Response, Error> {
+) -> Result<Deprecated<Answer<PageV1>>, Error> {
     let search = search(&query)?;
     let call = page.context().for_required("restaurants");
     let found = clients.history.available_restaurants(call, &search).await?;
     Ok(deprecated(
-        page.answer(PageV1::from(found)).into_response(),
+        page.answer(PageV1::from(found)),
         "/v2/restaurants",
     ))
 }
@@ -89,14 +89,14 @@ fn given(parameter: Option<&String>) -> Option<&str> {
         .filter(|text| !text.is_empty())
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct PageV1 {
+pub(crate) struct PageV1 {
     items: Vec<RestaurantV1>,
     next_cursor: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct RestaurantV1 {
     id: String,
@@ -110,7 +110,7 @@ struct RestaurantV1 {
     order_minimum: Money,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct LocationV1 {
     lat: f64,
     lng: f64,

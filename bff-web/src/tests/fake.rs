@@ -1,43 +1,62 @@
-//! All of FTGO's services on one socket, as the schema's tests need them: canned answers, and a record of what was asked.
-//! The real services, and how they fail, are in `tests/`.
+//! FTGO's services as the schema's tests need them: what they usually answer. The sockets, the record of what was asked and
+//! the faults are `gateway_core::testkit`; the real services, and how they fail, are in `tests/`.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use std::fmt::Write;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::ops::Deref;
 
-use axum::extract::Request;
-use axum::response::{IntoResponse, Response};
-use gateway_core::auth::api_key::{self, Environment, NewApiKey};
-use gateway_core::config;
-use gateway_core::{Gateway, RunningGateway};
-use http::{HeaderMap, HeaderValue, StatusCode};
-use http_body_util::BodyExt;
+use gateway_core::testkit::{self, Key, Seen, Service, Setup, TestGateway};
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::sync::Notify;
-
-/// A request that a service has got.
-#[derive(Clone, Debug)]
-pub(super) struct Seen {
-    /// Method and target, for example `GET /tickets?ids=a,b`.
-    pub(super) call: String,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Value,
-}
 
 /// A status and a body.
 pub(super) type Answer = (u16, Value);
 
+pub(super) const SETUP: Setup = Setup {
+    app: crate::APP,
+    config: &[SHIPPED],
+    services: &[
+        Service::Json("order"),
+        Service::Json("kitchen"),
+        Service::Json("delivery"),
+        Service::Json("consumer"),
+        Service::Json("restaurant"),
+        Service::Json("order-history"),
+    ],
+    key_prefix: "ftgo",
+    keys: &[
+        Key {
+            owner: "consumer-1",
+            scopes: &["orders:read", "orders:write"],
+            attributes: &[],
+        },
+        Key {
+            owner: "consumer-1",
+            scopes: &[],
+            attributes: &[],
+        },
+    ],
+    usual: |seen| answer(usual(&seen.whole_call())),
+};
+
+const SHIPPED: &str = include_str!("../../../config/web.toml");
+
+/// A call that hangs ends with its client or not at all.
+const PATIENT: &str =
+    "[policies.graphql]\ndeadline = \"60s\"\n[upstreams.restaurant]\ntimeout = \"60s\"\n";
+
+fn answer((status, body): Answer) -> testkit::Answer {
+    testkit::Answer::json(status, &body)
+}
+
 /// The gateway with the schema, in front of services that answer as a test says.
-pub(super) struct World {
-    gateway: RunningGateway,
-    http: reqwest::Client,
-    key: NewApiKey,
-    narrow_key: NewApiKey,
-    seen: Arc<Mutex<Vec<Seen>>>,
-    /// Told when a call for the id `hang`, which is never answered, is given up.
-    pub(super) given_up: Arc<Notify>,
+pub(super) struct World(TestGateway);
+
+impl Deref for World {
+    type Target = TestGateway;
+
+    fn deref(&self) -> &TestGateway {
+        &self.0
+    }
 }
 
 /// With which credentials.
@@ -51,135 +70,36 @@ pub(super) enum As {
 }
 
 impl World {
-    /// Services that answer with `answers`, and as [`usual`] where that has nothing to say.
+    /// Services that answer with `answers`, and as [`usual`] where that has nothing to say; for the id `hang`, never.
     pub(super) async fn start(answers: fn(&str) -> Option<Answer>) -> Self {
-        gateway_core::install_crypto();
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let record = Arc::clone(&seen);
-        let given_up = Arc::new(Notify::new());
-        let notify = Arc::clone(&given_up);
-        let service = axum::Router::new()
-            .fallback(move |request: Request| answer(request, answers, record, notify));
-        tokio::spawn(async { axum::serve(listener, service).await });
-
-        let [key, narrow_key] =
-            [(); 2].map(|()| api_key::generate("ftgo", Environment::Test).unwrap());
-        let shipped = include_str!("../../../config/web.toml");
-        let overlay = overlay(address, &key.hash_hex, &narrow_key.hash_hex);
-        let config = config::from_text(&[shipped, &overlay]).unwrap();
-        let gateway = Gateway::start(crate::app(), config).unwrap();
-        Self {
-            gateway,
-            http: reqwest::Client::new(),
-            key,
-            narrow_key,
-            seen,
-            given_up,
-        }
+        let setup = Setup {
+            config: &[SHIPPED, PATIENT],
+            ..SETUP
+        };
+        let answers = move |seen: &Seen| {
+            if seen.query == "ids=hang" {
+                return Some(testkit::Answer::never());
+            }
+            answers(&seen.whole_call()).map(answer)
+        };
+        Self(TestGateway::start(&setup, answers).await)
     }
 
     pub(super) fn get(&self, path: &str) -> reqwest::RequestBuilder {
-        self.http.get(self.url(path))
+        self.anonymous(Method::GET, path)
     }
 
     /// What `query` answers, whose text is also what a client reads.
     pub(super) async fn ask(&self, who: As, query: &str, variables: Value) -> Value {
-        let body = json!({"query": query, "variables": variables});
-        let request = self.http.post(self.url("/graphql")).json(&body);
         let request = match who {
-            As::Nobody => request,
-            As::Consumer => request.bearer_auth(&self.key.secret),
-            As::Narrow => request.bearer_auth(&self.narrow_key.secret),
+            As::Nobody => self.anonymous(Method::POST, "/graphql"),
+            As::Consumer => self.request(Method::POST, "/graphql", 0),
+            As::Narrow => self.request(Method::POST, "/graphql", 1),
         };
-        let response = request.send().await.unwrap();
+        let body = json!({"query": query, "variables": variables});
+        let response = request.json(&body).send().await.unwrap();
         assert_eq!(response.status(), StatusCode::OK, "{response:?}");
         response.json().await.unwrap()
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.gateway.address())
-    }
-
-    /// What services were asked so far.
-    pub(super) fn seen(&self) -> Vec<Seen> {
-        self.seen.lock().unwrap().clone()
-    }
-
-    /// The calls so far, sorted: calls at the same time have no order.
-    pub(super) fn calls(&self) -> Vec<String> {
-        let mut calls: Vec<_> = self.seen().into_iter().map(|seen| seen.call).collect();
-        calls.sort();
-        calls
-    }
-}
-
-/// Ports of this test's own, and API keys for a consumer: tokens are tested in `tests/`.
-fn overlay(services: SocketAddr, key_hash: &str, narrow_key_hash: &str) -> String {
-    let mut text = format!(
-        "[server]\naddress = \"127.0.0.1:0\"\nworkers = 1\nlame_duck = \"0ms\"\n\
-         [policies.graphql]\ndeadline = \"60s\"\n\
-         [admin]\naddress = \"127.0.0.1:0\"\n\
-         [api_keys]\nprefix = \"ftgo\"\n\
-         [[api_keys.keys]]\nid = \"k1\"\nowner = \"consumer-1\"\nhash = \"sha256:{key_hash}\"\n\
-         scopes = [\"orders:read\", \"orders:write\"]\n\
-         [[api_keys.keys]]\nid = \"k2\"\nowner = \"consumer-1\"\nhash = \"sha256:{narrow_key_hash}\"\n"
-    );
-    for service in [
-        "order",
-        "kitchen",
-        "delivery",
-        "consumer",
-        "restaurant",
-        "order-history",
-    ] {
-        let _ = write!(
-            text,
-            "[upstreams.{service}]\naddress = \"http://{services}\"\ntimeout = \"60s\"\n"
-        );
-    }
-    text
-}
-
-async fn answer(
-    request: Request,
-    answers: fn(&str) -> Option<Answer>,
-    record: Arc<Mutex<Vec<Seen>>>,
-    given_up: Arc<Notify>,
-) -> Response {
-    let (parts, body) = request.into_parts();
-    let bytes = body.collect().await.unwrap().to_bytes();
-    let call = format!("{} {}", parts.method, parts.uri.path_and_query().unwrap());
-    let body = serde_json::from_slice(&bytes).unwrap_or_default();
-    record.lock().unwrap().push(Seen {
-        call: call.clone(),
-        headers: parts.headers,
-        body,
-    });
-    if call.ends_with("ids=hang") {
-        let _guard = GivenUp(given_up);
-        return std::future::pending().await;
-    }
-    let (status, body) = answers(&call).unwrap_or_else(|| usual(&call));
-    let mut response = (StatusCode::from_u16(status).unwrap(), body.to_string()).into_response();
-    let media_type = if status < 400 {
-        "application/json"
-    } else {
-        "application/problem+json"
-    };
-    response
-        .headers_mut()
-        .insert("content-type", HeaderValue::from_static(media_type));
-    response
-}
-
-/// Says so when it goes.
-struct GivenUp(Arc<Notify>);
-
-impl Drop for GivenUp {
-    fn drop(&mut self) {
-        self.0.notify_one();
     }
 }
 

@@ -82,7 +82,7 @@ fn set_headers(response: &mut Response, cache_control: &'static str, etag: Optio
 }
 
 /// Half of a SHA-256 over the answer, in hexadecimal.
-fn weak_etag(bytes: &[u8]) -> HeaderValue {
+pub(crate) fn weak_etag(bytes: &[u8]) -> HeaderValue {
     let digest = Sha256::digest(bytes);
     let mut text = String::with_capacity(36);
     text.push_str("W/\"");
@@ -97,7 +97,7 @@ fn weak_etag(bytes: &[u8]) -> HeaderValue {
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// `If-None-Match` uses weak comparison (RFC 9110, 13.1.2): `W/` does not count.
-fn matches_weakly(if_none_match: &HeaderValue, etag: &HeaderValue) -> bool {
+pub(crate) fn matches_weakly(if_none_match: &HeaderValue, etag: &HeaderValue) -> bool {
     let Ok(wanted) = if_none_match.to_str() else {
         return false;
     };

@@ -93,7 +93,7 @@ fn reason() -> Value {
 }
 
 /// The names of the sections of `S` as they are on the wire: its members that are a [`Required`] or a [`Section`].
-pub(super) fn sections<S: JsonSchema + 'static>() -> &'static [&'static str] {
+pub(crate) fn sections<S: JsonSchema + 'static>() -> &'static [&'static str] {
     static KNOWN: Mutex<Option<HashMap<TypeId, &'static [&'static str]>>> = Mutex::new(None);
     // A poisoned lock means that a panic happened while a name was noted; those that are noted are still good.
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);

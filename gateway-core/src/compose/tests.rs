@@ -1,6 +1,8 @@
 //! The verbs of composition against calls that answer, fail and hang. Over real sockets they are tested in `tests/`.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod wire;
+
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::sync::Mutex;
@@ -17,7 +19,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{Batches, Composition, Required, Section};
 use crate::context::RequestContext;
-use crate::error::{ClientError, Error};
+use crate::error::{ClientError, Error, GatewayError};
 use crate::upstream::{UpstreamError, UpstreamErrorKind};
 use crate::waterfall::PartOutcome;
 
@@ -136,6 +138,18 @@ async fn a_doomed_part_is_not_asked_for() {
         })
         .await;
     assert_eq!(late, Section::unavailable("timeout"));
+
+    // A required part has the whole of the request's time, and no more.
+    sleep(Duration::from_millis(100)).await;
+    let late = page.required("widget", |_| async {
+        panic!("a call that nobody can wait for was made");
+        #[expect(unreachable_code, reason = "it says what it would have come to")]
+        ok(1).await
+    });
+    assert!(matches!(
+        late.await.unwrap_err(),
+        Error::Gateway(GatewayError::DeadlineExceeded)
+    ));
 }
 
 #[tokio::test(start_paused = true)]

@@ -100,6 +100,17 @@ pub struct CompressionConfig {
     pub min_bytes: u64,
 }
 
+/// What bounds event streams and WebSockets, whose deadline ends with their head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamConfig {
+    /// How long one may be silent.
+    pub idle: Duration,
+    /// How long one may last; less when the caller's credential ends before.
+    pub lifetime: Duration,
+    /// The largest WebSocket frame that a client may send, in bytes.
+    pub max_frame_bytes: u64,
+}
+
 /// A content coding (RFC 9110, 8.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coding {

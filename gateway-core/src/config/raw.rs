@@ -23,7 +23,7 @@ use super::fault::ConfigFaults;
 use crate::graphql::Limits;
 pub(super) use edge::{
     RawCoding, RawCompression, RawCors, RawCsrf, RawCsrfRule, RawHsts, RawResourcePolicy,
-    RawRouteCors, RawSecurityHeaders, RawSwitch,
+    RawRouteCors, RawSecurityHeaders, RawStreams, RawSwitch, RawUpgrade,
 };
 pub(super) use text::{Rate, Share, Size, Text};
 pub(super) use tree::{Tree, child, element};
@@ -60,6 +60,7 @@ pub(super) struct RawConfig {
     pub(super) csrf: RawCsrf,
     pub(super) security_headers: RawSecurityHeaders,
     pub(super) compression: RawCompression,
+    pub(super) streams: RawStreams,
     pub(super) upstreams: BTreeMap<String, RawUpstream>,
     pub(super) rate_limits: BTreeMap<String, RawRateLimit>,
     pub(super) redis: Option<RawRedis>,
@@ -427,6 +428,7 @@ pub(super) struct RawRoute {
     pub(super) csrf: Option<RawCsrfRule>,
     pub(super) compression: Option<RawSwitch>,
     pub(super) cache: RawRouteCache,
+    pub(super) upgrade: Option<RawUpgrade>,
 }
 
 impl Default for RawRoute {
@@ -446,6 +448,7 @@ impl Default for RawRoute {
             csrf: None,
             compression: None,
             cache: RawRouteCache::Off,
+            upgrade: None,
         }
     }
 }

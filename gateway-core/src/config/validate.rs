@@ -74,6 +74,7 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
     let csrf = edge::csrf(raw.csrf, &mut check);
     let security_headers = edge::security_headers(&raw.security_headers, &mut check);
     let compression = edge::compression(&raw.compression, &mut check);
+    let streams = edge::streams(raw.streams, &mut check);
     let names = routes::Names {
         upstreams: upstreams.keys().map(String::as_str).collect(),
         rate_limits: &rate_limits,
@@ -102,6 +103,7 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
         csrf,
         security_headers,
         compression,
+        streams,
         upstreams,
         rate_limits,
         redis,

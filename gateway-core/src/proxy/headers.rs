@@ -8,18 +8,18 @@ use http::header::{
     AUTHORIZATION, CONNECTION, COOKIE, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SERVER,
     SET_COOKIE, STRICT_TRANSPORT_SECURITY, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
 use crate::context::RequestContext;
 
-const HOP_BY_HOP: [HeaderName; 9] = [
+/// `Trailer` is none of them: it announces what comes after the body, and that crosses.
+const HOP_BY_HOP: [HeaderName; 8] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
     PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION,
     TE,
-    TRAILER,
     TRANSFER_ENCODING,
     UPGRADE,
 ];
@@ -46,25 +46,59 @@ const INTERNAL: [HeaderName; 14] = [
     ACCESS_CONTROL_MAX_AGE,
 ];
 
-const OUR_VIA: HeaderValue = HeaderValue::from_static("1.1 gateway");
+/// How a request came here.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hop {
+    pub(super) version: Version,
+    pub(super) over_tls: bool,
+    /// Whether fields after the body can be of use to the client.
+    pub(super) trailers: bool,
+}
 
-pub(super) fn prepare_request(headers: &mut HeaderMap, context: &RequestContext) {
+/// Whether a client likes trailers (RFC 9110, 10.1.4).
+pub(super) fn likes_trailers(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(TE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
+}
+
+pub(super) fn prepare_request(headers: &mut HeaderMap, context: &RequestContext, hop: Hop) {
     remove_hop_by_hop(headers);
+    if hop.trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+        headers.insert(CONNECTION, HeaderValue::from_static("te"));
+    }
     for name in CREDENTIALS {
         headers.remove(name);
     }
     // The one that the edge has settled on.
     let host = headers.remove(HOST);
-    forwarded(headers, context.client_address(), host);
-    headers.append(VIA, OUR_VIA);
+    forwarded(headers, context.client_address(), host, hop.over_tls);
+    headers.append(VIA, via(hop.version));
 }
 
-pub(super) fn prepare_response(headers: &mut HeaderMap) {
+/// `trailers`: the client gets those that the answer announces.
+pub(super) fn prepare_response(headers: &mut HeaderMap, version: Version, trailers: bool) {
     remove_hop_by_hop(headers);
+    if !trailers {
+        headers.remove(TRAILER);
+    }
     for name in INTERNAL {
         headers.remove(name);
     }
-    headers.append(VIA, OUR_VIA);
+    headers.append(VIA, via(version));
+}
+
+/// The version in which a message came here (RFC 9110, 7.6.3).
+fn via(version: Version) -> HeaderValue {
+    HeaderValue::from_static(match version {
+        Version::HTTP_09 | Version::HTTP_10 => "1.0 gateway",
+        Version::HTTP_2 => "2 gateway",
+        _ => "1.1 gateway",
+    })
 }
 
 /// The listed fields, and those that `Connection` names.
@@ -85,12 +119,13 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
 }
 
 /// `Forwarded` (RFC 7239) and its older cousins. A client's own were removed at the edge.
-fn forwarded(headers: &mut HeaderMap, client: IpAddr, host: Option<HeaderValue>) {
+fn forwarded(headers: &mut HeaderMap, client: IpAddr, host: Option<HeaderValue>, over_tls: bool) {
+    let proto = if over_tls { "https" } else { "http" };
     let node = match client {
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => format!("\"[{address}]\""),
     };
-    let mut text = format!("for={node};proto=http");
+    let mut text = format!("for={node};proto={proto}");
     if let Some(name) = host
         .as_ref()
         .and_then(|host| host.to_str().ok())
@@ -106,7 +141,7 @@ fn forwarded(headers: &mut HeaderMap, client: IpAddr, host: Option<HeaderValue>)
     }
     headers.insert(
         HeaderName::from_static("x-forwarded-proto"),
-        HeaderValue::from_static("http"),
+        HeaderValue::from_static(proto),
     );
     if let Some(host) = host {
         headers.insert(HeaderName::from_static("x-forwarded-host"), host);
@@ -141,14 +176,21 @@ mod tests {
             );
         }
         let context = RequestContext::for_tests(Duration::from_secs(1));
-        prepare_request(&mut headers, &context);
+        let hop = Hop {
+            version: Version::HTTP_2,
+            over_tls: true,
+            trailers: likes_trailers(&headers),
+        };
+        prepare_request(&mut headers, &context, hop);
         let mut names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(
             names,
             [
                 "accept",
+                "connection",
                 "forwarded",
+                "te",
                 "via",
                 "x-forwarded-for",
                 "x-forwarded-host",
@@ -157,14 +199,14 @@ mod tests {
         );
         assert_eq!(
             headers["forwarded"],
-            "for=127.0.0.1;proto=http;host=\"gadgets.example\""
+            "for=127.0.0.1;proto=https;host=\"gadgets.example\""
         );
     }
 
     #[test]
     fn an_ipv6_client_is_quoted() {
         let mut headers = HeaderMap::new();
-        forwarded(&mut headers, "2001:db8::1".parse().unwrap(), None);
+        forwarded(&mut headers, "2001:db8::1".parse().unwrap(), None, false);
         assert_eq!(headers["forwarded"], "for=\"[2001:db8::1]\";proto=http");
         assert_eq!(headers["x-forwarded-for"], "2001:db8::1");
     }

@@ -45,6 +45,8 @@ pub(crate) struct ProxyRule {
     /// The path upstream with its placeholders.
     pub(crate) template: &'static str,
     pub(crate) cache: RouteCache,
+    /// Whether WebSockets may be opened through it.
+    pub(crate) websocket: bool,
 }
 
 /// A line of `/routes` on the admin listener.
@@ -246,6 +248,7 @@ impl Builder<'_> {
             rewrite,
             template: intern(route.rewrite.as_deref().unwrap_or(&route.path)),
             cache: route.cache,
+            websocket: route.websocket,
         });
         self.push(
             &route.name,

@@ -11,8 +11,6 @@ mod timeouts;
 mod tls;
 
 use std::convert::Infallible;
-use std::io::Write;
-use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -29,6 +27,7 @@ use crate::error::Error;
 use crate::extract::read_body;
 use crate::gateway::{App, Gateway, RunningGateway};
 use crate::route::Routes;
+use crate::testkit::log::{access_lines, listen};
 use crate::upstream::{UnknownUpstream, Upstreams};
 
 /// No answer takes longer.
@@ -82,7 +81,7 @@ const APP: App = App {
 /// Starts a gateway on ports of its own; `server` are more keys of `[server]`.
 fn start(server: &str) -> RunningGateway {
     crate::install_crypto();
-    log();
+    listen();
     let config = format!(
         "[server]\naddress = \"127.0.0.1:0\"\nworkers = 2\nlame_duck = \"0ms\"\n{server}\n\
          [admin]\naddress = \"127.0.0.1:0\"\n\
@@ -183,46 +182,4 @@ async fn metric(gateway: &RunningGateway, line: &str) -> Option<f64> {
     let text = until_closed(&mut stream).await;
     text.lines()
         .find_map(|found| found.strip_prefix(line)?.trim().parse().ok())
-}
-
-static LINES: Mutex<Vec<u8>> = Mutex::new(Vec::new());
-
-fn lines() -> MutexGuard<'static, Vec<u8>> {
-    LINES.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-struct Log;
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        lines().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Keeps the log of the whole test process.
-fn log() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let subscriber = tracing_subscriber::fmt()
-            .json()
-            .flatten_event(true)
-            .with_max_level(tracing::Level::INFO)
-            .with_writer(|| Log)
-            .finish();
-        let _ = tracing::subscriber::set_global_default(subscriber);
-    });
-}
-
-/// The access log's lines for a request.
-fn access_lines(request_id: &str) -> Vec<Value> {
-    let text = String::from_utf8_lossy(&lines()).into_owned();
-    text.lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|line| line["target"] == "access" && line["request_id"] == request_id)
-        .collect()
 }

@@ -223,6 +223,31 @@ impl Default for RawCompression {
     }
 }
 
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(in crate::config) struct RawStreams {
+    pub(in crate::config) idle: Text<Duration>,
+    pub(in crate::config) lifetime: Text<Duration>,
+    pub(in crate::config) max_frame: Text<Size>,
+}
+
+impl Default for RawStreams {
+    fn default() -> Self {
+        Self {
+            idle: Text(Duration::from_mins(2)),
+            lifetime: Text(Duration::from_hours(4)),
+            max_frame: Text(Size(1 << 20)),
+        }
+    }
+}
+
+/// A protocol that a connection may be upgraded to.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::config) enum RawUpgrade {
+    Websocket,
+}
+
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(in crate::config) enum RawSwitch {

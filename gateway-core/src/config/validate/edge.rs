@@ -9,11 +9,11 @@ use http::{HeaderName, HeaderValue, Uri};
 use super::check::Check;
 use crate::config::raw::{
     RawCoding, RawCompression, RawCors, RawCsrf, RawCsrfRule, RawHsts, RawResourcePolicy,
-    RawRouteCors, RawSecurityHeaders, Text, child, element,
+    RawRouteCors, RawSecurityHeaders, RawStreams, Text, child, element,
 };
 use crate::config::{
     Coding, CompressionConfig, CorsConfig, CorsOrigins, CsrfConfig, CsrfRule, Hsts,
-    SecurityHeadersConfig,
+    SecurityHeadersConfig, StreamConfig,
 };
 
 /// Browsers cap it at a day or less.
@@ -245,6 +245,14 @@ pub(super) fn compression(raw: &RawCompression, check: &mut Check<'_>) -> Compre
             })
             .collect(),
         min_bytes: raw.min_size.0.0,
+    }
+}
+
+pub(super) fn streams(raw: RawStreams, check: &mut Check<'_>) -> StreamConfig {
+    StreamConfig {
+        idle: check.positive(raw.idle, "streams.idle"),
+        lifetime: check.positive(raw.lifetime, "streams.lifetime"),
+        max_frame_bytes: check.bytes(raw.max_frame, "streams.max_frame") as u64,
     }
 }
 

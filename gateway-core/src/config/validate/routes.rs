@@ -108,6 +108,12 @@ fn route(raw: RawRoute, at: &str, names: &Names<'_>, check: &mut Check<'_>) -> P
         &child(at, "cache"),
         || "needs GET among the methods: nothing else is stored".to_owned(),
     );
+    let websocket = raw.upgrade.is_some();
+    check.that(
+        !websocket || methods.contains(&Method::GET) && cache == RouteCache::Off,
+        &child(at, "upgrade"),
+        || "needs GET among the methods, and no cache".to_owned(),
+    );
     let policy = policy(
         RawPolicy {
             access: raw.access,
@@ -131,6 +137,7 @@ fn route(raw: RawRoute, at: &str, names: &Names<'_>, check: &mut Check<'_>) -> P
         rewrite: raw.rewrite,
         policy,
         cache,
+        websocket,
     }
 }
 

@@ -504,6 +504,7 @@ fn the_example_documents_every_key() {
         "[csrf]",
         "[security_headers]",
         "[compression]",
+        "[streams]",
         "[upstreams.x]",
         "[rate_limits.x]",
         "[redis]",

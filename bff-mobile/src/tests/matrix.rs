@@ -1,0 +1,53 @@
+//! Every part of every screen and action of the app, through every fault. What has to hold then is
+//! `gateway_core::testkit`'s.
+
+use gateway_core::testkit::{Matrix, Screen};
+use serde_json::json;
+
+use super::fake::SETUP;
+
+const BILL: &str = "POST /ftgo.accounting.v1.Accounting/GetBill";
+
+fn matrix() -> Matrix {
+    let items = json!([{"menuItemId": "item-1", "quantity": 2}]);
+    let address =
+        json!({"street1": "1 Main Library", "city": "Oakland", "state": "CA", "zip": "94612"});
+    let order =
+        json!({"restaurantId": "restaurant-1", "deliveryAddress": address, "lineItems": items});
+    #[rustfmt::skip]
+    let screens = vec![
+        Screen::get("home", "/home?lat=37.8&lng=-122.27")
+            .optional("restaurants", "order-history", "GET /restaurants/available")
+            .optional_for(&["activeOrders", "recentOrders"], "order-history", "GET /orders"),
+        Screen::get("order-details", "/orders/order-1")
+            .required("order", "order", "GET /orders/order-1").or_not_found()
+            .optional("ticket", "kitchen", "GET /tickets/order-1")
+            .optional("delivery", "delivery", "GET /deliveries/order-1")
+            .optional("bill", "accounting", BILL)
+            .optional("restaurant", "restaurant", "GET /restaurants/restaurant-1"),
+        Screen::get("order-history", "/orders")
+            .required("", "order-history", "GET /orders"),
+        Screen::get("restaurants", "/restaurants?lat=37.8&lng=-122.27")
+            .required("", "order-history", "GET /restaurants/available"),
+        Screen::get("restaurant", "/restaurants/restaurant-1")
+            .required("", "restaurant", "GET /restaurants/restaurant-1").or_not_found(),
+        Screen::post("place-order", "/orders", order)
+            .required("", "order", "POST /orders").or_not_found(),
+        Screen::post("cancel-order", "/orders/order-1/cancel", json!({}))
+            .required("", "order", "GET /orders/order-1").or_not_found()
+            .required("", "order", "POST /orders/order-1/cancel").or_not_found(),
+        Screen::post("revise-order", "/orders/order-1/revise", json!({"lineItems": items}))
+            .required("", "order", "GET /orders/order-1").or_not_found()
+            .required("", "order", "POST /orders/order-1/revise").or_not_found(),
+    ];
+    Matrix {
+        setup: SETUP,
+        screens,
+        without_upstreams: &["openapi"],
+    }
+}
+
+#[tokio::test]
+async fn every_part_may_fail_in_every_way() {
+    matrix().run().await;
+}

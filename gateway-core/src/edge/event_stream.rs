@@ -1,0 +1,195 @@
+//! Event streams (text/event-stream) on their way out: how long one may be silent, how long it may last, and a last event that
+//! says why it ends. Composed and forwarded ones alike; WebSockets are `proxy/tunnel.rs`'s.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http_body::{Body as HttpBody, Frame};
+use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use crate::deadline::StreamEnd;
+
+/// Bounds the answer if it is an event stream. `drain` fires when connections have to end.
+pub(super) fn bound(
+    response: Response,
+    idle: Duration,
+    end: StreamEnd,
+    drain: &CancellationToken,
+) -> Response {
+    let is_stream = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
+    if !is_stream || response.body().is_end_stream() {
+        return response;
+    }
+    let drain = Box::pin(drain.clone().cancelled_owned());
+    response.map(|body| {
+        Body::new(EventStream {
+            body: Some(body),
+            idle,
+            end,
+            silent: Box::pin(sleep_until(Instant::now() + idle)),
+            over: Box::pin(sleep_until(end.at)),
+            drain,
+            tail: [b'\n'; 2],
+        })
+    })
+}
+
+struct EventStream {
+    /// Gone with the last event.
+    body: Option<Body>,
+    idle: Duration,
+    end: StreamEnd,
+    silent: Pin<Box<Sleep>>,
+    over: Pin<Box<Sleep>>,
+    drain: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// The last two bytes but carriage returns.
+    tail: [u8; 2],
+}
+
+impl EventStream {
+    /// Why it has to end now.
+    fn ended(&mut self, cx: &mut Context<'_>) -> Option<&'static str> {
+        if self.over.as_mut().poll(cx).is_ready() {
+            return Some(if self.end.by_credential {
+                "credentials_expired"
+            } else {
+                "lifetime"
+            });
+        }
+        if self.drain.as_mut().poll(cx).is_ready() {
+            return Some("going_away");
+        }
+        self.silent.as_mut().poll(cx).is_ready().then_some("idle")
+    }
+
+    fn note(&mut self, data: &[u8]) {
+        let mut last = data.iter().rev().filter(|byte| **byte != b'\r').copied();
+        match (last.next(), last.next()) {
+            (Some(last), Some(before)) => self.tail = [before, last],
+            (Some(last), None) => self.tail = [self.tail[1], last],
+            (None, _) => {}
+        }
+    }
+}
+
+impl HttpBody for EventStream {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let this = &mut *self;
+        let Some(body) = &mut this.body else {
+            return Poll::Ready(None);
+        };
+        let polled = Pin::new(body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some(data) = frame.data_ref()
+        {
+            this.note(data);
+            let silent = Instant::now() + this.idle;
+            this.silent.as_mut().reset(silent);
+        }
+        // A source that always has more does not outlive its time.
+        if polled.is_ready() && Instant::now() < this.end.at {
+            return polled;
+        }
+        let Some(reason) = this.ended(cx) else {
+            return polled;
+        };
+        this.body = None;
+        // In the middle of an event nothing can be said: what has come of it would be taken for the whole.
+        if this.tail != *b"\n\n" {
+            return Poll::Ready(None);
+        }
+        let last = format!("event: end\ndata: {{\"reason\":\"{reason}\"}}\n\n");
+        Poll::Ready(Some(Ok(Frame::data(last.into()))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use futures_util::{StreamExt, stream};
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    fn events(pieces: &'static [&'static str]) -> Response {
+        let pieces = stream::iter(pieces.iter().map(|piece| Ok::<_, axum::Error>(*piece)));
+        let mut response = Response::new(Body::from_stream(pieces.chain(stream::pending())));
+        response.headers_mut().insert(
+            CONTENT_TYPE,
+            http::HeaderValue::from_static("text/event-stream; charset=utf-8"),
+        );
+        response
+    }
+
+    fn end(seconds: u64, by_credential: bool) -> StreamEnd {
+        StreamEnd {
+            at: Instant::now() + Duration::from_secs(seconds),
+            by_credential,
+        }
+    }
+
+    async fn text(response: Response) -> String {
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_ends_with_an_event_that_says_why() {
+        let idle = Duration::from_secs(60);
+        let never = CancellationToken::new();
+        let now = CancellationToken::new();
+        now.cancel();
+        for (after, by_credential, drain, reason) in [
+            (5, false, &never, "lifetime"),
+            (5, true, &never, "credentials_expired"),
+            (500, false, &never, "idle"),
+            (500, false, &now, "going_away"),
+        ] {
+            let response = events(&["data: 1\n", "\n"]);
+            let bounded = bound(response, idle, end(after, by_credential), drain);
+            let last = format!("data: 1\n\nevent: end\ndata: {{\"reason\":\"{reason}\"}}\n\n");
+            assert_eq!(text(bounded).await, last);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_said_in_the_middle_of_an_event() {
+        let drain = CancellationToken::new();
+        for pieces in [&["data: 1\n\ndata: 2\n"][..], &["data: 1"]] {
+            let response = events(pieces);
+            let idle = Duration::from_secs(60);
+            let bounded = bound(response, idle, end(5, false), &drain);
+            assert_eq!(text(bounded).await, pieces.concat());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn other_answers_take_their_time() {
+        let mut response = events(&["slow"]);
+        response.headers_mut().remove(CONTENT_TYPE);
+        let drain = CancellationToken::new();
+        let bounded = bound(response, Duration::from_secs(1), end(1, false), &drain);
+        let read = tokio::time::timeout(Duration::from_secs(100), text(bounded));
+        assert!(read.await.is_err());
+    }
+}

@@ -1,0 +1,229 @@
+//! The document: operations, components, security. What a handler's types say is `describe.rs`.
+
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use serde_json::{Map, Value, json};
+
+use super::describe::Operation;
+use super::problems::{self, Risks};
+use super::schemas::Schemas;
+use crate::config::{Access, Config, PolicyConfig};
+
+/// What a document says of itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Info {
+    pub title: &'static str,
+    pub version: &'static str,
+    pub description: &'static str,
+    /// Where its users turn to: a name and an address.
+    pub contact: (&'static str, &'static str),
+    /// What the operations are sorted by, the first segment of their paths, and what that is.
+    pub tags: &'static [(&'static str, &'static str)],
+}
+
+/// A route to be described.
+#[derive(Clone, Copy)]
+pub(crate) struct Documented<'a> {
+    pub(crate) name: &'static str,
+    pub(crate) method: &'a Method,
+    pub(crate) path: &'static str,
+    pub(crate) summary: &'static str,
+    pub(crate) describe: fn(&mut Operation<'_>),
+}
+
+/// A document as it is served.
+#[derive(Clone)]
+pub(crate) struct Served {
+    json: Bytes,
+    etag: HeaderValue,
+}
+
+impl Served {
+    pub(crate) fn new(document: &Value) -> Self {
+        let json = document.to_string();
+        let etag = crate::compose::weak_etag(json.as_bytes());
+        Self {
+            json: json.into(),
+            etag,
+        }
+    }
+
+    pub(crate) fn answer(&self, headers: &HeaderMap) -> Response {
+        let known = headers
+            .get(IF_NONE_MATCH)
+            .is_some_and(|value| crate::compose::matches_weakly(value, &self.etag));
+        let mut response = if known {
+            StatusCode::NOT_MODIFIED.into_response()
+        } else {
+            let json = HeaderValue::from_static("application/json");
+            ([(CONTENT_TYPE, json)], self.json.clone()).into_response()
+        };
+        let headers = response.headers_mut();
+        headers.insert(ETAG, self.etag.clone());
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, no-cache"));
+        response
+    }
+}
+
+/// The document of `routes`, under the policies of `config`.
+pub(crate) fn document(info: &Info, routes: &[Documented<'_>], config: &Config) -> Value {
+    let mut schemas = Schemas::new();
+    let mut paths = Map::new();
+    let mut problems = Map::new();
+    for route in routes {
+        let policy = config.policies.get(route.name);
+        let operation = operation(route, policy, config, &mut schemas, &mut problems);
+        let path = paths.entry(route.path).or_insert_with(|| json!({}));
+        path[route.method.as_str().to_ascii_lowercase()] = operation;
+    }
+    let tags = info
+        .tags
+        .iter()
+        .map(|(name, description)| json!({"name": name, "description": description}));
+    let mut document = json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": info.title,
+            "version": info.version,
+            "description": info.description,
+            "contact": {"name": info.contact.0, "url": info.contact.1},
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "tags": tags.collect::<Vec<_>>(),
+        "paths": paths,
+    });
+    let mut components = schemas.into_components(&mut document);
+    components.insert("Problem".to_owned(), problems::schema());
+    document["components"] = json!({
+        "schemas": components,
+        "responses": problems,
+        "securitySchemes": security_schemes(config),
+    });
+    document
+}
+
+fn operation(
+    route: &Documented<'_>,
+    policy: Option<&PolicyConfig>,
+    config: &Config,
+    schemas: &mut Schemas,
+    problems: &mut Map<String, Value>,
+) -> Value {
+    let mut operation = Operation {
+        schemas,
+        segments: segments(route.path),
+        parameters: Vec::new(),
+        body: None,
+        answers: Map::new(),
+        description: None,
+        deprecated: false,
+    };
+    (route.describe)(&mut operation);
+    let Operation {
+        segments,
+        parameters,
+        body,
+        mut answers,
+        description,
+        deprecated,
+        schemas: _,
+    } = operation;
+    let access = policy.map_or(&Access::Public, |policy| &policy.access);
+    let risks = Risks {
+        method: route.method,
+        needs_credentials: !matches!(access, Access::Public),
+        is_limited: policy.is_some_and(|policy| !policy.limits.is_empty()),
+        has_segments: !segments.is_empty(),
+        has_body: body.is_some(),
+    };
+    answers.extend(risks.answers(&config.problem_base, problems));
+    let mut described = json!({
+        "operationId": camel_case(route.name),
+        "summary": route.summary,
+        "description": description.as_deref().unwrap_or(route.summary),
+        "tags": [tag(route.path)],
+        "parameters": parameters,
+        "responses": answers,
+        "security": security(access, config),
+    });
+    if deprecated {
+        described["deprecated"] = json!(true);
+    }
+    if let Some(body) = body {
+        described["requestBody"] = body;
+    }
+    if let Access::Principals(needed) = access {
+        let scopes: Vec<&String> = needed.all_scopes.iter().chain(&needed.any_scopes).collect();
+        for (name, words) in [
+            ("x-scopes", scopes),
+            ("x-roles", needed.roles.iter().collect()),
+        ] {
+            if !words.is_empty() {
+                described[name] = json!(words);
+            }
+        }
+    }
+    described
+}
+
+/// The names between braces.
+fn segments(path: &'static str) -> Vec<&'static str> {
+    let parts = path.split('/');
+    parts
+        .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+        .collect()
+}
+
+/// The first segment of a path, versions aside.
+fn tag(path: &str) -> &str {
+    let is_version = |part: &&str| {
+        part.strip_prefix('v')
+            .is_some_and(|number| number.parse::<u32>().is_ok())
+    };
+    let mut parts = path.split('/').filter(|part| !part.is_empty());
+    let first = parts.find(|part| !is_version(part)).unwrap_or("");
+    first.split('.').next().unwrap_or("")
+}
+
+fn camel_case(name: &str) -> String {
+    let mut words = name.split('-');
+    let mut camel = words.next().unwrap_or_default().to_owned();
+    for word in words {
+        let mut letters = word.chars();
+        camel.extend(letters.next().map(|first| first.to_ascii_uppercase()));
+        camel.push_str(letters.as_str());
+    }
+    camel
+}
+
+/// Any of these ways. Scopes are named beside it: in 3.1 only OAuth 2.0 has a place for them here.
+fn security(access: &Access, config: &Config) -> Value {
+    if matches!(access, Access::Public) {
+        return json!([]);
+    }
+    let schemes = security_schemes(config);
+    let names = schemes.as_object().into_iter().flatten();
+    names.map(|(name, _)| json!({ name: [] })).collect()
+}
+
+fn security_schemes(config: &Config) -> Value {
+    let mut schemes = Map::new();
+    if !config.issuers.is_empty() {
+        schemes.insert(
+            "token".to_owned(),
+            json!({"type": "http", "scheme": "bearer", "bearerFormat": "JWT",
+                   "description": "An access token of the identity provider."}),
+        );
+    }
+    if config.api_keys.is_some() {
+        schemes.insert(
+            "apiKey".to_owned(),
+            json!({"type": "apiKey", "in": "header", "name": "X-API-Key",
+                   "description": "An API key; `Authorization: Bearer` takes it, too."}),
+        );
+    }
+    Value::Object(schemes)
+}
