@@ -47,7 +47,7 @@ lint: ## formatting, clippy, licences, bans and sources of dependencies, documen
 .PHONY: bench
 bench: ## measure the gateways beside what users would pick instead; writes bench/results/ (half an hour)
 	@scripts/setup.sh bench
-	cargo build --release --bin bff-web --bin bff-mobile
+	cargo build --release --bin bff-web --bin bff-mobile --bin bench-load
 	@python3 bench/run.py $(if $(QUICK),--quick) $(ROWS)
 
 .PHONY: image

@@ -67,7 +67,7 @@ def run_load(world, port, requests, seconds, connections):
     """One run of wrk; gives what its script prints."""
     done = subprocess.run(
         ["taskset", "-c", world.load_cores, "wrk", "-t", "1", "-c", str(connections), "-d", f"{seconds}s", "--timeout", "10s",
-         "-s", BENCH / "load" / "requests.lua", f"http://127.0.0.1:{port}", "--", requests],
+         "-s", BENCH / "requests.lua", f"http://127.0.0.1:{port}", "--", requests],
         capture_output=True, text=True, check=True,
     )
     line = next(line for line in done.stdout.splitlines() if line.startswith("RESULT "))

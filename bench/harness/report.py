@@ -67,7 +67,7 @@ def machine():
 def plot(results):
     """Bars of CPU time per request by row, in SVG; a line over each bar spans its rounds."""
     height, top, parts = 22, 0, []
-    for row, samples, _absent, _took in results:
+    for row, samples, _absent in results:
         if not samples:
             continue
         longest = max(max(sample.cpu_us for sample in of) for of in samples.values())
@@ -94,7 +94,7 @@ def plot(results):
     )
 
 
-def write(folder, results, arguments):
+def write(folder, results, sections, arguments):
     """The page and its plot; gives the page's path."""
     folder.mkdir(parents=True, exist_ok=True)
     stamp = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d-%H%M")
@@ -107,8 +107,11 @@ def write(folder, results, arguments):
         machine(),
         f"![CPU time per request]({stamp}.svg)",
     ]
-    for row, samples, absent, _took in results:
+    for row, samples, absent in results:
         parts += [f"## {row.number}. {row.title}", table(row, samples, absent), verdicts(row, samples)]
+    for number, title, text, targets in sections:
+        lines = [f"- {what}: **{value:.2f}**, {'met' if met else 'missed'}" for what, value, met in targets]
+        parts += [f"## {number}. {title}", text, "\n".join(lines)]
     path = folder / f"{stamp}.md"
     path.write_text("\n\n".join(part for part in parts if part) + "\n")
     return path

@@ -59,6 +59,28 @@ function screen.decoded()
   }))
 end
 
+-- The restaurant is asked as soon as the order is there, whatever the others do: more work, less waiting.
+function screen.threads()
+  local id = ngx.var.uri:sub(#"/threads/" + 1)
+  local spawn, wait = ngx.thread.spawn, ngx.thread.wait
+  local first = spawn(function()
+    local order = capture("/part/order/" .. id)
+    if order.status ~= 200 then return order end
+    local shown = section(order, pick_order)
+    return order, shown, capture("/part/restaurant/" .. shown.data.restaurantId)
+  end)
+  local second = spawn(function() return capture("/part/ticket/" .. id) end)
+  local third = spawn(function() return capture("/part/delivery/" .. id) end)
+  local _, order, shown, restaurant = wait(first)
+  local _, ticket = wait(second)
+  local _, delivery = wait(third)
+  if order.status ~= 200 then return ngx.exit(order.status) end
+  answer(cjson.encode({
+    order = shown, ticket = section(ticket, pick_ticket), delivery = section(delivery, pick_delivery),
+    restaurant = section(restaurant, pick_restaurant),
+  }))
+end
+
 function screen.spliced()
   local order, ticket, delivery = three(ngx.var.uri:sub(#"/spliced/" + 1))
   if order.status ~= 200 then return ngx.exit(order.status) end

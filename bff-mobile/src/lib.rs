@@ -9,6 +9,7 @@ mod clients;
 mod error;
 mod routes;
 mod screens;
+mod tags;
 mod values;
 
 use gateway_core::App;
@@ -16,6 +17,7 @@ use gateway_core::App;
 const APP: App = App {
     name: "bff-mobile",
     routes: routes::routes,
+    tags: tags::of_event,
 };
 
 /// The app's backend, to be run by [`gateway_core::main`] or, in a test, by [`gateway_core::Gateway::start`].

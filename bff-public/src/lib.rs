@@ -7,6 +7,7 @@
 mod clients;
 mod partner;
 mod routes;
+mod tags;
 mod v1;
 
 use gateway_core::App;
@@ -20,6 +21,7 @@ pub fn app() -> App {
 const APP: App = App {
     name: "bff-public",
     routes: routes::routes,
+    tags: tags::of_event,
 };
 
 #[cfg(test)]

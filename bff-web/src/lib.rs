@@ -9,6 +9,7 @@ mod clients;
 mod graphiql;
 mod graphql;
 mod routes;
+mod tags;
 
 use gateway_core::App;
 
@@ -21,6 +22,7 @@ pub fn app() -> App {
 const APP: App = App {
     name: "bff-web",
     routes: routes::routes,
+    tags: tags::of_event,
 };
 
 #[cfg(test)]

@@ -1,5 +1,8 @@
-//! The operators' listener: `/live`, `/ready`, `/metrics`, `/routes`, `/revocations`, `/keys`, `/config`. It is never
-//! public and shows no client's data.
+//! The operators' listener: `/live`, `/ready`, `/metrics`, `/routes`, `/upstreams`, `/revocations`, `/keys`, `/config`,
+//! `/purge`, and `/console` for people. It is never public and shows no client's data.
+
+mod console;
+mod origin;
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -7,12 +10,13 @@ use std::time::SystemTime;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
+use axum::routing::{get, post};
+use axum::{Json, Router, middleware};
 use chrono::{DateTime, SecondsFormat, Utc};
+use console::History;
 use http::header::{CONTENT_TYPE, VARY};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Revocation;
@@ -21,8 +25,12 @@ use crate::metrics::{self, Format};
 use crate::reload::{ConfigReport, Live};
 use crate::route::RouteSummary;
 use crate::shutdown::Phase;
+use crate::upstream::UpstreamStatus;
 
 pub(crate) async fn serve(listener: TcpListener, live: Arc<Live>, stop: CancellationToken) {
+    let hosts: Arc<[String]> = live.shared().config.admin.hosts.clone().into();
+    let history = Arc::new(History::default());
+    let keeping = Arc::clone(&history).keep(Arc::clone(&live));
     let router = Router::new()
         .route("/live", get(|| async { "live\n" }))
         .route("/ready", get(ready))
@@ -31,7 +39,11 @@ pub(crate) async fn serve(listener: TcpListener, live: Arc<Live>, stop: Cancella
         .route("/revocations", get(count_revocations).post(revoke))
         .route("/keys", get(keys))
         .route("/config", get(config))
-        .with_state(live);
+        .route("/purge", post(purge))
+        .route("/upstreams", get(upstreams))
+        .with_state(Arc::clone(&live))
+        .merge(console::router(live, history))
+        .layer(middleware::from_fn_with_state(hosts, origin::check));
     let served = async {
         listener.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -39,8 +51,11 @@ pub(crate) async fn serve(listener: TcpListener, live: Arc<Live>, stop: Cancella
             .with_graceful_shutdown(stop.cancelled_owned())
             .await
     };
-    if let Err(error) = served.await {
-        tracing::error!(%error, "the admin listener ended");
+    tokio::select! {
+        () = keeping => {}
+        served = served => if let Err(error) = served {
+            tracing::error!(%error, "the admin listener ended");
+        }
     }
 }
 
@@ -116,6 +131,24 @@ fn readiness(shared: &Shared) -> Readiness {
             detail: Some(readiness.detail),
         });
     }
+    // Without it stored parts live as long as they may, and no longer.
+    if let Some(feed) = &shared.feed {
+        let readiness = feed.readiness();
+        checks.push(Check {
+            name: "event feed".to_owned(),
+            ok: readiness.up,
+            detail: Some(readiness.detail),
+        });
+    }
+    // A service that is away is our business, not a reason to be taken out.
+    for upstream in shared.upstreams.status() {
+        let state = upstream.breaker.state;
+        checks.push(Check {
+            name: format!("upstream {}", upstream.name),
+            ok: upstream.is_well(),
+            detail: Some(format!("breaker {state}")),
+        });
+    }
     Readiness {
         status: if ready { READY } else { "unready" },
         checks,
@@ -141,6 +174,10 @@ async fn routes(State(live): State<Arc<Live>>) -> Json<Vec<RouteSummary>> {
 
 async fn config(State(live): State<Arc<Live>>) -> Json<ConfigReport> {
     Json(live.report())
+}
+
+async fn upstreams(State(live): State<Arc<Live>>) -> Json<Vec<UpstreamStatus>> {
+    Json(live.shared().upstreams.status())
 }
 
 #[derive(Serialize)]
@@ -209,4 +246,18 @@ async fn keys(State(live): State<Arc<Live>>) -> Response {
             .collect(),
     })
     .into_response()
+}
+
+/// What has changed without an event.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Purge {
+    tags: Vec<String>,
+}
+
+/// Takes `{"tags": […]}`: what is stored and depends on one of them is not used from the next request on.
+async fn purge(State(live): State<Arc<Live>>, Json(purge): Json<Purge>) -> StatusCode {
+    live.shared().reads.purge(&purge.tags);
+    tracing::info!(tags = purge.tags.len(), "tags were purged");
+    StatusCode::NO_CONTENT
 }

@@ -1,11 +1,14 @@
 //! The response cache of passthrough routes (RFC 9111), in front of the proxy: what may be stored, found again, made sure
-//! of and forgotten. Composed answers are not cached here; who may see what is decided before a request gets here.
+//! of and forgotten; who may see what is decided before a request gets here. Beside it, what composed calls store: their
+//! parts (`cache/parts.rs`) and what those depend on (`cache/tags.rs`).
 
 mod collect;
 mod conditional;
 mod epochs;
+mod parts;
 mod status;
 mod stored;
+mod tags;
 #[cfg(test)]
 mod tests;
 
@@ -27,9 +30,13 @@ use crate::config::{CacheConfig, RouteCache};
 use crate::error::{Error, GatewayError};
 use crate::metrics::CacheMetrics;
 use collect::Collecting;
-use epochs::{Epoch, Epochs};
+use epochs::Epochs;
+pub(crate) use epochs::{Epoch, Slot};
+pub use parts::Lifetime;
+pub(crate) use parts::{Part, Parts, Standing};
 use status::{Forwarded, Outcome};
 use stored::{Identity, Key, Stored, Variants};
+pub(crate) use tags::{Tags, Validity};
 
 /// The process's response cache. All workers share it.
 pub(crate) struct ResponseCache {
@@ -140,7 +147,7 @@ impl ResponseCache {
 
     /// Forgets what is stored for a URI of an upstream, for everybody.
     fn invalidate(&self, upstream: &str, target: &str) {
-        self.epochs.end(upstream, target);
+        self.epochs.end(self.epochs.slot((upstream, target)));
     }
 
     /// RFC 9111, 4.4: after a change that was not refused, what is stored for the URI, and for those that the answer
@@ -231,7 +238,8 @@ impl Lookup<'_> {
             .map(|variants| variants.select(request.headers()));
         // What a change has made invalid is as if it were not there.
         let stored = selected.clone().flatten().filter(|stored| {
-            epochs.is_current(stored.epoch, self.key.upstream(), self.key.target())
+            let slot = epochs.slot((self.key.upstream(), self.key.target()));
+            epochs.is_current(stored.epoch, slot)
         });
         let forwarded = match &stored {
             None if matches!(selected, Some(None)) => Forwarded::VaryMiss,

@@ -60,6 +60,7 @@ mod section;
 use std::future::Future;
 use std::hash::Hash;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::FromRequestParts;
@@ -75,7 +76,7 @@ pub use parts::{Outcome, Parts};
 pub(crate) use schema::{is_section, sections};
 pub use section::{REASONS, Required, Section};
 
-use crate::context::{PartKind, RequestContext};
+use crate::context::{PartKind, RequestContext, Staleness};
 use crate::error::{Error, GatewayError};
 use crate::upstream::UpstreamError;
 use crate::waterfall::PartOutcome;
@@ -91,6 +92,8 @@ pub struct Composition<S = ()> {
     if_none_match: Option<HeaderValue>,
     /// Whether a part has failed: such an answer has no validator and is never stored.
     incomplete: AtomicBool,
+    /// Whether a part is stale: its age says nothing about whether the answer has changed.
+    any_stale: AtomicBool,
     screen: PhantomData<fn() -> S>,
 }
 
@@ -139,15 +142,20 @@ impl<S> Composition<S> {
         Fut: Future<Output = Result<T, E>>,
         E: Into<Error>,
     {
+        let staleness: Arc<Staleness> = Arc::default();
         let (context, part) = self.context.begin_part(name, PartKind::Required);
         if context.deadline().has_passed() {
             part.finished(PartOutcome::Failed);
             return Err(GatewayError::DeadlineExceeded.into());
         }
-        match call(context).await {
+        match call(context.noting(&staleness)).await {
             Ok(data) => {
-                part.finished(PartOutcome::Ok);
-                Ok(Required::new(data))
+                let stale = self.stale(&staleness);
+                part.finished(match stale {
+                    None => PartOutcome::Ok,
+                    Some(_) => PartOutcome::Stale,
+                });
+                Ok(Required::new(data, stale))
             }
             Err(error) => {
                 part.finished(PartOutcome::Failed);
@@ -171,8 +179,20 @@ impl<S> Composition<S> {
         let Some(name) = self.wanted(&feeds) else {
             return Section::Omitted;
         };
-        match self.attempt(name, call).await {
-            Ok(data) => Section::Ok(data),
+        let staleness: Arc<Staleness> = Arc::default();
+        let (context, part) = self.context.begin_part(name, PartKind::Optional);
+        let result = attempt(context.noting(&staleness), call).await;
+        let stale = self.stale(&staleness);
+        part.finished(outcome_of(&result, stale.is_some()));
+        match result {
+            Ok(data) => match stale {
+                None => Section::Ok(data),
+                Some((age, reason)) => Section::Stale {
+                    data,
+                    age: Some(age),
+                    reason: Some(reason),
+                },
+            },
             Err(reason) => self.unavailable(name, reason),
         }
     }
@@ -237,7 +257,13 @@ impl<S> Composition<S> {
         };
         let call = &call;
         let each = Each::fetch(keys, batches, |batch| {
-            self.attempt(name, move |context| call(context, batch))
+            // What is stale has no place to say so.
+            let (context, part) = self.context.begin_part(name, PartKind::Optional);
+            async move {
+                let result = attempt(context, |context| call(context, batch)).await;
+                part.finished(outcome_of(&result, false));
+                result
+            }
         })
         .await;
         if each.is_incomplete() {
@@ -268,31 +294,13 @@ impl<S> Composition<S> {
         names.iter().copied().find(|name| self.picks(name))
     }
 
-    /// One call for an optional part, within its time; a call that is late already is not made.
-    async fn attempt<T, Fut>(
-        &self,
-        name: &'static str,
-        call: impl FnOnce(RequestContext) -> Fut,
-    ) -> Result<T, &'static str>
-    where
-        Fut: Future<Output = Result<T, UpstreamError>>,
-    {
-        let (context, part) = self.context.begin_part(name, PartKind::Optional);
-        let deadline = context.deadline();
-        let result = if deadline.has_passed() {
-            Err("timeout")
-        } else {
-            match tokio::time::timeout_at(deadline.at(), call(context)).await {
-                Ok(Ok(data)) => Ok(data),
-                Ok(Err(error)) => Err(error.reason()),
-                Err(_elapsed) => Err("timeout"),
-            }
-        };
-        part.finished(match &result {
-            Ok(_) => PartOutcome::Ok,
-            Err(reason) => PartOutcome::Unavailable(reason),
-        });
-        result
+    /// The age and the reason of a part's data, when it is not what its service says now.
+    fn stale(&self, staleness: &Staleness) -> Option<(u64, &'static str)> {
+        let stale = staleness.get();
+        if stale.is_some() {
+            self.any_stale.store(true, Ordering::Relaxed);
+        }
+        stale
     }
 
     fn unavailable<T>(&self, name: &'static str, reason: &'static str) -> Section<T> {
@@ -303,6 +311,33 @@ impl<S> Composition<S> {
             "a part of a composition is unavailable"
         );
         Section::Unavailable { reason }
+    }
+}
+
+/// One call for an optional part, within its time; a call that is late already is not made.
+async fn attempt<T, Fut>(
+    context: RequestContext,
+    call: impl FnOnce(RequestContext) -> Fut,
+) -> Result<T, &'static str>
+where
+    Fut: Future<Output = Result<T, UpstreamError>>,
+{
+    let deadline = context.deadline();
+    if deadline.has_passed() {
+        return Err("timeout");
+    }
+    match tokio::time::timeout_at(deadline.at(), call(context)).await {
+        Ok(Ok(data)) => Ok(data),
+        Ok(Err(error)) => Err(error.reason()),
+        Err(_elapsed) => Err("timeout"),
+    }
+}
+
+fn outcome_of<T>(result: &Result<T, &'static str>, stale: bool) -> PartOutcome {
+    match result {
+        Ok(_) if stale => PartOutcome::Stale,
+        Ok(_) => PartOutcome::Ok,
+        Err(reason) => PartOutcome::Unavailable(reason),
     }
 }
 
@@ -317,6 +352,7 @@ impl<S: JsonSchema + 'static, State: Send + Sync> FromRequestParts<State> for Co
             fields: Fields::of::<S>(parts.uri.query())?,
             if_none_match: parts.headers.get(IF_NONE_MATCH).cloned(),
             incomplete: AtomicBool::new(false),
+            any_stale: AtomicBool::new(false),
             screen: PhantomData,
         })
     }

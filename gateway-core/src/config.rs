@@ -9,6 +9,7 @@ mod origin;
 mod raw;
 mod schema;
 mod units;
+mod upstream;
 mod validate;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::uri::PathAndQuery;
 use http::{Method, Uri};
 use ipnet::IpNet;
 use jsonwebtoken::Algorithm;
@@ -36,6 +38,10 @@ pub use fault::{ConfigFault, ConfigFaults};
 pub use load::{from_files, from_text};
 pub(crate) use origin::{NeedsRestart, Origin};
 pub use schema::schema;
+pub use upstream::{
+    BreakerConfig, Discovery, DnsConfig, EjectionConfig, HealthConfig, RetryConfig, UpstreamConfig,
+    UpstreamProtocol,
+};
 
 /// The exit code of a process whose configuration is wrong: `EX_USAGE` of sysexits.
 pub const EXIT_CONFIG: u8 = 64;
@@ -63,6 +69,8 @@ pub struct Config {
     /// What replicas share; without it each process counts for itself.
     pub redis: Option<RedisConfig>,
     pub cache: CacheConfig,
+    /// Where changes are heard of; without it nothing that is stored learns of them.
+    pub events: Option<EventsConfig>,
     /// What GraphQL documents may cost and ask; for the BFFs that have a schema.
     pub graphql: Limits,
     /// Passthrough routes, in the order of the file.
@@ -127,6 +135,8 @@ pub struct TlsConfig {
 #[derive(Clone, Debug)]
 pub struct AdminConfig {
     pub address: SocketAddr,
+    /// Names with a dot by which the listener may be called; addresses and names without one always are.
+    pub hosts: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -226,30 +236,6 @@ pub struct InternalTokenConfig {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UpstreamProtocol {
-    Http1,
-    /// HTTP/2 with prior knowledge.
-    Grpc,
-}
-
-/// A service that the gateway calls.
-#[derive(Clone, Debug)]
-pub struct UpstreamConfig {
-    /// Scheme and authority: `http://127.0.0.1:8101`.
-    pub address: Uri,
-    pub protocol: UpstreamProtocol,
-    pub connect_timeout: Duration,
-    /// The most that one attempt at a safe call may take, the body of a composed call's answer included. Without it, and
-    /// for commands always, only the request's deadline counts.
-    pub timeout: Option<Duration>,
-    /// Idle connections kept per worker.
-    pub max_idle: usize,
-    pub idle_timeout: Duration,
-    /// The largest answer that a composed call reads, in bytes.
-    pub max_response_bytes: usize,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RateLimitKey {
     Address,
     /// The principal; the address for those who have none.
@@ -312,6 +298,21 @@ pub struct CacheConfig {
     pub max_bytes: u64,
     /// The largest body stored, in bytes.
     pub max_entry_bytes: usize,
+    /// Memory for parts of composed answers, in bytes. 0 = none are stored.
+    pub parts_max_bytes: u64,
+}
+
+/// A service's feed of change events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventsConfig {
+    /// A name in `upstreams`.
+    pub upstream: String,
+    /// Path and query.
+    pub path: PathAndQuery,
+    /// The longest silence of the feed; after twice as long it is taken for lost.
+    pub heartbeat: Duration,
+    /// Who can follow changes at once: streams and subscriptions of clients.
+    pub max_subscribers: usize,
 }
 
 /// Who may use a route.

@@ -2,7 +2,8 @@
 //! It is made at the edge and handed to handlers and upstream clients; it holds no services and no configuration.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
@@ -26,37 +27,44 @@ const MAX_REQUEST_ID: usize = 128;
 
 /// The id by which a request is found in every log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequestId(Arc<str>);
+pub struct RequestId(HeaderValue);
 
 impl RequestId {
     /// The client's `X-Request-Id` when it is a sane token, else a new UUIDv7.
     #[must_use]
     pub fn from_headers(headers: &HeaderMap) -> Self {
-        let sane = |id: &str| {
+        let sane = |id: &[u8]| {
             !id.is_empty()
                 && id.len() <= MAX_REQUEST_ID
                 && id
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b))
+                    .iter()
+                    .all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(b))
         };
-        match headers
+        let known = headers
             .get("x-request-id")
-            .and_then(|value| value.to_str().ok())
-        {
-            Some(id) if sane(id) => Self(Arc::from(id)),
-            _ => Self(Arc::from(Uuid::now_v7().to_string())),
-        }
+            .map(HeaderValue::as_bytes)
+            .filter(|id| sane(id));
+        let mut buffer = Uuid::encode_buffer();
+        let id = known.unwrap_or_else(|| {
+            Uuid::now_v7()
+                .hyphenated()
+                .encode_lower(&mut buffer)
+                .as_bytes()
+        });
+        // Copied, so that it holds nothing of the connection's memory. Letters and digits are always a legal value.
+        Self(HeaderValue::from_bytes(id).unwrap_or(HeaderValue::from_static("-")))
     }
 
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        // Checked or made in `from_headers`: always readable.
+        self.0.to_str().unwrap_or("-")
     }
 
+    /// The same memory for every header that it stands in.
     #[must_use]
     pub fn to_header(&self) -> HeaderValue {
-        // Checked or made in `from_headers`: always a legal value.
-        HeaderValue::from_str(&self.0).unwrap_or(HeaderValue::from_static("-"))
+        self.0.clone()
     }
 }
 
@@ -69,6 +77,8 @@ struct Shared {
     started: Instant,
     optional_reserve: Duration,
     waterfall: Mutex<Waterfall>,
+    /// In milliseconds, for how long the answer can be as it is: the least that was noted.
+    lifetime: AtomicU64,
     /// The request's place among those worked on: kept by whoever still works for it, also when its client has gone.
     _permit: Option<Permit>,
 }
@@ -83,6 +93,25 @@ pub struct RequestContext {
     for_everybody: bool,
     /// What this context stands for in the trace: the request, a part of its composition, or one call.
     span: SpanId,
+    /// Where to say that what a part was made of is stale; without it nothing stale can be shown.
+    staleness: Option<Arc<Staleness>>,
+}
+
+/// How old the data of a part is, when its service failed and older data stood in.
+#[derive(Debug, Default)]
+pub(crate) struct Staleness {
+    /// One more than the age in seconds; 0 = not stale.
+    age: AtomicU64,
+    /// What went wrong first.
+    reason: OnceLock<&'static str>,
+}
+
+impl Staleness {
+    /// The age of stale data in seconds, and why there is nothing newer; `None` when nothing is stale.
+    pub(crate) fn get(&self) -> Option<(u64, &'static str)> {
+        let age = self.age.load(Ordering::Relaxed).checked_sub(1)?;
+        Some((age, self.reason.get().copied()?))
+    }
 }
 
 /// What the edge has found out before a route's action runs.
@@ -107,6 +136,7 @@ impl RequestContext {
             part: None,
             for_everybody: false,
             span: parts.trace.span(),
+            staleness: None,
             shared: Arc::new(Shared {
                 request_id: parts.request_id,
                 trace: parts.trace,
@@ -115,6 +145,7 @@ impl RequestContext {
                 started: parts.started,
                 optional_reserve: reserve,
                 waterfall: Mutex::default(),
+                lifetime: AtomicU64::new(u64::MAX),
                 _permit: parts.permit,
             }),
         }
@@ -123,12 +154,17 @@ impl RequestContext {
     /// A context with `budget` left, for unit tests of what runs behind the edge.
     #[cfg(test)]
     pub(crate) fn for_tests(budget: Duration) -> Self {
+        Self::for_tests_as(Principal::Anonymous, budget)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_tests_as(principal: Principal, budget: Duration) -> Self {
         let headers = HeaderMap::new();
         Self::new(
             ContextParts {
                 request_id: RequestId::from_headers(&headers),
                 trace: TraceContext::from_headers(&headers, crate::trace::Sampling::Off),
-                principal: Principal::Anonymous,
+                principal,
                 client_address: IpAddr::from([127, 0, 0, 1]),
                 started: Instant::now(),
                 budget,
@@ -201,6 +237,52 @@ impl RequestContext {
         }
     }
 
+    /// This context for a part that can say that it is stale.
+    pub(crate) fn noting(&self, staleness: &Arc<Staleness>) -> Self {
+        Self {
+            staleness: Some(Arc::clone(staleness)),
+            ..self.clone()
+        }
+    }
+
+    pub(crate) fn is_for_everybody(&self) -> bool {
+        self.for_everybody
+    }
+
+    /// Notes that data of this age is used, because the service failed, and how. False when nobody could tell the client:
+    /// then it must not be used.
+    pub(crate) fn note_stale(&self, age: Duration, reason: &'static str) -> bool {
+        let Some(staleness) = &self.staleness else {
+            return false;
+        };
+        self.note_lifetime(Duration::ZERO);
+        staleness.reason.get_or_init(|| reason);
+        staleness
+            .age
+            .fetch_max(age.as_secs() + 1, Ordering::Relaxed);
+        true
+    }
+
+    /// Notes for how long what was read can be as it is. What is the caller's own counts as no time at all: the caller
+    /// can change it, and the copy that it keeps is not reached by any purge.
+    pub(crate) fn note_lifetime(&self, left: Duration) {
+        let left = if self.for_everybody {
+            u64::try_from(left.as_millis()).unwrap_or(u64::MAX)
+        } else {
+            0
+        };
+        self.shared.lifetime.fetch_min(left, Ordering::Relaxed);
+    }
+
+    /// For how long the client may use the answer without asking again: the least of what its parts allow.
+    pub(crate) fn lifetime(&self) -> Duration {
+        match self.shared.lifetime.load(Ordering::Relaxed) {
+            // Nothing was read that said anything.
+            u64::MAX => Duration::ZERO,
+            millis => Duration::from_millis(millis),
+        }
+    }
+
     /// On whose behalf services are called.
     pub(crate) fn principal_for_upstreams(&self) -> &Principal {
         if self.for_everybody {
@@ -267,10 +349,6 @@ impl RequestContext {
     }
 
     /// Notes that an answer of `upstream` was had without a call of this request's own.
-    #[expect(
-        dead_code,
-        reason = "for the caches and for coalescing, which come next"
-    )]
     pub(crate) fn record_shared(
         &self,
         upstream: &'static str,

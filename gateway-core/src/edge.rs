@@ -25,6 +25,7 @@ mod vary;
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,7 +41,7 @@ use tower::{Service, ServiceExt};
 pub(crate) use admission::{Admission, Permit};
 pub(crate) use body_limit::BodyLimit;
 pub(crate) use cors::Cors;
-pub(crate) use rate_limit::{RateLimitStore, RateLimiter, RouteLimits};
+pub(crate) use rate_limit::{Counted, RateLimitStore, RateLimiter, RouteKey, RouteLimits};
 pub(crate) use slot::EdgeSlot;
 
 use crate::auth::{Authenticator, Principal, authorize};
@@ -51,10 +52,11 @@ use crate::gateway::Shared;
 use crate::proxy::{OverTls, Proxy};
 use crate::route::{Action, Matched, NoMatch, Route};
 use crate::trace::TraceContext;
+use crate::upstream::Upstreams;
 use access_log::Observation;
 use client::Client;
 use csrf::Credential;
-use rate_limit::{Counted, LimitId, RateLimitHeaders, RouteKey};
+use rate_limit::{LimitId, RateLimitHeaders};
 
 /// How long after the deadline an action is cut that did not keep to it. Short enough for a 504 within 50 ms.
 const BACKSTOP: Duration = Duration::from_millis(20);
@@ -101,6 +103,11 @@ impl Edge {
         }
     }
 
+    /// What its proxy calls.
+    pub(crate) fn upstreams(&self) -> &Upstreams {
+        self.proxy.upstreams()
+    }
+
     /// What problem types begin with.
     pub(crate) fn problem_base(&self) -> &str {
         &self.shared.config.problem_base
@@ -125,10 +132,10 @@ impl Edge {
         let mut observation = Observation::begin(&self.shared, self.worker, &request, arrival);
 
         // A bug in a handler costs its own request a 500, never the connection's other requests.
-        let answered =
-            AssertUnwindSafe(self.answer(request.map(Body::new), &client, &mut observation))
-                .catch_unwind()
-                .await;
+        let answered = {
+            let answering = pin!(self.answer(request.map(Body::new), &client, &mut observation));
+            AssertUnwindSafe(answering).catch_unwind().await
+        };
         let response = match answered {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => error.into_response(),
@@ -252,7 +259,8 @@ impl Edge {
         request.extensions_mut().insert(context.clone());
         request.extensions_mut().insert(OverTls(client.secure));
 
-        let action = async {
+        // Pinned where it is: it is large, and would be moved with every step that wraps it.
+        let action = pin!(async {
             match &route.action {
                 Action::Proxy(rule) => {
                     self.proxy
@@ -261,7 +269,7 @@ impl Edge {
                 }
                 Action::Composed => self.compose(head::as_get(request)).await,
             }
-        };
+        });
         // Handlers and the proxy keep to the deadline by themselves, and know better what was late; this is for one that
         // does not.
         let response = timeout_at(deadline.at() + BACKSTOP, action)

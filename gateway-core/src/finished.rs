@@ -155,10 +155,6 @@ impl RecentRequests {
     }
 
     /// All that are remembered, the latest to arrive first.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for the console, which comes next")
-    )]
     pub(crate) fn latest(&self) -> Vec<Arc<FinishedRequest>> {
         let mut all = Vec::new();
         for worker in &self.workers {

@@ -14,9 +14,10 @@ use tokio_util::task::TaskTracker;
 use crate::admin;
 use crate::auth::internal_token::InternalTokenSigner;
 use crate::auth::{Authenticator, KeySets, KeyUses, Revocations, SharedRevocations};
-use crate::cache::ResponseCache;
+use crate::cache::{ResponseCache, Tags};
 use crate::config::{Config, ConfigFault, ConfigFaults, TracingConfig};
 use crate::edge::{Admission, Edge, RateLimitStore, RateLimiter};
+use crate::events::{ChangeEvent, Events, Feed, Source};
 use crate::finished::RecentRequests;
 use crate::metrics::Metrics;
 use crate::problem::chain;
@@ -27,7 +28,7 @@ use crate::server::{Server, Tls, TlsFault};
 use crate::shutdown::{Lifecycle, Phase};
 use crate::telemetry::{Traces, TracesFault};
 use crate::trace::Sampling;
-use crate::upstream::{UnknownUpstream, Upstreams};
+use crate::upstream::{Reads, SharedUpstreams, UnknownUpstream, Upstreams};
 
 /// What a BFF hands to the gateway.
 #[derive(Clone, Copy)]
@@ -36,6 +37,8 @@ pub struct App {
     pub name: &'static str,
     /// The composed routes. Called once for each worker: what the routes hold is that worker's own.
     pub routes: fn(&Upstreams, &Config) -> Result<Routes, UnknownUpstream>,
+    /// Which tags a change event concerns; [`no_tags`](crate::events::no_tags) for an app without events.
+    pub tags: fn(&ChangeEvent) -> Vec<String>,
 }
 
 /// What all workers of a process share for as long as one configuration is at work.
@@ -50,6 +53,13 @@ pub(crate) struct Shared {
     pub(crate) limiter_store: Option<Arc<RateLimitStore>>,
     pub(crate) keys: Arc<KeySets>,
     pub(crate) cache: Arc<ResponseCache>,
+    /// What composed reads share.
+    pub(crate) reads: Reads,
+    pub(crate) events: Events,
+    /// For the life of the process, when its first configuration has a feed.
+    pub(crate) feed: Option<Arc<Feed>>,
+    pub(crate) signer: Option<Arc<InternalTokenSigner>>,
+    pub(crate) upstreams: Arc<SharedUpstreams>,
     pub(crate) revocations: Arc<Revocations>,
     /// How replicas tell one another of revocations, when the configuration names a place.
     pub(crate) shared_revocations: Option<Arc<SharedRevocations>>,
@@ -138,11 +148,24 @@ impl Generation {
         let commands: Vec<TaskTracker> = (0..config.server.workers.max(1))
             .map(|_| TaskTracker::new())
             .collect();
+        let tags = Arc::<Tags>::default();
+        let reads = Reads::new(config.cache.parts_max_bytes, &tags, &metrics);
+        let events = Events::new(&tags);
+        let feed = config
+            .events
+            .as_ref()
+            .map(|_| Feed::new(events.clone(), app.tags, metrics.feed()));
+        let upstreams = SharedUpstreams::new(&config.upstreams, commands.len(), &metrics);
         let shared = Shared {
             tls,
             name: app.name,
             number: 1,
-            table: build_table(app, &config, &limiter, &metrics)?,
+            table: build_table(app, &config, &upstreams, &limiter, &metrics, &events)?,
+            upstreams: Arc::new(upstreams),
+            reads,
+            events,
+            feed,
+            signer: signer(app, &config),
             keys: KeySets::new(&config.issuers),
             key_uses: KeyUses::after(None, config.api_keys.as_ref()),
             revocations,
@@ -183,7 +206,24 @@ impl Generation {
         let limiter_store = previous.limiter_store.clone();
         let limiter = RateLimiter::new(&config, limiter_store.clone(), &previous.metrics)
             .inherit(&previous.limiter);
+        let keep_cache = may_keep_cache(&previous.config, &config);
+        let upstreams = SharedUpstreams::after(
+            &previous.upstreams,
+            &config.upstreams,
+            commands.len(),
+            &previous.metrics,
+        );
         let shared = Shared {
+            reads: if keep_cache {
+                previous.reads.clone()
+            } else {
+                // The same tags: an event must not purge what is no longer at work.
+                let tags = &previous.reads.tags;
+                Reads::new(config.cache.parts_max_bytes, tags, &previous.metrics)
+            },
+            events: previous.events.clone(),
+            feed: previous.feed.clone(),
+            signer: signer(app, &config),
             tls: previous.tls.clone(),
             revocations: Arc::clone(&previous.revocations),
             shared_revocations: previous.shared_revocations.clone(),
@@ -191,10 +231,18 @@ impl Generation {
             limiter_store,
             name: app.name,
             number: previous.number + 1,
-            table: build_table(app, &config, &limiter, &previous.metrics)?,
+            table: build_table(
+                app,
+                &config,
+                &upstreams,
+                &limiter,
+                &previous.metrics,
+                &previous.events,
+            )?,
+            upstreams: Arc::new(upstreams),
             keys: KeySets::after(&previous.keys, &config.issuers),
             limiter: Arc::new(limiter),
-            cache: if may_keep_cache(&previous.config, &config) {
+            cache: if keep_cache {
                 Arc::clone(&previous.cache)
             } else {
                 Arc::new(ResponseCache::new(&config.cache, previous.metrics.cache()))
@@ -220,16 +268,17 @@ impl Generation {
         let shared = Arc::new(shared);
         let config = &shared.config;
         let mut edges = Vec::new();
-        let signer = config
-            .internal_token
-            .as_ref()
-            .map(|token| Arc::new(InternalTokenSigner::new(app.name, token)));
+        if let Some(events) = &config.events {
+            shared.events.allow(events.max_subscribers);
+        }
         for (worker, commands) in commands.iter().enumerate() {
             let upstreams = Upstreams::new(
-                &config.upstreams,
-                &shared.metrics,
+                &shared.upstreams,
+                worker,
                 commands,
-                signer.as_ref(),
+                shared.signer.as_ref(),
+                &shared.reads,
+                &shared.events,
             );
             let routes = (app.routes)(&upstreams, config)
                 .map_err(|unknown| ConfigFaults(vec![unknown_upstream(&unknown)]))?;
@@ -259,15 +308,29 @@ impl Generation {
 fn build_table(
     app: App,
     config: &Config,
+    upstreams: &SharedUpstreams,
     limiter: &RateLimiter,
     metrics: &Metrics,
+    events: &Events,
 ) -> Result<RouteTable, ConfigFaults> {
-    let upstreams = Upstreams::new(&config.upstreams, metrics, &TaskTracker::new(), None);
+    let upstreams = Upstreams::new(
+        upstreams,
+        0,
+        &TaskTracker::new(),
+        None,
+        &Reads::new(0, &Arc::default(), metrics),
+        events,
+    );
     match (app.routes)(&upstreams, config) {
         Ok(routes) => RouteTable::build(config, &routes.into_parts().1, limiter, metrics),
         // Without the declared routes every policy would look like a fault, too.
         Err(unknown) => Err(ConfigFaults(vec![unknown_upstream(&unknown)])),
     }
+}
+
+fn signer(app: App, config: &Config) -> Option<Arc<InternalTokenSigner>> {
+    let token = config.internal_token.as_ref()?;
+    Some(Arc::new(InternalTokenSigner::new(app.name, token)))
 }
 
 /// Stored answers say which upstream they are from by its name: they are good for as long as names mean the same.
@@ -277,7 +340,7 @@ fn may_keep_cache(before: &Config, now: &Config) -> bool {
             before
                 .upstreams
                 .get(name)
-                .is_none_or(|known| known.address == upstream.address)
+                .is_none_or(|known| known.discovery == upstream.discovery)
         })
 }
 
@@ -298,6 +361,12 @@ impl Gateway {
     #[must_use]
     pub fn routes(&self) -> Vec<RouteSummary> {
         self.live.shared().table.summaries()
+    }
+
+    /// What its workers would share.
+    #[cfg(feature = "bench")]
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        self.live.shared()
     }
 
     /// Puts a gateway together and starts it.
@@ -346,8 +415,17 @@ impl Gateway {
         shared.metrics.watch_runtime("control", control.handle());
         let stop_control = CancellationToken::new();
         shared.keys.spawn_refresh(control.handle(), &stop_control);
+        shared.upstreams.look_after(control.handle());
         if let Some(store) = &shared.limiter_store {
             store.spawn_link(control.handle(), stop_control.clone());
+        }
+        if let Some(feed) = &shared.feed {
+            let live = Arc::clone(&live);
+            let source = move || {
+                let shared = live.shared();
+                Source::new(&shared.config, shared.signer.as_ref(), shared.number)
+            };
+            control.spawn(Arc::clone(feed).run(source, stop_control.clone()));
         }
         if let Some(revocations) = &shared.shared_revocations {
             revocations.start_link(control.handle(), stop_control.clone());
@@ -420,6 +498,7 @@ async fn upkeep(live: Arc<Live>) {
         shared.limiter.forget_idle();
         shared.key_uses.fold();
         shared.revocations.forget_ended();
+        shared.upstreams.sweep();
     }
 }
 
@@ -461,6 +540,11 @@ impl RunningGateway {
     #[must_use]
     pub fn admin_address(&self) -> SocketAddr {
         self.admin_address
+    }
+
+    #[cfg(test)]
+    pub(crate) fn reads(&self) -> Reads {
+        self.live.shared().reads.clone()
     }
 
     /// Asks for the configuration files to be read again, as SIGHUP does; what came of it is in the log, in the metrics

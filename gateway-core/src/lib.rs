@@ -8,7 +8,7 @@
 //!    body size: one column.
 //! 3. [`route`]: the merged table, passthrough routes from the configuration and composed routes from code.
 //! 4. `proxy` streams it to one upstream, through `cache`; **or** a BFF's handler composes an answer with [`compose`].
-//! 5. [`upstream`]: the typed call, its deadline, its failure in words.
+//! 5. [`upstream`]: the typed call, its failure in words; below it one column of limit, retries, balancer and breaker.
 //! 6. `upstream/pool`: one worker's connections.
 //!
 //! On the way out every failure becomes a problem document ([`problem`]), and every request one log line and one sample.
@@ -17,10 +17,12 @@
 
 pub mod accepted;
 pub mod auth;
+pub mod cache;
 pub mod compose;
 pub mod config;
 pub mod encode;
 pub mod error;
+pub mod events;
 pub mod extract;
 pub mod graphql;
 pub mod idempotency;
@@ -32,11 +34,15 @@ mod server;
 pub mod testkit;
 pub mod upstream;
 
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench;
+
 mod admin;
-mod cache;
 mod cli;
 mod context;
 mod deadline;
+mod digits;
 mod edge;
 mod finished;
 mod gateway;

@@ -14,6 +14,7 @@ mod scrape;
 #[cfg(test)]
 mod tests;
 mod text;
+mod totals;
 mod upstream;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,10 +24,12 @@ use tokio::runtime::{Handle, RuntimeMetrics};
 use tokio::time::Instant;
 
 pub(crate) use cells::{Counter, Gauge, Level, enter_worker};
-pub(crate) use histogram::Histogram;
+pub(crate) use histogram::{Buckets, Histogram};
+pub(crate) use process::Status as ProcessStatus;
 pub(crate) use registry::Registry;
 pub(crate) use scrape::scrape;
 pub(crate) use text::{Format, render};
+pub(crate) use totals::{Counts, Totals};
 pub(crate) use upstream::UpstreamMetrics;
 
 /// The registry, and the handles of what there is once in a gateway. Cloning is cheap.
@@ -106,6 +109,35 @@ impl Metrics {
         }
     }
 
+    pub(crate) fn reads(&self) -> ReadMetrics {
+        let from = ["store", "another_call", "upstream", "stale"];
+        let [from_store, coalesced, from_upstream, stale] =
+            self.registry
+                .counters(&family::UPSTREAM_READS, &[], "from", from);
+        ReadMetrics {
+            from_store,
+            coalesced,
+            from_upstream,
+            stale,
+            purged_by_command: self.purges("command"),
+            purged_by_operator: self.purges("operator"),
+        }
+    }
+
+    fn purges(&self, by: &'static str) -> Counter {
+        self.registry.counter(&family::CACHE_PURGES, &[("by", by)])
+    }
+
+    /// Only for a gateway that has a feed: an alert on the gauge must not see the others.
+    pub(crate) fn feed(&self) -> FeedMetrics {
+        FeedMetrics {
+            up: self.registry.gauge(&family::FEED_UP, &[]),
+            events: self.registry.counter(&family::FEED_EVENTS, &[]),
+            losses: self.registry.counter(&family::FEED_LOSSES, &[]),
+            purged: self.purges("event"),
+        }
+    }
+
     pub(crate) fn admission(&self) -> AdmissionMetrics {
         AdmissionMetrics {
             shed: self.registry.counter(&family::ADMISSION_SHED, &[]),
@@ -164,11 +196,42 @@ impl Metrics {
             .push((thread.into(), runtime.metrics()));
     }
 
-    fn runtimes(&self) -> Vec<(String, RuntimeMetrics)> {
-        self.runtimes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    pub(crate) fn runtimes(&self) -> Vec<RuntimeNow> {
+        let runtimes = self.runtimes.lock().unwrap_or_else(PoisonError::into_inner);
+        runtimes
+            .iter()
+            .map(|(thread, runtime)| RuntimeNow::read(thread, runtime))
+            .collect()
+    }
+}
+
+/// How a runtime is doing, by the name of its thread.
+#[derive(Clone, Debug)]
+pub(crate) struct RuntimeNow {
+    pub(crate) thread: String,
+    pub(crate) threads: usize,
+    /// Since its start, of all its threads.
+    pub(crate) busy: Duration,
+    pub(crate) parks: u64,
+    pub(crate) tasks: usize,
+    pub(crate) queue: usize,
+}
+
+impl RuntimeNow {
+    fn read(thread: &str, runtime: &RuntimeMetrics) -> Self {
+        let threads = runtime.num_workers();
+        Self {
+            thread: thread.to_owned(),
+            threads,
+            busy: (0..threads)
+                .map(|index| runtime.worker_total_busy_duration(index))
+                .sum(),
+            parks: (0..threads)
+                .map(|index| runtime.worker_park_count(index))
+                .sum(),
+            tasks: runtime.num_alive_tasks(),
+            queue: runtime.global_queue_depth(),
+        }
     }
 }
 
@@ -245,6 +308,26 @@ pub(crate) struct LimiterStoreMetrics {
     pub(crate) decided_by_store: Counter,
     pub(crate) decided_by_share: Counter,
     pub(crate) duration: Histogram,
+}
+
+/// Handles for where composed reads get their answers from, and what makes stored ones invalid.
+pub(crate) struct ReadMetrics {
+    pub(crate) from_store: Counter,
+    pub(crate) coalesced: Counter,
+    pub(crate) from_upstream: Counter,
+    pub(crate) stale: Counter,
+    pub(crate) purged_by_command: Counter,
+    pub(crate) purged_by_operator: Counter,
+}
+
+/// Handles for the feed of change events.
+pub(crate) struct FeedMetrics {
+    /// 1 while changes are heard of as they happen.
+    pub(crate) up: Gauge,
+    pub(crate) events: Counter,
+    /// How often everything tagged expired, because changes may have gone unheard.
+    pub(crate) losses: Counter,
+    pub(crate) purged: Counter,
 }
 
 /// Handles for requests that find no place.

@@ -325,6 +325,16 @@ fn from_upstream(kind: &UpstreamErrorKind) -> Problem {
             "upstream-timeout",
             "A service behind the gateway did not answer in time",
         ),
+        UpstreamErrorKind::OpenCircuit { .. } => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "upstream-circuit-open",
+            "A service behind the gateway is given time to recover",
+        ),
+        UpstreamErrorKind::OverLimit => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "upstream-overloaded",
+            "Too many calls to a service behind the gateway",
+        ),
         UpstreamErrorKind::Status(_)
         | UpstreamErrorKind::Undecodable
         | UpstreamErrorKind::TooLarge => (
@@ -335,8 +345,11 @@ fn from_upstream(kind: &UpstreamErrorKind) -> Problem {
     };
     let problem = Problem::new(status, slug, title, ErrorSource::Upstream);
     match kind {
-        UpstreamErrorKind::Unreachable | UpstreamErrorKind::Reset => {
-            problem.retry_after(Duration::from_secs(1))
+        UpstreamErrorKind::Unreachable
+        | UpstreamErrorKind::Reset
+        | UpstreamErrorKind::OverLimit => problem.retry_after(Duration::from_secs(1)),
+        UpstreamErrorKind::OpenCircuit { retry_after } => {
+            problem.retry_after((*retry_after).max(Duration::from_secs(1)))
         }
         UpstreamErrorKind::Timeout
         | UpstreamErrorKind::Status(_)

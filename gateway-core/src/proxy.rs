@@ -14,7 +14,6 @@ use axum::body::Body;
 use axum::response::Response;
 use http::header::TE;
 use http::{Request, uri};
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use matchit::Params;
@@ -30,7 +29,9 @@ use crate::deadline::StreamEnd;
 use crate::edge::BodyLimit;
 use crate::error::{Error, GatewayError};
 use crate::route::ProxyRule;
-use crate::upstream::{Attempt, CallKind, Pool, UpstreamError, UpstreamErrorKind, Upstreams};
+use crate::upstream::{
+    Answer, Attempt, CallKind, Judged, Outgoing, Stack, UpstreamError, UpstreamErrorKind, Upstreams,
+};
 use crate::waterfall::CallTarget;
 use upload::Upload;
 
@@ -63,6 +64,10 @@ impl Proxy {
         }
     }
 
+    pub(crate) fn upstreams(&self) -> &Upstreams {
+        &self.upstreams
+    }
+
     /// Forwards `request` as `rule` says, through the response cache when the route has one.
     pub(crate) async fn forward(
         &self,
@@ -72,12 +77,12 @@ impl Proxy {
         context: &RequestContext,
     ) -> Result<Response, Error> {
         // The table refuses routes to upstreams that do not exist.
-        let pool = self
+        let stack = self
             .upstreams
-            .pool(rule.upstream)
+            .stack(rule.upstream)
             .ok_or_else(|| GatewayError::Bug(format!("no upstream {}", rule.upstream)))?;
         if rule.websocket && upgrade::asks(&request) {
-            return self.open(pool, rule, parameters, request, context).await;
+            return self.open(stack, rule, parameters, request, context).await;
         }
         let limit = request.extensions().get::<BodyLimit>().copied();
         if let Some(limit) = limit {
@@ -91,17 +96,17 @@ impl Proxy {
             }
             RouteCache::Off | RouteCache::Private => context,
         };
-        let (request, upload) = outgoing(rule, parameters, request, context, pool)?;
+        let (request, upload) = outgoing(rule, parameters, request, context, stack)?;
         let identity = identity(rule.cache, context.principal());
         let response = self
             .cache
             .serve(
                 rule.cache,
-                pool.name(),
+                stack.name(),
                 request,
                 identity.as_deref(),
                 |request| async move {
-                    match exchange(pool, request, rule.template, context, &upload).await {
+                    match exchange(stack, request, rule.template, context, &upload).await {
                         Ok(response) => Ok(response),
                         Err(error) => Err(failure::at_fault(error, &upload, limit)),
                     }
@@ -110,16 +115,16 @@ impl Proxy {
             .await?;
         if upgrade::agreed(&response) {
             // Nobody has asked for it.
-            return Err(pool.error(UpstreamErrorKind::Undecodable).into());
+            return Err(stack.error(UpstreamErrorKind::Undecodable).into());
         }
         // Behind the cache, which has rules of its own for answers that are errors.
-        Ok(failure::in_our_form(pool, response, context).await)
+        Ok(failure::in_our_form(stack, response, context).await)
     }
 
     /// Opens a WebSocket: the deadline ends with the answer to its handshake.
     async fn open(
         &self,
-        pool: &Pool,
+        stack: &Stack,
         rule: &ProxyRule,
         parameters: &Params<'_, '_>,
         mut request: Request<Body>,
@@ -129,17 +134,17 @@ impl Proxy {
             return Err(GatewayError::Overloaded.into());
         }
         let client = upgrade::take(&mut request)?;
-        let (mut request, upload) = outgoing(rule, parameters, request, context, pool)?;
+        let (mut request, upload) = outgoing(rule, parameters, request, context, stack)?;
         upgrade::mark(request.headers_mut());
-        let mut response = exchange(pool, request, rule.template, context, &upload)
+        let mut response = exchange(stack, request, rule.template, context, &upload)
             .await
             .map_err(|error| failure::at_fault(error, &upload, None))?;
         if !upgrade::agreed(&response) {
-            return Ok(failure::in_our_form(pool, response, context).await);
+            return Ok(failure::in_our_form(stack, response, context).await);
         }
         let service = hyper::upgrade::on(&mut response);
         upgrade::mark(response.headers_mut());
-        self.tunnels.carry(client, service, context, pool.name());
+        self.tunnels.carry(client, service, context, stack.name());
         Ok(response)
     }
 }
@@ -212,7 +217,7 @@ fn outgoing(
     parameters: &Params<'_, '_>,
     request: Request<Body>,
     context: &RequestContext,
-    pool: &Pool,
+    stack: &Stack,
 ) -> Result<(Request<Body>, Upload), Error> {
     let (mut parts, body) = request.into_parts();
     let path = match &rule.rewrite {
@@ -232,7 +237,7 @@ fn outgoing(
         trailers: rule.cache == RouteCache::Off && headers::likes_trailers(&parts.headers),
     };
     headers::prepare_request(&mut parts.headers, context, hop);
-    parts.uri = pool.uri(target);
+    parts.uri = stack.uri(target);
     parts.extensions = http::Extensions::new();
     let (body, upload) = Upload::watch(body);
     Ok((Request::from_parts(parts, body), upload))
@@ -240,7 +245,7 @@ fn outgoing(
 
 /// The call itself: the deadline ends with the response head, the body streams.
 async fn exchange(
-    pool: &Pool,
+    stack: &Stack,
     request: Request<Body>,
     template: &'static str,
     context: &RequestContext,
@@ -253,11 +258,11 @@ async fn exchange(
         method: request.method().clone(),
         template: Some(template),
     };
-    let attempt = pool.begin(context, target);
-    let call = send(pool.clone(), request, attempt, upload.clone(), kind);
+    let attempt = stack.begin(context, target);
+    let call = send(stack.clone(), request, attempt, upload.clone(), kind);
     let mut response = match kind {
         CallKind::Safe => call.await,
-        CallKind::Command => pool.to_its_end(call).await,
+        CallKind::Command => stack.to_its_end(call).await,
     }?
     .map(Body::new);
     let version = response.version();
@@ -269,17 +274,16 @@ async fn exchange(
 }
 
 async fn send(
-    pool: Pool,
+    stack: Stack,
     request: Request<Body>,
     mut attempt: Attempt,
     upload: Upload,
     kind: CallKind,
-) -> Result<http::Response<Incoming>, UpstreamError> {
-    let deadline = pool.attempt_deadline(attempt.context(), kind);
-    let result = pool.send(request, attempt.context(), deadline).await;
-    if let Ok(response) = &result {
-        attempt.answered(Instant::now(), Some(response.status().as_u16()));
-    }
+) -> Result<http::Response<Answer>, UpstreamError> {
+    let request = request.map(Outgoing::stream);
+    let result = stack
+        .send(request, &mut attempt, kind, Judged::AtHead)
+        .await;
     attempt.finished(failure::outcome(&result, &upload));
     result
 }

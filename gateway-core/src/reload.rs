@@ -66,12 +66,12 @@ impl Trigger {
 /// How the last reload went.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct LastReload {
-    at: String,
+pub(crate) struct LastReload {
+    pub(crate) at: String,
     trigger: Trigger,
     /// `success`, or `failure`: then the configuration before is still at work.
-    outcome: &'static str,
-    faults: Vec<ConfigFault>,
+    pub(crate) outcome: &'static str,
+    pub(crate) faults: Vec<ConfigFault>,
 }
 
 /// What `/config` on the admin listener answers.
@@ -80,16 +80,16 @@ struct LastReload {
 pub(crate) struct ConfigReport {
     name: &'static str,
     /// Counts the configurations since the start of the process, from 1.
-    generation: u64,
+    pub(crate) generation: u64,
     /// When this one took over.
-    since: String,
+    pub(crate) since: String,
     /// In the order in which they are merged.
-    files: Vec<PathBuf>,
+    pub(crate) files: Vec<PathBuf>,
     /// What `VAR_FILE` variables and keys such as `internal_token.key_file` name.
     secret_files: Vec<PathBuf>,
-    last_reload: Option<LastReload>,
-    needs_restart: Vec<NeedsRestart>,
-    warnings: Vec<String>,
+    pub(crate) last_reload: Option<LastReload>,
+    pub(crate) needs_restart: Vec<NeedsRestart>,
+    pub(crate) warnings: Vec<String>,
     workers: usize,
     /// In the shape of the files, every default included, secrets redacted.
     configuration: Value,
@@ -239,6 +239,7 @@ impl Reloader {
             .await
             .map_err(|error| panicked(&error))??;
 
+        next.shared.upstreams.look_after(&Handle::current());
         let keys = &next.shared.keys;
         keys.spawn_refresh(&Handle::current(), &self.stop);
         if timeout(KEYS, keys.settled()).await.is_err() {

@@ -184,6 +184,7 @@ impl Worker {
         let config = &self.config;
         let grace = config.grace;
         let commands = self.edge.commands().clone();
+        let warm = tokio::spawn(keep_warm(Arc::clone(&self.edge)));
         let connections = Arc::new(Connections::new(
             config,
             self.edge,
@@ -210,12 +211,14 @@ impl Worker {
             tracker.spawn(async move {
                 match tls {
                     None => connections.serve(socket, peer, None).await,
-                    Some(acceptor) => connections.serve_tls(acceptor, socket, peer).await,
+                    // Boxed: a connection without TLS has no room for one with it.
+                    Some(acceptor) => Box::pin(connections.serve_tls(acceptor, socket, peer)).await,
                 }
                 drop(open);
             });
         }
         tracker.close();
+        warm.abort();
         let ended = async {
             tracker.wait().await;
             // What clients asked for outlives their connections.
@@ -229,6 +232,19 @@ impl Worker {
                 "cut: the grace period is over"
             );
         }
+    }
+}
+
+/// How often a worker looks whether it has the connections to upstreams that it should keep ready.
+const WARM: Duration = Duration::from_secs(1);
+
+/// Here, since a connection is driven by the runtime that has opened it.
+async fn keep_warm(edge: Arc<EdgeSlot>) {
+    loop {
+        // Looked up each time: a reload may have changed what is wanted.
+        let upstreams = edge.load().upstreams().clone();
+        upstreams.warm_up().await;
+        tokio::time::sleep(WARM).await;
     }
 }
 

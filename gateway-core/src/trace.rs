@@ -134,7 +134,9 @@ impl TraceContext {
     /// The trace's id in 32 hexadecimal digits.
     #[must_use]
     pub fn trace_id(&self) -> String {
-        format!("{:032x}", self.trace_id)
+        let mut text = [0; 32];
+        hex(&self.trace_id.to_be_bytes(), &mut text);
+        text.into_iter().map(char::from).collect()
     }
 
     /// The span that stands for the request.

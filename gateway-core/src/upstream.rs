@@ -1,30 +1,68 @@
 //! Calling services: the client side of the gateway, from the typed call down to the pooled connection.
 //! Which service is called, with what path and for what, is a BFF's knowledge (`clients/`), or a passthrough route's.
+//!
+//! `call`, `grpc` and the proxy say what is wanted; `stack` is the column that every call goes down; the files below it are
+//! its layers. What all workers share of an upstream is `shared`, what each has of its own are connections.
 
 mod call;
+mod coalesce;
 mod error;
 mod grpc;
+
+mod stack;
+
+mod answer;
+mod attempt;
+mod flight;
+mod outgoing;
+
+mod breaker;
+mod budget;
+mod clock;
+mod discovery;
+mod ejection;
+mod endpoints;
+mod health;
+mod limit;
+mod load;
 mod pool;
+mod reads;
+mod request_key;
+mod retry;
+mod shared;
+mod status;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub(crate) use answer::Answer;
+pub(crate) use attempt::Attempt;
 pub use call::{Call, UpstreamClient, UpstreamResponse};
 pub(crate) use call::{is_json, refusal};
 pub use error::{UpstreamError, UpstreamErrorKind};
 pub use grpc::{GrpcChannel, GrpcUpstream};
-pub(crate) use pool::{Attempt, CallKind, Pool};
+pub(crate) use outgoing::Outgoing;
+pub(crate) use reads::Reads;
+pub(crate) use request_key::RequestKey;
+pub(crate) use shared::SharedUpstreams;
+pub(crate) use stack::{CallKind, Judged, Stack};
+pub(crate) use status::{EndpointStatus, UpstreamStatus};
 
 use tokio_util::task::TaskTracker;
 
 use crate::auth::internal_token::InternalTokenSigner;
-use crate::config::{UpstreamConfig, UpstreamProtocol};
-use crate::metrics::Metrics;
+use crate::config::UpstreamProtocol;
+use crate::events::Events;
 
-/// The upstreams as one worker sees them: each with a connection pool of that worker's own.
+/// The upstreams as one worker sees them.
 #[derive(Clone)]
 pub struct Upstreams {
-    pools: Arc<BTreeMap<&'static str, Pool>>,
+    stacks: Arc<BTreeMap<&'static str, Stack>>,
+    reads: Reads,
+    events: Events,
 }
 
 /// A BFF asked for an upstream that the configuration does not have, or has with another protocol.
@@ -38,29 +76,46 @@ pub struct UnknownUpstream {
 }
 
 impl Upstreams {
-    /// `commands` counts what is under way: what was sent to change something runs to its end, also when its client has
-    /// gone. With a `signer`, services are told who is calling.
+    /// Those of the worker with the number `worker`. `commands` counts what is under way: what was sent to change something
+    /// runs to its end, also when its client has gone. With a `signer`, services are told who is calling. `reads` is
+    /// what all workers share.
     pub(crate) fn new(
-        config: &BTreeMap<String, UpstreamConfig>,
-        metrics: &Metrics,
+        shared: &SharedUpstreams,
+        worker: usize,
         commands: &TaskTracker,
         signer: Option<&Arc<InternalTokenSigner>>,
+        reads: &Reads,
+        events: &Events,
     ) -> Self {
-        let pools = config
+        let stacks = shared
             .iter()
-            .map(|(name, upstream)| {
-                let name = crate::intern::intern(name);
-                let pool = Pool::new(name, upstream, metrics, commands.clone(), signer);
-                (name, pool)
+            .map(|upstream| {
+                let stack = Stack::new(upstream, worker, commands.clone(), signer);
+                (upstream.name, stack)
             })
             .collect();
         Self {
-            pools: Arc::new(pools),
+            stacks: Arc::new(stacks),
+            reads: reads.clone(),
+            events: events.clone(),
         }
     }
 
-    pub(crate) fn pool(&self, name: &str) -> Option<&Pool> {
-        self.pools.get(name)
+    /// What changes at the upstreams, as far as their feed of events tells.
+    #[must_use]
+    pub fn events(&self) -> &Events {
+        &self.events
+    }
+
+    /// Keeps connections ready, for as long as somebody polls.
+    pub(crate) async fn warm_up(&self) {
+        for stack in self.stacks.values() {
+            stack.warm_up().await;
+        }
+    }
+
+    pub(crate) fn stack(&self, name: &str) -> Option<&Stack> {
+        self.stacks.get(name)
     }
 
     /// The client for the JSON service `name`.
@@ -68,8 +123,15 @@ impl Upstreams {
     /// # Errors
     /// When the configuration has no such upstream: reported with all other configuration faults.
     pub fn client(&self, name: &'static str) -> Result<UpstreamClient, UnknownUpstream> {
-        self.with_protocol(name, UpstreamProtocol::Http1)
-            .map(UpstreamClient::new)
+        self.stacks
+            .get(name)
+            .filter(|stack| stack.protocol() != UpstreamProtocol::Grpc)
+            .cloned()
+            .map(|stack| UpstreamClient::new(stack, self.reads.clone()))
+            .ok_or(UnknownUpstream {
+                name,
+                protocol: UpstreamProtocol::Http1,
+            })
     }
 
     /// The client for the gRPC service `name`.
@@ -77,19 +139,12 @@ impl Upstreams {
     /// # Errors
     /// When the configuration has no such upstream: reported with all other configuration faults.
     pub fn grpc(&self, name: &'static str) -> Result<GrpcUpstream, UnknownUpstream> {
-        self.with_protocol(name, UpstreamProtocol::Grpc)
-            .map(GrpcUpstream::new)
-    }
-
-    fn with_protocol(
-        &self,
-        name: &'static str,
-        protocol: UpstreamProtocol,
-    ) -> Result<Pool, UnknownUpstream> {
-        self.pools
+        let protocol = UpstreamProtocol::Grpc;
+        self.stacks
             .get(name)
-            .filter(|pool| pool.protocol() == protocol)
+            .filter(|stack| stack.protocol() == protocol)
             .cloned()
+            .map(GrpcUpstream::new)
             .ok_or(UnknownUpstream { name, protocol })
     }
 }

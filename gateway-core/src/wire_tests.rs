@@ -5,6 +5,7 @@
 mod browsers;
 mod compression;
 mod proxy;
+mod sharing;
 mod world;
 
 use std::time::Duration;

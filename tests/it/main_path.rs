@@ -251,12 +251,12 @@ async fn an_order_that_the_account_refuses_is_rejected() -> Result<()> {
     let system = System::start().await?;
     let token = system.token("consumer-1").await?;
     let restaurant = system.open_restaurant(&token).await?;
+    // As much as may be ordered of everything: above what an account allows, whichever restaurant is open now.
+    let menu = restaurant["menu"]["items"].as_array().context("no menu")?;
     let mut order = System::order_for(&restaurant);
-    // Which restaurant is open depends on the hour; a hundred of every dish is too much in any of them.
-    let dishes = restaurant["menu"]["items"].as_array().context("a menu")?;
-    order["lineItems"] = dishes
+    order["lineItems"] = menu
         .iter()
-        .map(|dish| json!({"menuItemId": dish["id"], "quantity": 100}))
+        .map(|item| json!({"menuItemId": item["id"], "quantity": 100}))
         .collect();
     let placed = system
         .http

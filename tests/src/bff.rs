@@ -78,7 +78,8 @@ pub fn any_key() -> NewApiKey {
     api_key::generate("ftgo", api_key::Environment::Test).expect("the system gives random bytes")
 }
 
-/// What a test lays over the shipped file: ports that are free, where the services are, and the key that they trust.
+/// What a test lays over the shipped file: ports that are free, where the services are, and the key that they trust. No
+/// parts of composed answers are stored: most tests ask what comes of a service as it is now.
 pub fn overlay(bff: Bff, services: &BTreeMap<Service, SocketAddr>) -> Result<String> {
     let issuer = services
         .get(&Service::Identity)
@@ -87,7 +88,8 @@ pub fn overlay(bff: Bff, services: &BTreeMap<Service, SocketAddr>) -> Result<Str
         "[server]\naddress = \"127.0.0.1:0\"\nworkers = 2\nlame_duck = \"0ms\"\n\
          [admin]\naddress = \"127.0.0.1:0\"\n\
          [[issuers]]\nissuer = \"http://{issuer}\"\naudiences = [\"{}\"]\n\
-         algorithms = [\"RS256\", \"ES256\"]\ntoken_types = [\"at+jwt\"]\n",
+         algorithms = [\"RS256\", \"ES256\"]\ntoken_types = [\"at+jwt\"]\n\
+         [cache]\nparts_max_bytes = \"0B\"\n",
         bff.audience()
     );
     let shipped = config::from_text(&[bff.shipped(), DEMO])?;
@@ -118,25 +120,27 @@ pub fn overlay(bff: Bff, services: &BTreeMap<Service, SocketAddr>) -> Result<Str
     Ok(text)
 }
 
-pub fn configuration(bff: Bff, services: &BTreeMap<Service, SocketAddr>) -> Result<Config> {
+/// The shipped configuration with the overlay, and with `more` over that.
+pub fn configuration(
+    bff: Bff,
+    services: &BTreeMap<Service, SocketAddr>,
+    more: &str,
+) -> Result<Config> {
     Ok(config::from_text(&[
         bff.shipped(),
         DEMO,
         &overlay(bff, services)?,
+        more,
     ])?)
 }
 
-/// `more` is laid over everything else.
-pub fn start_with(
+pub fn start(
     bff: Bff,
     services: &BTreeMap<Service, SocketAddr>,
     more: &str,
 ) -> Result<RunningGateway> {
-    let overlay = overlay(bff, services)?;
-    let config = config::from_text(&[bff.shipped(), DEMO, &overlay, more])?;
-    Ok(Gateway::start(bff.app(), config)?)
-}
-
-pub fn start(bff: Bff, services: &BTreeMap<Service, SocketAddr>) -> Result<RunningGateway> {
-    Ok(Gateway::start(bff.app(), configuration(bff, services)?)?)
+    Ok(Gateway::start(
+        bff.app(),
+        configuration(bff, services, more)?,
+    )?)
 }

@@ -33,30 +33,34 @@ pub struct System {
 impl System {
     /// Services seeded, trusting the BFFs alone, and with fault switchboards, BFFs ready, the seeded restaurants known everywhere.
     pub async fn start() -> Result<Self> {
-        Self::start_with(None).await
+        Self::start_as(None, "").await
     }
 
     /// The same, and everybody tells the collector at `endpoint` of traces that callers want to have recorded.
     pub async fn start_traced(endpoint: &str) -> Result<Self> {
-        Self::start_with(Some(endpoint)).await
+        let traces =
+            format!("[tracing]\nendpoint = \"{endpoint}\"\nsample = \"0%\"\ntimeout = \"2s\"\n");
+        Self::start_as(Some(Collector::at(endpoint)), &traces).await
     }
 
-    async fn start_with(collector: Option<&str>) -> Result<Self> {
+    /// The same, with `more` laid over the configuration of every BFF.
+    pub async fn start_with(more: &str) -> Result<Self> {
+        Self::start_as(None, more).await
+    }
+
+    async fn start_as(collector: Option<Collector>, more: &str) -> Result<Self> {
         gateway_core::install_crypto();
         let data = tempfile::tempdir()?;
         let options = Options {
             faults: true,
             seed: true,
             trust: Some(bff::gateway_key().trust()),
-            collector: collector.map(Collector::at),
+            collector,
             ..Options::new(data.path())
         };
         let services = Ftgo::start(options).await?;
         let addresses = services.addresses();
-        let traces = collector.map(|endpoint| {
-            format!("[tracing]\nendpoint = \"{endpoint}\"\nsample = \"0%\"\ntimeout = \"2s\"\n")
-        });
-        let start = |bff| bff::start_with(bff, &addresses, traces.as_deref().unwrap_or_default());
+        let start = |bff| bff::start(bff, &addresses, more);
         let system = Self {
             mobile: start(Bff::Mobile)?,
             web: start(Bff::Web)?,

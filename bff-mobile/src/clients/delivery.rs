@@ -1,11 +1,13 @@
 //! delivery: where an order's food is.
 
 use gateway_core::RequestContext;
+use gateway_core::cache::Lifetime;
 use gateway_core::encode::segment;
 use gateway_core::error::UpstreamError;
 use gateway_core::upstream::{UnknownUpstream, UpstreamClient, Upstreams};
 use serde::Deserialize;
 
+use crate::tags;
 use crate::values::{Location, Timestamp};
 
 #[derive(Clone)]
@@ -48,6 +50,8 @@ impl DeliveryClient {
     ) -> Result<Delivery, UpstreamError> {
         self.upstream
             .get(context, format!("/deliveries/{}", segment(order_id)))
+            .cached(Lifetime::seconds(2))
+            .tagged([tags::order(order_id)])
             .json_answer()
             .await
     }

@@ -1,11 +1,13 @@
 //! kitchen: how far an order's food is.
 
 use gateway_core::RequestContext;
+use gateway_core::cache::Lifetime;
 use gateway_core::encode::segment;
 use gateway_core::error::UpstreamError;
 use gateway_core::upstream::{UnknownUpstream, UpstreamClient, Upstreams};
 use serde::Deserialize;
 
+use crate::tags;
 use crate::values::Timestamp;
 
 #[derive(Clone)]
@@ -41,6 +43,8 @@ impl KitchenClient {
     ) -> Result<Ticket, UpstreamError> {
         self.upstream
             .get(context, format!("/tickets/{}", segment(order_id)))
+            .cached(Lifetime::seconds(2))
+            .tagged([tags::order(order_id)])
             .json_answer()
             .await
     }

@@ -1,6 +1,7 @@
 //! order: the caller's own orders, and what can be done with them. Lists of orders are order-history's view.
 
 use gateway_core::RequestContext;
+use gateway_core::cache::Lifetime;
 use gateway_core::encode::segment;
 use gateway_core::error::{Error, UpstreamError};
 use gateway_core::idempotency::{IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED};
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::caller;
 use crate::error::{of_command, of_lookup};
+use crate::tags;
 use crate::values::{Address, Money, Timestamp};
 
 #[derive(Clone)]
@@ -103,6 +105,8 @@ impl OrderClient {
         let order: Order = self
             .upstream
             .get(context.clone(), path)
+            .cached(Lifetime::seconds(2))
+            .tagged([tags::order(id)])
             .json_answer()
             .await
             .map_err(of_lookup)?;
@@ -163,6 +167,7 @@ impl OrderClient {
     ) -> Result<Pending, UpstreamError> {
         self.upstream
             .post(context, format!("/orders/{}/{verb}", segment(id)), body)
+            .tagged([tags::order(id)])
             .json_answer()
             .await
     }

@@ -3,12 +3,14 @@
 use std::fmt::Write;
 
 use gateway_core::RequestContext;
+use gateway_core::cache::Lifetime;
 use gateway_core::encode::query_value;
 use gateway_core::error::UpstreamError;
 use gateway_core::upstream::{UnknownUpstream, UpstreamClient, Upstreams};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::tags;
 use crate::values::{Address, Location, Money, Page, Timestamp};
 
 #[derive(Clone)]
@@ -116,7 +118,13 @@ impl OrderHistoryClient {
         add(&mut path, "at", search.at);
         add(&mut path, "cuisine", search.cuisine);
         add(&mut path, "cursor", search.cursor);
-        self.upstream.get(context, path).json_answer().await
+        // Whether one is open changes with the time of day, of which no event tells.
+        self.upstream
+            .get(context.for_everybody(), path)
+            .cached(Lifetime::seconds(5))
+            .tagged([tags::RESTAURANTS])
+            .json_answer()
+            .await
     }
 }
 

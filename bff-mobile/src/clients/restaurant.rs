@@ -1,12 +1,14 @@
 //! restaurant: a restaurant with its menu. Which restaurants can deliver somewhere is order-history's view.
 
 use gateway_core::RequestContext;
+use gateway_core::cache::Lifetime;
 use gateway_core::encode::segment;
 use gateway_core::error::UpstreamError;
-use gateway_core::upstream::{UnknownUpstream, UpstreamClient, Upstreams};
+use gateway_core::upstream::{Call, UnknownUpstream, UpstreamClient, Upstreams};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::tags;
 use crate::values::{Address, Location, Money};
 
 #[derive(Clone)]
@@ -72,7 +74,7 @@ impl RestaurantClient {
         context: RequestContext,
         id: &str,
     ) -> Result<Restaurant, UpstreamError> {
-        self.upstream.get(context, path(id)).json_answer().await
+        self.get(&context, id).json_answer().await
     }
 
     pub(crate) async fn with_menu(
@@ -80,10 +82,15 @@ impl RestaurantClient {
         context: RequestContext,
         id: &str,
     ) -> Result<RestaurantWithMenu, UpstreamError> {
-        self.upstream.get(context, path(id)).json_answer().await
+        self.get(&context, id).json_answer().await
     }
-}
 
-fn path(id: &str) -> String {
-    format!("/restaurants/{}", segment(id))
+    /// The same for everybody, and seldom changed: an event tells when.
+    fn get(&self, context: &RequestContext, id: &str) -> Call {
+        let path = format!("/restaurants/{}", segment(id));
+        self.upstream
+            .get(context.for_everybody(), path)
+            .cached(Lifetime::seconds(60).if_failing_seconds(600))
+            .tagged([tags::restaurant(id)])
+    }
 }

@@ -1,12 +1,14 @@
 //! order: one order of a consumer account.
 
 use gateway_core::RequestContext;
+use gateway_core::cache::Lifetime;
 use gateway_core::encode::segment;
 use gateway_core::error::Error;
 use gateway_core::upstream::{UnknownUpstream, UpstreamClient, Upstreams};
 use serde::Deserialize;
 
 use super::{Address, Money};
+use crate::tags;
 
 #[derive(Clone)]
 pub(crate) struct OrderClient {
@@ -58,6 +60,8 @@ impl OrderClient {
         match self
             .upstream
             .get(context, format!("/orders/{}", segment(id)))
+            .cached(Lifetime::seconds(2))
+            .tagged([tags::order(id)])
             .json_answer::<Order>()
             .await
         {

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use gateway_core::RequestContext;
+use gateway_core::cache::Lifetime;
 use gateway_core::encode::query_value;
 use gateway_core::error::{ClientError, Error};
 use gateway_core::upstream::{UnknownUpstream, UpstreamClient, Upstreams};
@@ -10,6 +11,7 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use super::{Address, Location, Money};
+use crate::tags;
 
 #[derive(Clone)]
 pub(crate) struct OrderHistoryClient {
@@ -87,7 +89,10 @@ impl OrderHistoryClient {
             }
         }
         self.upstream
-            .get(context, uri)
+            // Whether one is open changes with the time of day, of which no event tells.
+            .get(context.for_everybody(), uri)
+            .cached(Lifetime::seconds(5))
+            .tagged([tags::RESTAURANTS])
             .json_answer()
             .await
             .map_err(|error| match error.refusal() {

@@ -1,11 +1,13 @@
 //! delivery: the deliveries of orders.
 
 use gateway_core::RequestContext;
+use gateway_core::cache::Lifetime;
 use gateway_core::error::UpstreamError;
 use gateway_core::upstream::{UnknownUpstream, UpstreamClient, Upstreams};
 use serde::Deserialize;
 
 use super::{Found, by_ids};
+use crate::tags;
 
 #[derive(Clone)]
 pub(crate) struct DeliveryClient {
@@ -53,6 +55,8 @@ impl DeliveryClient {
         let found: Found<Delivery> = self
             .upstream
             .get(context, by_ids("/deliveries", order_ids))
+            .cached(Lifetime::seconds(2))
+            .tagged(order_ids.iter().map(|id| tags::order(id)))
             .json_answer()
             .await?;
         Ok(found.items)

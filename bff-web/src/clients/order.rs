@@ -1,6 +1,7 @@
 //! order: whole orders by their ids, and placing one. Lists of a consumer's orders are order-history's view.
 
 use gateway_core::RequestContext;
+use gateway_core::cache::Lifetime;
 use gateway_core::error::UpstreamError;
 use gateway_core::idempotency::{IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED};
 use gateway_core::upstream::{UnknownUpstream, UpstreamClient, Upstreams};
@@ -8,6 +9,7 @@ use http::HeaderValue;
 use serde::{Deserialize, Serialize};
 
 use super::{Found, by_ids};
+use crate::tags;
 
 #[derive(Clone)]
 pub(crate) struct OrderClient {
@@ -103,6 +105,8 @@ impl OrderClient {
         let found: Found<Order> = self
             .upstream
             .get(context, by_ids("/orders", ids))
+            .cached(Lifetime::seconds(2))
+            .tagged(ids.iter().map(|id| tags::order(id)))
             .json_answer()
             .await?;
         Ok(found.items)

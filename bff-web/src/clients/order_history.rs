@@ -1,6 +1,7 @@
 //! order-history: the views that are fed by events: a consumer's orders, and the restaurants that can deliver somewhere.
 
 use gateway_core::RequestContext;
+use gateway_core::cache::Lifetime;
 use gateway_core::encode::query_value;
 use gateway_core::error::UpstreamError;
 use gateway_core::upstream::{UnknownUpstream, UpstreamClient, Upstreams};
@@ -8,6 +9,7 @@ use serde::Deserialize;
 
 use super::order::Money;
 use super::{Page, add};
+use crate::tags;
 
 #[derive(Clone)]
 pub(crate) struct OrderHistoryClient {
@@ -107,6 +109,12 @@ impl OrderHistoryClient {
         add(&mut uri, "at", search.at);
         add(&mut uri, "cuisine", search.cuisine);
         add(&mut uri, "cursor", cursor);
-        self.upstream.get(context, uri).json_answer().await
+        // Whether one is open changes with the time of day, of which no event tells.
+        self.upstream
+            .get(context.for_everybody(), uri)
+            .cached(Lifetime::seconds(5))
+            .tagged([tags::RESTAURANTS])
+            .json_answer()
+            .await
     }
 }

@@ -1,6 +1,7 @@
 //! restaurant: restaurants with their menus. Which of them can deliver somewhere is order-history's view.
 
 use gateway_core::RequestContext;
+use gateway_core::cache::Lifetime;
 use gateway_core::error::UpstreamError;
 use gateway_core::upstream::{UnknownUpstream, UpstreamClient, Upstreams};
 use serde::Deserialize;
@@ -8,6 +9,7 @@ use serde::Deserialize;
 use super::delivery::Location;
 use super::order::{Address, Money};
 use super::{Found, by_ids};
+use crate::tags;
 
 #[derive(Clone)]
 pub(crate) struct RestaurantClient {
@@ -53,7 +55,9 @@ impl RestaurantClient {
     ) -> Result<Vec<Restaurant>, UpstreamError> {
         let found: Found<Restaurant> = self
             .upstream
-            .get(context, by_ids("/restaurants", ids))
+            .get(context.for_everybody(), by_ids("/restaurants", ids))
+            .cached(Lifetime::seconds(60).if_failing_seconds(600))
+            .tagged(ids.iter().map(|id| tags::restaurant(id)))
             .json_answer()
             .await?;
         Ok(found.items)

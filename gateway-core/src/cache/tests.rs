@@ -85,6 +85,7 @@ impl Fixture {
         let config = CacheConfig {
             max_bytes: 1 << 20,
             max_entry_bytes: 1000,
+            parts_max_bytes: 0,
         };
         let now =
             move || SystemTime::UNIX_EPOCH + Duration::from_secs(clock.load(Ordering::SeqCst));
@@ -681,6 +682,7 @@ async fn a_cache_of_no_size_is_none() {
         &CacheConfig {
             max_bytes: 0,
             max_entry_bytes: 1000,
+            parts_max_bytes: 0,
         },
         Metrics::new(1).cache(),
     );

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, VARY};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::Composition;
@@ -29,9 +30,9 @@ impl<S> IntoResponse for Answer<S> {
 impl<P> Composition<P> {
     /// The answer: 200, or 304 when the client has it already.
     ///
-    /// A complete answer has a weak `ETag` over data and section status and belongs to its caller alone; one with an
-    /// `unavailable` section or a fallback has no validator and is stored by nobody. Sections that were not picked are
-    /// left out.
+    /// A complete answer has a weak `ETag` over data and section status, never over ages, and belongs to its caller alone,
+    /// who may use it again for as long as the shortest-lived of its parts allows; one with an `unavailable` section or a
+    /// fallback has no validator and is stored by nobody. Sections that were not picked are left out.
     pub fn answer<S: Serialize>(&self, body: S) -> Answer<S> {
         Answer {
             response: self.respond(&body),
@@ -48,22 +49,27 @@ impl<P> Composition<P> {
             }
         };
         if self.incomplete.load(Ordering::Relaxed) {
-            return json(bytes, "private, no-store", None);
+            return json(bytes, HeaderValue::from_static("private, no-store"), None);
         }
-        let etag = weak_etag(&bytes);
+        let etag = match self.any_stale.load(Ordering::Relaxed) {
+            false => weak_etag(&bytes),
+            true => weak_etag(&without_ages(&bytes)),
+        };
+        let cache_control = cache_control(self.context.lifetime().as_secs());
         let known = self
             .if_none_match
             .as_ref()
             .is_some_and(|value| matches_weakly(value, &etag));
         if known {
             let mut response = StatusCode::NOT_MODIFIED.into_response();
-            set_headers(&mut response, "private, no-cache", Some(etag));
+            set_headers(&mut response, cache_control, Some(etag));
             return response;
         }
-        json(bytes, "private, no-cache", Some(etag))
+        json(bytes, cache_control, Some(etag))
     }
 }
-fn json(bytes: Vec<u8>, cache_control: &'static str, etag: Option<HeaderValue>) -> Response {
+
+fn json(bytes: Vec<u8>, cache_control: HeaderValue, etag: Option<HeaderValue>) -> Response {
     let mut response = bytes.into_response();
     response
         .headers_mut()
@@ -72,13 +78,46 @@ fn json(bytes: Vec<u8>, cache_control: &'static str, etag: Option<HeaderValue>) 
     response
 }
 
-fn set_headers(response: &mut Response, cache_control: &'static str, etag: Option<HeaderValue>) {
+fn set_headers(response: &mut Response, cache_control: HeaderValue, etag: Option<HeaderValue>) {
     let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache_control));
+    headers.insert(CACHE_CONTROL, cache_control);
     headers.insert(VARY, HeaderValue::from_static("authorization"));
     if let Some(etag) = etag {
         headers.insert(ETAG, etag);
     }
+}
+
+fn cache_control(seconds: u64) -> HeaderValue {
+    let text = match seconds {
+        0 => return HeaderValue::from_static("private, no-cache"),
+        seconds => format!("private, max-age={seconds}"),
+    };
+    // Letters, digits, and what stands between them: always a legal value.
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("private, no-cache"))
+}
+
+/// The answer without the ages of its stale sections: they change while the data does not.
+fn without_ages(bytes: &[u8]) -> Vec<u8> {
+    fn strip(value: &mut Value) {
+        match value {
+            Value::Object(members) => {
+                if members
+                    .get("status")
+                    .is_some_and(|status| status == "stale")
+                {
+                    members.remove("age");
+                }
+                members.values_mut().for_each(strip);
+            }
+            Value::Array(items) => items.iter_mut().for_each(strip),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    let Ok(mut value) = serde_json::from_slice(bytes) else {
+        return bytes.to_vec();
+    };
+    strip(&mut value);
+    value.to_string().into_bytes()
 }
 
 /// Half of a SHA-256 over the answer, in hexadecimal.

@@ -96,20 +96,8 @@ impl<T> Section<T> {
 impl<T: Serialize> Serialize for Section<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::Ok(data) => ok(data, serializer),
-            Self::Stale { data, age, reason } => {
-                let members = 2 + usize::from(age.is_some()) + usize::from(reason.is_some());
-                let mut envelope = serializer.serialize_struct("Section", members)?;
-                envelope.serialize_field("status", "stale")?;
-                envelope.serialize_field("data", data)?;
-                if let Some(reason) = reason {
-                    envelope.serialize_field("reason", reason)?;
-                }
-                if let Some(age) = age {
-                    envelope.serialize_field("age", age)?;
-                }
-                envelope.end()
-            }
+            Self::Ok(data) => with_data(data, false, None, None, serializer),
+            Self::Stale { data, age, reason } => with_data(data, true, *age, *reason, serializer),
             Self::Unavailable { reason } => {
                 let mut envelope = serializer.serialize_struct("Section", 2)?;
                 envelope.serialize_field("status", "unavailable")?;
@@ -121,19 +109,48 @@ impl<T: Serialize> Serialize for Section<T> {
     }
 }
 
-/// A part that decides the status of the answer: when it is here, it is `ok`.
+/// The envelope of data, with what there is to say of it when it is stale.
+fn with_data<T: Serialize, S: Serializer>(
+    data: &T,
+    stale: bool,
+    age: Option<u64>,
+    reason: Option<&'static str>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let members = 2 + usize::from(age.is_some()) + usize::from(reason.is_some());
+    let mut envelope = serializer.serialize_struct("Section", members)?;
+    envelope.serialize_field("status", if stale { "stale" } else { "ok" })?;
+    envelope.serialize_field("data", data)?;
+    if let Some(reason) = reason {
+        envelope.serialize_field("reason", reason)?;
+    }
+    if let Some(age) = age {
+        envelope.serialize_field("age", &age)?;
+    }
+    envelope.end()
+}
+
+/// A part that decides the status of the answer: when it is here, it is `ok`, or `stale` when its service failed and an
+/// earlier answer stood in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Required<T>(T);
+pub struct Required<T> {
+    data: T,
+    /// Seconds since the service said it, and why there is nothing newer, when the data is stale.
+    stale: Option<(u64, &'static str)>,
+}
 
 impl<T> Required<T> {
-    pub(super) fn new(data: T) -> Self {
-        Self(data)
+    pub(super) fn new(data: T, stale: Option<(u64, &'static str)>) -> Self {
+        Self { data, stale }
     }
 
     /// Changes the data, for example from a service's words to the client's.
     #[must_use]
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Required<U> {
-        Required(change(self.0))
+        Required {
+            data: change(self.data),
+            stale: self.stale,
+        }
     }
 }
 
@@ -141,19 +158,13 @@ impl<T> Deref for Required<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        &self.0
+        &self.data
     }
 }
 
 impl<T: Serialize> Serialize for Required<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        ok(&self.0, serializer)
+        let (age, reason) = self.stale.unzip();
+        with_data(&self.data, self.stale.is_some(), age, reason, serializer)
     }
-}
-
-fn ok<T: Serialize, S: Serializer>(data: &T, serializer: S) -> Result<S::Ok, S::Error> {
-    let mut envelope = serializer.serialize_struct("Section", 2)?;
-    envelope.serialize_field("status", "ok")?;
-    envelope.serialize_field("data", data)?;
-    envelope.end()
 }

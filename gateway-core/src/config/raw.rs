@@ -4,6 +4,7 @@
 mod edge;
 mod text;
 mod tree;
+mod upstream;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -27,6 +28,9 @@ pub(super) use edge::{
 };
 pub(super) use text::{Rate, Share, Size, Text};
 pub(super) use tree::{Tree, child, element};
+pub(super) use upstream::{
+    RawBreaker, RawDiscovery, RawDns, RawEjection, RawHealth, RawProtocol, RawRetry, RawUpstream,
+};
 
 /// Reads a document, reporting every value that does not fit and every key that is not known.
 pub(super) fn read(mut document: Tree, faults: &mut ConfigFaults) -> RawConfig {
@@ -62,9 +66,11 @@ pub(super) struct RawConfig {
     pub(super) compression: RawCompression,
     pub(super) streams: RawStreams,
     pub(super) upstreams: BTreeMap<String, RawUpstream>,
+    pub(super) dns: RawDns,
     pub(super) rate_limits: BTreeMap<String, RawRateLimit>,
     pub(super) redis: Option<RawRedis>,
     pub(super) cache: RawCache,
+    pub(super) events: Option<RawEvents>,
     pub(super) graphql: RawGraphql,
     pub(super) routes: Vec<RawRoute>,
     pub(super) policies: BTreeMap<String, RawPolicy>,
@@ -136,12 +142,14 @@ impl Default for RawServer {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawAdmin {
     pub(super) address: Text<SocketAddr>,
+    pub(super) hosts: Vec<String>,
 }
 
 impl Default for RawAdmin {
     fn default() -> Self {
         Self {
             address: Text(SocketAddr::from((Ipv4Addr::LOCALHOST, 9080))),
+            hosts: Vec::new(),
         }
     }
 }
@@ -297,39 +305,6 @@ impl std::fmt::Debug for RawInternalToken {
 }
 
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum RawProtocol {
-    Http1,
-    Grpc,
-}
-
-#[derive(Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RawUpstream {
-    pub(super) address: Option<Text<Uri>>,
-    pub(super) protocol: RawProtocol,
-    pub(super) connect_timeout: Text<Duration>,
-    pub(super) timeout: Option<Text<Duration>>,
-    pub(super) max_idle: usize,
-    pub(super) idle_timeout: Text<Duration>,
-    pub(super) max_response: Text<Size>,
-}
-
-impl Default for RawUpstream {
-    fn default() -> Self {
-        Self {
-            address: None,
-            protocol: RawProtocol::Http1,
-            connect_timeout: Text(Duration::from_millis(500)),
-            timeout: None,
-            max_idle: 64,
-            idle_timeout: Text(Duration::from_secs(30)),
-            max_response: Text(Size(1 << 20)),
-        }
-    }
-}
-
-#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum RawRateLimitKey {
     Address,
@@ -371,6 +346,7 @@ impl Default for RawRedis {
 pub(super) struct RawCache {
     pub(super) max_bytes: Text<Size>,
     pub(super) max_entry: Text<Size>,
+    pub(super) parts_max_bytes: Text<Size>,
 }
 
 impl Default for RawCache {
@@ -378,6 +354,27 @@ impl Default for RawCache {
         Self {
             max_bytes: Text(Size(64 << 20)),
             max_entry: Text(Size(1 << 20)),
+            parts_max_bytes: Text(Size(32 << 20)),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawEvents {
+    pub(super) upstream: Option<String>,
+    pub(super) path: String,
+    pub(super) heartbeat: Text<Duration>,
+    pub(super) max_subscribers: usize,
+}
+
+impl Default for RawEvents {
+    fn default() -> Self {
+        Self {
+            upstream: None,
+            path: "/events".to_owned(),
+            heartbeat: Text(Duration::from_secs(15)),
+            max_subscribers: 20_000,
         }
     }
 }

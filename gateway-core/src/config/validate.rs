@@ -4,9 +4,11 @@
 mod access;
 mod check;
 mod edge;
+mod events;
 mod internal_token;
 mod routes;
 mod tracing;
+mod upstreams;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -22,13 +24,11 @@ use tracing_subscriber::EnvFilter;
 use super::fault::ConfigFaults;
 use super::raw::{
     RawApiKeys, RawCache, RawClientAuth, RawConfig, RawDeadline, RawGraphql, RawIssuer,
-    RawProtocol, RawRateLimit, RawRateLimitKey, RawRedis, RawServer, RawTls, RawUpstream, Text,
-    child, element,
+    RawRateLimit, RawRateLimitKey, RawRedis, RawServer, RawTls, Text, child, element,
 };
 use super::{
     AdminConfig, ApiKeyConfig, ApiKeysConfig, CacheConfig, Config, DeadlineConfig, IssuerConfig,
     LogConfig, Origin, RateLimitConfig, RateLimitKey, RedisConfig, ServerConfig, TlsConfig,
-    UpstreamConfig, UpstreamProtocol,
 };
 use crate::graphql::Limits;
 use check::Check;
@@ -49,6 +49,7 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
     let server = server(raw.server, &mut check);
     let admin = AdminConfig {
         address: raw.admin.address.0,
+        hosts: raw.admin.hosts,
     };
     check.that(
         admin.address != server.address || admin.address.port() == 0,
@@ -65,10 +66,13 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
     let issuers = issuers(raw.issuers, &mut warnings, &mut check);
     let api_keys = raw.api_keys.map(|keys| api_keys(keys, &mut check));
     let internal_token = internal_token::internal_token(raw.internal_token, &mut check);
-    let upstreams = upstreams(raw.upstreams, &mut check);
+    let upstreams = upstreams::upstreams(raw.upstreams, raw.dns, &mut check);
     let rate_limits = rate_limits(raw.rate_limits, &mut check);
     let redis = raw.redis.and_then(|raw| redis(raw, &mut check));
     let cache = cache(&raw.cache, &mut check);
+    let events = raw
+        .events
+        .map(|raw| events::events(raw, &upstreams, &mut check));
     let graphql = graphql(&raw.graphql, &mut check);
     let cors = edge::cors(&raw.cors, "cors", &mut check);
     let csrf = edge::csrf(raw.csrf, &mut check);
@@ -108,6 +112,7 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
         rate_limits,
         redis,
         cache,
+        events,
         graphql,
         routes,
         policies,
@@ -355,63 +360,6 @@ fn api_keys(raw: RawApiKeys, check: &mut Check<'_>) -> ApiKeysConfig {
     ApiKeysConfig { prefix, keys }
 }
 
-fn upstreams(
-    raw: BTreeMap<String, RawUpstream>,
-    check: &mut Check<'_>,
-) -> BTreeMap<String, UpstreamConfig> {
-    raw.into_iter()
-        .map(|(name, raw)| {
-            let at = child("upstreams", &name);
-            check.name(&name, &at);
-            let timeout = raw
-                .timeout
-                .map(|timeout| check.positive(timeout, &child(&at, "timeout")));
-            let connect_timeout =
-                check.positive(raw.connect_timeout, &child(&at, "connect_timeout"));
-            check.that(
-                timeout.is_none_or(|timeout| connect_timeout <= timeout),
-                &child(&at, "connect_timeout"),
-                || "longer than the timeout of the whole attempt".to_owned(),
-            );
-            if raw.address.is_none() {
-                check.missing(&child(&at, "address"));
-            }
-            let address = raw.address.map(|uri| uri.0).unwrap_or_default();
-            upstream_address(&address, &child(&at, "address"), check);
-            let config = UpstreamConfig {
-                address,
-                protocol: match raw.protocol {
-                    RawProtocol::Http1 => UpstreamProtocol::Http1,
-                    RawProtocol::Grpc => UpstreamProtocol::Grpc,
-                },
-                connect_timeout,
-                timeout,
-                max_idle: raw.max_idle,
-                idle_timeout: check.positive(raw.idle_timeout, &child(&at, "idle_timeout")),
-                max_response_bytes: check.bytes(raw.max_response, &child(&at, "max_response")),
-            };
-            (name, config)
-        })
-        .collect()
-}
-
-fn upstream_address(address: &Uri, at: &str, check: &mut Check<'_>) {
-    if *address == Uri::default() {
-        return;
-    }
-    check.that(
-        address.scheme_str() == Some("http") && address.host().is_some_and(|host| !host.is_empty()),
-        at,
-        || r#"has to be scheme and authority: "http://10.0.0.7:8101" (TLS to upstreams is the mesh's job)"#.to_owned(),
-    );
-    check.that(
-        matches!(address.path(), "" | "/") && address.query().is_none(),
-        at,
-        || "has no place for a path; a route's `rewrite` has".to_owned(),
-    );
-    check.no_credentials(address, at);
-}
-
 fn rate_limits(
     raw: BTreeMap<String, RawRateLimit>,
     check: &mut Check<'_>,
@@ -508,6 +456,7 @@ fn cache(raw: &RawCache, check: &mut Check<'_>) -> CacheConfig {
     CacheConfig {
         max_bytes,
         max_entry_bytes: check.bytes(raw.max_entry.clone(), "cache.max_entry"),
+        parts_max_bytes: raw.parts_max_bytes.0.0,
     }
 }
 

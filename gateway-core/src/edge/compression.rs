@@ -102,11 +102,17 @@ fn weight<'a>(parameters: impl Iterator<Item = &'a str>) -> Option<u16> {
         }
         let value = value.trim();
         let (whole, decimals) = value.split_once('.').unwrap_or((value, ""));
-        let digits = decimals.len() <= 3 && decimals.bytes().all(|digit| digit.is_ascii_digit());
-        let thousandths = format!("{decimals:0<3}").parse::<u16>().ok()?;
-        return match whole {
-            "0" if digits => Some(thousandths),
-            "1" if digits && thousandths == 0 => Some(1000),
+        if decimals.len() > 3 || !decimals.bytes().all(|digit| digit.is_ascii_digit()) {
+            return None;
+        }
+        let thousandths = [100, 10, 1]
+            .iter()
+            .zip(decimals.bytes())
+            .map(|(worth, digit)| worth * u16::from(digit - b'0'))
+            .sum();
+        return match (whole, thousandths) {
+            ("0", thousandths) => Some(thousandths),
+            ("1", 0) => Some(1000),
             _ => None,
         };
     }

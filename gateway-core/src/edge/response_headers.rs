@@ -1,11 +1,10 @@
 //! Headers that tell every client of its request: id, limits, timings. What browsers are told is `security_headers.rs`.
 
-use std::fmt::Write;
-
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::access_log::Observation;
 use crate::context::RequestContext;
+use crate::digits::push_millis;
 use crate::waterfall::UpstreamCall;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -29,20 +28,21 @@ pub(super) fn set(headers: &mut HeaderMap, observation: &Observation) {
 
 /// `part;dur=12.3;desc="ok"` for each upstream call (W3C Server Timing).
 fn server_timing(calls: &[UpstreamCall]) -> Option<HeaderValue> {
-    let mut text = String::new();
+    let mut text = String::with_capacity(calls.len() * 40);
     for call in calls {
-        let separator = if text.is_empty() { "" } else { ", " };
-        let took = call.took.as_secs_f64() * 1e3;
-        // Writing to a string does not fail.
-        let _ = write!(
-            text,
-            "{separator}{};dur={took:.1};desc=\"{}\"",
-            call.part, call.outcome
-        );
+        if !text.is_empty() {
+            text.push_str(", ");
+        }
+        text.push_str(call.part);
+        text.push_str(";dur=");
+        push_millis(&mut text, call.took);
+        text.push_str(";desc=\"");
+        text.push_str(call.outcome);
+        text.push('"');
     }
     if text.is_empty() {
         None
     } else {
-        HeaderValue::from_str(&text).ok()
+        HeaderValue::try_from(text).ok()
     }
 }

@@ -73,6 +73,15 @@ families! {
 
     UPSTREAM_CALLS = Counter "gateway_upstream_calls_total" "Upstream calls by outcome.";
     UPSTREAM_SECONDS = Histogram "gateway_upstream_duration_seconds" "Time of upstream calls.";
+    UPSTREAM_RETRIES = Counter "gateway_upstream_retries_total" "Attempts after the first one, and those that the budget did not allow.";
+    UPSTREAM_BREAKER = Counter "gateway_upstream_breaker_transitions_total" "Changes of circuit breakers by the state they went to.";
+    UPSTREAM_BREAKER_OPEN = Gauge "gateway_upstream_breaker_open" "1 while the circuit breaker is open, 0.5 while it lets probes through, else 0.";
+    UPSTREAM_IN_FLIGHT = Gauge "gateway_upstream_in_flight" "Calls under way, bodies included.";
+    UPSTREAM_IN_FLIGHT_MAX = Gauge "gateway_upstream_in_flight_max" "The most calls that may be under way.";
+    UPSTREAM_EJECTIONS = Counter "gateway_upstream_ejections_total" "Endpoints that were left out because they kept failing.";
+    UPSTREAM_FAILED_LOOKUPS = Counter "gateway_upstream_lookup_failures_total" "Lookups of upstreams' names that failed.";
+    UPSTREAM_ENDPOINTS = Gauge "gateway_upstream_endpoints" "Endpoints by state.";
+    UPSTREAM_CONNECTIONS = Gauge "gateway_upstream_connections" "Connections to upstreams by state.";
 
     LIMIT_DECISIONS = Counter "gateway_rate_limit_decisions_total" "Requests that a rate limit has allowed, and those it was the one to deny.";
     LIMIT_COST = Counter "gateway_rate_limit_cost_total" "What allowed requests have taken from a rate limit, by their cost.";
@@ -86,6 +95,12 @@ families! {
     CACHE_ENTRIES = Gauge "gateway_cache_entries" "Resources in the response cache.";
     CACHE_BYTES = Gauge "gateway_cache_size_bytes" "Memory that the response cache counts against its bound.";
     CACHE_MAX_BYTES = Gauge "gateway_cache_max_bytes" "The bound of the response cache.";
+
+    UPSTREAM_READS = Counter "gateway_upstream_reads_total" "Answers to composed reads by where they came from.";
+    CACHE_PURGES = Counter "gateway_cache_tags_purged_total" "Tags purged by who said so: a command, an event, an operator.";
+    FEED_UP = Gauge "gateway_event_feed_up" "1 while change events arrive, 0 while they may go unheard.";
+    FEED_EVENTS = Counter "gateway_event_feed_events_total" "Change events received.";
+    FEED_LOSSES = Counter "gateway_event_feed_losses_total" "Times that everything tagged expired, because change events may have gone unheard.";
 
     TOKEN_LOOKUPS = Counter "gateway_token_cache_lookups_total" "Tokens looked up among those verified before, by outcome.";
     KEY_SET_AGE = Gauge "gateway_key_set_age_seconds" "Time since an issuer's keys were fetched.";

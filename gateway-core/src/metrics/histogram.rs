@@ -139,7 +139,6 @@ impl Exemplars {
 }
 
 impl Buckets {
-    #[cfg(test)]
     pub(crate) fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
@@ -148,8 +147,15 @@ impl Buckets {
         Duration::from_nanos(self.nanos)
     }
 
+    #[must_use]
+    pub(crate) fn plus(&self, other: &Self) -> Self {
+        Self {
+            counts: std::array::from_fn(|index| self.counts[index] + other.counts[index]),
+            nanos: self.nanos + other.nanos,
+        }
+    }
+
     /// What has been counted after `before`.
-    #[cfg(test)]
     #[must_use]
     pub(crate) fn since(&self, before: &Self) -> Self {
         Self {
@@ -162,7 +168,6 @@ impl Buckets {
 
     /// Under which duration the share `quantile` (from 0 to 1) of all is, as far as buckets can tell: within the bucket
     /// all are taken as evenly spread. `None` when there are none; the last bound when it is beyond all bounds.
-    #[cfg(test)]
     pub(crate) fn quantile(&self, quantile: f64) -> Option<Duration> {
         let count = self.count();
         if count == 0 {

@@ -2,6 +2,7 @@
 //! read, and these figures are missing.
 
 use std::fs;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::family::{
     PROCESS_CPU, PROCESS_MAX_FDS, PROCESS_OPEN_FDS, PROCESS_RESIDENT, PROCESS_START,
@@ -34,17 +35,26 @@ pub(super) fn put(scrape: &mut Scrape) {
     }
 }
 
-struct Status {
-    cpu_seconds: f64,
+/// Of this process, since its start.
+pub(crate) struct Status {
+    pub(crate) cpu_seconds: f64,
     virtual_bytes: f64,
-    resident_bytes: f64,
+    pub(crate) resident_bytes: f64,
     threads: f64,
     /// Since the Unix epoch.
     start_seconds: f64,
 }
 
 impl Status {
-    fn read() -> Option<Self> {
+    /// How long ago the process started.
+    pub(crate) fn age(&self) -> Duration {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Duration::try_from_secs_f64(now.as_secs_f64() - self.start_seconds).unwrap_or_default()
+    }
+
+    pub(crate) fn read() -> Option<Self> {
         let stat = fs::read_to_string("/proc/self/stat").ok()?;
         // The second field is the program's name, in which anything may stand; it ends at the last parenthesis.
         let rest = stat.rsplit_once(')')?.1;

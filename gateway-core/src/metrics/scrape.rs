@@ -5,6 +5,7 @@ use super::process;
 use super::text::Scrape;
 use crate::gateway::Shared;
 use crate::telemetry;
+use crate::upstream::EndpointStatus;
 
 /// What is so at this moment.
 pub(crate) fn scrape(shared: &Shared, ready: bool) -> Scrape {
@@ -38,10 +39,37 @@ pub(crate) fn scrape(shared: &Shared, ready: bool) -> Scrape {
         let up = if store.is_up() { 1.0 } else { 0.0 };
         out.put(&family::REVOCATION_STORE_UP, &[], up);
     }
+    upstreams(shared, out);
     key_sets(shared, out);
     runtimes(shared, out);
     process::put(out);
     scrape
+}
+
+fn upstreams(shared: &Shared, out: &mut Scrape) {
+    for upstream in shared.upstreams.status() {
+        let labels = &[("upstream", upstream.name)];
+        let open = match upstream.breaker.state {
+            "open" => 1.0,
+            "half_open" => 0.5,
+            _ => 0.0,
+        };
+        out.put(&family::UPSTREAM_BREAKER_OPEN, labels, open);
+        let (in_flight, most) = (upstream.in_flight, upstream.max_in_flight);
+        out.put(&family::UPSTREAM_IN_FLIGHT, labels, in_flight as f64);
+        out.put(&family::UPSTREAM_IN_FLIGHT_MAX, labels, most as f64);
+        for state in EndpointStatus::STATES {
+            let labels = &[("upstream", upstream.name), ("state", state)];
+            let count = upstream.endpoints.iter().filter(|e| e.state == state);
+            out.put(&family::UPSTREAM_ENDPOINTS, labels, count.count() as f64);
+        }
+        let open: usize = upstream.endpoints.iter().map(|e| e.connections).sum();
+        let idle: usize = upstream.endpoints.iter().map(|e| e.idle_connections).sum();
+        for (state, count) in [("active", open.saturating_sub(idle)), ("idle", idle)] {
+            let labels = &[("upstream", upstream.name), ("state", state)];
+            out.put(&family::UPSTREAM_CONNECTIONS, labels, count as f64);
+        }
+    }
 }
 
 fn key_sets(shared: &Shared, out: &mut Scrape) {
@@ -64,27 +92,12 @@ fn key_sets(shared: &Shared, out: &mut Scrape) {
 }
 
 fn runtimes(shared: &Shared, out: &mut Scrape) {
-    for (thread, runtime) in shared.metrics.runtimes() {
-        let labels = &[("thread", thread.as_str())];
-        let workers = runtime.num_workers();
-        let busy: f64 = (0..workers)
-            .map(|worker| runtime.worker_total_busy_duration(worker).as_secs_f64())
-            .sum();
-        let parks: u64 = (0..workers)
-            .map(|worker| runtime.worker_park_count(worker))
-            .sum();
-        out.put(&family::RUNTIME_THREADS, labels, workers as f64);
-        out.put(
-            &family::RUNTIME_TASKS,
-            labels,
-            runtime.num_alive_tasks() as f64,
-        );
-        out.put(
-            &family::RUNTIME_QUEUE,
-            labels,
-            runtime.global_queue_depth() as f64,
-        );
-        out.put(&family::RUNTIME_BUSY, labels, busy);
-        out.put(&family::RUNTIME_PARKS, labels, parks as f64);
+    for runtime in shared.metrics.runtimes() {
+        let labels = &[("thread", runtime.thread.as_str())];
+        out.put(&family::RUNTIME_THREADS, labels, runtime.threads as f64);
+        out.put(&family::RUNTIME_TASKS, labels, runtime.tasks as f64);
+        out.put(&family::RUNTIME_QUEUE, labels, runtime.queue as f64);
+        out.put(&family::RUNTIME_BUSY, labels, runtime.busy.as_secs_f64());
+        out.put(&family::RUNTIME_PARKS, labels, runtime.parks as f64);
     }
 }

@@ -1,14 +1,17 @@
-//! What is counted of calls to services: handles for one upstream, made when its pool is. The calls are `upstream/*`.
+//! What is counted of calls to services: handles for one upstream, made when it is put together. The calls are `upstream/*`.
 
 use std::time::Duration;
 
 use super::cells::Counter;
-use super::family::{UPSTREAM_CALLS, UPSTREAM_SECONDS};
-use super::histogram::Histogram;
+use super::family::{
+    UPSTREAM_BREAKER, UPSTREAM_CALLS, UPSTREAM_EJECTIONS, UPSTREAM_FAILED_LOOKUPS,
+    UPSTREAM_RETRIES, UPSTREAM_SECONDS,
+};
+use super::histogram::{Buckets, Histogram};
 use super::registry::Registry;
 
 /// How an upstream call can end, as a label.
-const OUTCOMES: [&str; 11] = [
+const OUTCOMES: [&str; 13] = [
     "ok",
     "cancelled",
     "client",
@@ -19,6 +22,8 @@ const OUTCOMES: [&str; 11] = [
     "upstream_error",
     "invalid_response",
     "response_too_large",
+    "open_circuit",
+    "overloaded",
     "other",
 ];
 
@@ -26,15 +31,50 @@ const OUTCOMES: [&str; 11] = [
 pub(crate) struct UpstreamMetrics {
     outcomes: [Counter; OUTCOMES.len()],
     duration: Histogram,
+    pub(crate) retried: Counter,
+    /// Retries that the budget did not allow.
+    pub(crate) out_of_budget: Counter,
+    pub(crate) opened: Counter,
+    pub(crate) half_opened: Counter,
+    pub(crate) closed: Counter,
+    pub(crate) ejections: Counter,
+    pub(crate) failed_lookups: Counter,
 }
 
 impl UpstreamMetrics {
     pub(super) fn new(registry: &Registry, upstream: &str) -> Self {
         let labels = &[("upstream", upstream)];
+        let [retried, out_of_budget] = registry.counters(
+            &UPSTREAM_RETRIES,
+            labels,
+            "outcome",
+            ["sent", "out_of_budget"],
+        );
+        let [opened, half_opened, closed] = registry.counters(
+            &UPSTREAM_BREAKER,
+            labels,
+            "to",
+            ["open", "half_open", "closed"],
+        );
         Self {
+            retried,
+            out_of_budget,
+            opened,
+            half_opened,
+            closed,
+            ejections: registry.counter(&UPSTREAM_EJECTIONS, labels),
+            failed_lookups: registry.counter(&UPSTREAM_FAILED_LOOKUPS, labels),
             outcomes: registry.counters(&UPSTREAM_CALLS, labels, "outcome", OUTCOMES),
             duration: registry.histogram(&UPSTREAM_SECONDS, labels),
         }
+    }
+
+    pub(super) fn outcomes(&self) -> impl Iterator<Item = (&'static str, &Counter)> {
+        OUTCOMES.into_iter().zip(&self.outcomes)
+    }
+
+    pub(super) fn durations(&self) -> Buckets {
+        self.duration.buckets()
     }
 
     pub(crate) fn observe(&self, outcome: &'static str, took: Duration) {

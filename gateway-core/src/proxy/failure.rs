@@ -13,7 +13,7 @@ use crate::context::RequestContext;
 use crate::edge::BodyLimit;
 use crate::error::{ClientError, Error, Refusal};
 use crate::problem::Problem;
-use crate::upstream::{Pool, UpstreamError, UpstreamErrorKind, refusal};
+use crate::upstream::{Stack, UpstreamError, UpstreamErrorKind, refusal};
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
@@ -68,7 +68,7 @@ fn client_fault(
 
 /// A service's answer as it may leave: an error as a problem of ours, anything else as it is.
 pub(super) async fn in_our_form(
-    pool: &Pool,
+    stack: &Stack,
     response: Response,
     context: &RequestContext,
 ) -> Response {
@@ -79,7 +79,7 @@ pub(super) async fn in_our_form(
     let (parts, body) = response.into_parts();
     let header = |name| parts.headers.get(name).cloned();
     if UpstreamError::is_failure(status) {
-        let error = pool.error(UpstreamErrorKind::Status(bare(status)));
+        let error = stack.error(UpstreamErrorKind::Status(bare(status)));
         return carry(Problem::of_failed(error, header(RETRY_AFTER)));
     }
     let media_type = header(CONTENT_TYPE);
@@ -92,7 +92,7 @@ pub(super) async fn in_our_form(
         bare(status)
     };
     let mut problem = Problem::from(&Error::from(ClientError::Refused(refusal)));
-    problem.upstream = Some(pool.name());
+    problem.upstream = Some(stack.name());
     // What makes these statuses of use, and what the cache has said.
     for name in [ALLOW, RETRY_AFTER, CACHE_STATUS] {
         if let Some(value) = header(name.clone()) {

@@ -5,15 +5,16 @@ use std::net::IpAddr;
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALT_SVC,
-    AUTHORIZATION, CONNECTION, COOKIE, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SERVER,
-    SET_COOKIE, STRICT_TRANSPORT_SECURITY, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
+    AUTHORIZATION, CONNECTION, COOKIE, FORWARDED, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
+    SERVER, SET_COOKIE, STRICT_TRANSPORT_SECURITY, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
 use crate::context::RequestContext;
+use crate::digits::push_address;
 
 /// `Trailer` is none of them: it announces what comes after the body, and that crosses.
-const HOP_BY_HOP: [HeaderName; 8] = [
+static HOP_BY_HOP: [HeaderName; 8] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -25,11 +26,11 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 ];
 
 /// A service gets the caller's identity from us, never the credentials that the client showed.
-const CREDENTIALS: [HeaderName; 3] = [AUTHORIZATION, COOKIE, HeaderName::from_static("x-api-key")];
+static CREDENTIALS: [HeaderName; 3] = [AUTHORIZATION, COOKIE, HeaderName::from_static("x-api-key")];
 
 /// What a service says about how it is built and how it is doing is not for clients; and what it says to browsers about a
 /// whole host is not its to say: it gets no cookie of theirs, does not know their origins, and is not where they connect to.
-const INTERNAL: [HeaderName; 14] = [
+static INTERNAL: [HeaderName; 14] = [
     SERVER,
     HeaderName::from_static("x-powered-by"),
     HeaderName::from_static("x-aspnet-version"),
@@ -45,6 +46,13 @@ const INTERNAL: [HeaderName; 14] = [
     ACCESS_CONTROL_EXPOSE_HEADERS,
     ACCESS_CONTROL_MAX_AGE,
 ];
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// How many fields are still added to a request or an answer on its way: a map that has room does not grow twice.
+const ADDED: usize = 12;
 
 /// How a request came here.
 #[derive(Clone, Copy, Debug)]
@@ -66,13 +74,11 @@ pub(super) fn likes_trailers(headers: &HeaderMap) -> bool {
 }
 
 pub(super) fn prepare_request(headers: &mut HeaderMap, context: &RequestContext, hop: Hop) {
-    remove_hop_by_hop(headers);
+    remove_hop_by_hop(headers, &CREDENTIALS);
+    headers.reserve(ADDED);
     if hop.trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
         headers.insert(CONNECTION, HeaderValue::from_static("te"));
-    }
-    for name in CREDENTIALS {
-        headers.remove(name);
     }
     // The one that the edge has settled on.
     let host = headers.remove(HOST);
@@ -82,12 +88,10 @@ pub(super) fn prepare_request(headers: &mut HeaderMap, context: &RequestContext,
 
 /// `trailers`: the client gets those that the answer announces.
 pub(super) fn prepare_response(headers: &mut HeaderMap, version: Version, trailers: bool) {
-    remove_hop_by_hop(headers);
+    remove_hop_by_hop(headers, &INTERNAL);
+    headers.reserve(ADDED);
     if !trailers {
         headers.remove(TRAILER);
-    }
-    for name in INTERNAL {
-        headers.remove(name);
     }
     headers.append(VIA, via(version));
 }
@@ -101,19 +105,23 @@ fn via(version: Version) -> HeaderValue {
     })
 }
 
-/// The listed fields, and those that `Connection` names.
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| HeaderName::try_from(name.trim()).ok())
-        .collect();
-    for name in named {
-        headers.remove(name);
+/// The fields that `Connection` names, the hop-by-hop ones, and `others`. Looks through the fields that are there: there
+/// are fewer of them than of those that must not be.
+fn remove_hop_by_hop(headers: &mut HeaderMap, others: &[HeaderName]) {
+    if headers.contains_key(CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|name| HeaderName::try_from(name.trim()).ok())
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
     }
-    for name in HOP_BY_HOP {
+    let stays_here = |name: &&HeaderName| HOP_BY_HOP.contains(name) || others.contains(name);
+    while let Some(name) = headers.keys().find(stays_here).cloned() {
         headers.remove(name);
     }
 }
@@ -121,30 +129,31 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
 /// `Forwarded` (RFC 7239) and its older cousins. A client's own were removed at the edge.
 fn forwarded(headers: &mut HeaderMap, client: IpAddr, host: Option<HeaderValue>, over_tls: bool) {
     let proto = if over_tls { "https" } else { "http" };
-    let node = match client {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => format!("\"[{address}]\""),
-    };
-    let mut text = format!("for={node};proto={proto}");
+    let mut text = String::with_capacity(96);
+    text.push_str(if client.is_ipv6() { "for=\"[" } else { "for=" });
+    let start = text.len();
+    push_address(&mut text, client);
+    if let Ok(value) = HeaderValue::from_str(&text[start..]) {
+        headers.insert(X_FORWARDED_FOR, value);
+    }
+    text.push_str(if client.is_ipv6() { "]\"" } else { "" });
+    text.push_str(";proto=");
+    text.push_str(proto);
     if let Some(name) = host
         .as_ref()
         .and_then(|host| host.to_str().ok())
         .filter(|name| !name.contains(['"', '\\']))
     {
-        text.push_str(&format!(";host=\"{name}\""));
+        text.push_str(";host=\"");
+        text.push_str(name);
+        text.push('"');
     }
-    if let Ok(value) = HeaderValue::from_str(&text) {
-        headers.insert(http::header::FORWARDED, value);
+    if let Ok(value) = HeaderValue::try_from(text) {
+        headers.insert(FORWARDED, value);
     }
-    if let Ok(value) = HeaderValue::from_str(&client.to_string()) {
-        headers.insert(HeaderName::from_static("x-forwarded-for"), value);
-    }
-    headers.insert(
-        HeaderName::from_static("x-forwarded-proto"),
-        HeaderValue::from_static(proto),
-    );
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(proto));
     if let Some(host) = host {
-        headers.insert(HeaderName::from_static("x-forwarded-host"), host);
+        headers.insert(X_FORWARDED_HOST, host);
     }
 }
 

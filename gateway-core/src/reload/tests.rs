@@ -39,6 +39,7 @@ fn app() -> App {
     App {
         name: "reloaded",
         routes: |_, _| Ok(Routes::new().with_state(())),
+        tags: crate::events::no_tags,
     }
 }
 

@@ -127,6 +127,11 @@ impl RouteTable {
         builder.finish()
     }
 
+    /// In the order in which they are shown.
+    pub(crate) fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.routes.iter()
+    }
+
     pub(crate) fn find<'path>(
         &self,
         method: &Method,

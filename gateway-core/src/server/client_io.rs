@@ -48,6 +48,8 @@ enum Awaited {
     Request,
     /// The rest of the head after so many heads.
     Head(u64),
+    /// The rest of the body after so many heads, of a request that has been answered already.
+    RestOfBody(u64),
 }
 
 #[derive(Debug)]
@@ -132,12 +134,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
             return Poll::Pending;
         };
         let idle_since = self.activity.idle_since();
-        if framing.in_body() {
-            // Its progress is `BodyInProgress`'s.
-            self.awaited = None;
-            return Poll::Pending;
-        }
-        let awaited = if framing.in_head() {
+        let awaited = if framing.in_body() {
+            Awaited::RestOfBody(framing.heads())
+        } else if framing.in_head() {
             Awaited::Head(framing.heads())
         } else if self.activity.served_any() || framing.heads() > 0 {
             Awaited::Request
@@ -145,7 +144,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
             Awaited::FirstByte
         };
         let Some(idle_since) = idle_since else {
-            // The client is waiting, not we. The task may not be polled for reading when that is over, so the timer goes
+            // The client is waiting, not we; or we are for a body, whose progress is `BodyInProgress`'s. The task may not be polled for reading when that is over, so the timer goes
             // on, and finds out then how long it has been over.
             self.awaited = None;
             let _ = self
@@ -154,11 +153,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
             return Poll::Pending;
         };
         let since = match self.awaited {
-            Some((same, since)) if same == awaited => since,
+            // The last answer may have come in between.
+            Some((same, since)) if same == awaited => since.max(idle_since),
             _ => {
                 let since = match awaited {
                     Awaited::FirstByte | Awaited::Request => idle_since,
-                    Awaited::Head(_) => Instant::now(),
+                    Awaited::Head(_) | Awaited::RestOfBody(_) => Instant::now(),
                 };
                 self.awaited = Some((awaited, since));
                 since
@@ -168,6 +168,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
             Awaited::FirstByte => (self.patience.header, Ended::IdleTimeout),
             Awaited::Request => (self.patience.idle, Ended::IdleTimeout),
             Awaited::Head(_) => (self.patience.header, Ended::HeadTimeout),
+            // However it goes on: no deadline of a request ends it any more.
+            Awaited::RestOfBody(_) => (self.patience.body, Ended::IdleTimeout),
         };
         if self.read_timer.passed(since + limit, cx) {
             self.ended = Some(ended);

@@ -214,7 +214,8 @@ impl Connections {
             Arc::clone(&activity),
         );
         let answering = self.answering(peer, &activity);
-        let service = service_fn(move |request| Arc::clone(&answering).answer(request));
+        // Boxed: a connection has no room for a request's work while it waits for one.
+        let service = service_fn(move |request| Box::pin(Arc::clone(&answering).answer(request)));
         let mut connection = self
             .http1
             .serve_connection(TokioIo::new(io), service)
@@ -279,7 +280,7 @@ impl Connections {
     {
         let io = ClientIo::opaque(stream, early, self.patience, Arc::clone(&activity));
         let answering = self.answering(peer, &activity);
-        let service = service_fn(move |request| Arc::clone(&answering).answer(request));
+        let service = service_fn(move |request| Box::pin(Arc::clone(&answering).answer(request)));
         let connection = self.http2.serve_connection(TokioIo::new(io), service);
         tokio::pin!(connection);
         // Often enough for every deadline that is looked for.

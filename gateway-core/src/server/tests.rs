@@ -76,6 +76,7 @@ fn pieces(media_type: &'static str, stops: bool) -> Response {
 const APP: App = App {
     name: "test",
     routes,
+    tags: crate::events::no_tags,
 };
 
 /// Starts a gateway on ports of its own; `server` are more keys of `[server]`.

@@ -12,6 +12,8 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::digits::push_number;
+
 /// `{"timestamp":…,"level":…,<the event's fields in their order>,"target":…}`
 pub(super) struct JsonLine;
 
@@ -26,142 +28,154 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        writer.write_str("{\"timestamp\":\"")?;
-        write_time(&mut writer, SystemTime::now())?;
-        let metadata = event.metadata();
-        write!(writer, "\",\"level\":\"{}\"", metadata.level())?;
-        let mut fields = Fields {
-            writer,
-            outcome: Ok(()),
-        };
-        event.record(&mut fields);
-        let Fields {
-            mut writer,
-            outcome,
-        } = fields;
-        outcome?;
-        writer.write_str(",\"target\":\"")?;
-        write_escaped(&mut writer, metadata.target())?;
-        writer.write_str("\"}\n")
+        let mut text = LINE.take();
+        text.clear();
+        write_line(&mut text, event);
+        let written = writer.write_str(&text);
+        if text.capacity() <= KEPT {
+            LINE.set(text);
+        }
+        written
     }
 }
 
+/// A longer line gives its memory back.
+const KEPT: usize = 4 << 10;
+
 thread_local! {
+    /// The memory of the line before.
+    static LINE: Cell<String> = const { Cell::new(String::new()) };
     /// The second that was written last, as text: a calendar is asked once in a second.
     static SECOND: Cell<(u64, [u8; 19])> = const { Cell::new((u64::MAX, [b' '; 19])) };
 }
 
+fn write_line(text: &mut String, event: &Event<'_>) {
+    let metadata = event.metadata();
+    text.push_str("{\"timestamp\":\"");
+    push_time(text, SystemTime::now());
+    text.push_str("\",\"level\":\"");
+    text.push_str(metadata.level().as_str());
+    text.push('"');
+    event.record(&mut Fields(text));
+    text.push_str(",\"target\":\"");
+    push_escaped(text, metadata.target());
+    text.push_str("\"}\n");
+}
+
 /// RFC 3339 in UTC, with microseconds.
-fn write_time(writer: &mut impl Write, now: SystemTime) -> fmt::Result {
-    // A clock before 1970 is wrong by more than this line can say.
+fn push_time(text: &mut String, now: SystemTime) {
+    // A clock before 1970 is wrong by more than a line of the log can say.
     let since = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    let (seconds, mut text) = SECOND.get();
+    let (seconds, mut second) = SECOND.get();
     if seconds != since.as_secs() {
         let whole = DateTime::<Utc>::from(UNIX_EPOCH + Duration::from_secs(since.as_secs()));
         let formatted = whole.format("%Y-%m-%dT%H:%M:%S").to_string();
-        if formatted.len() != text.len() {
-            return write!(writer, "{formatted}Z");
+        // Years have four digits until the year 10000.
+        if formatted.len() == second.len() {
+            second.copy_from_slice(formatted.as_bytes());
+            SECOND.set((since.as_secs(), second));
         }
-        text.copy_from_slice(formatted.as_bytes());
-        SECOND.set((since.as_secs(), text));
     }
-    writer.write_str(std::str::from_utf8(&text).unwrap_or_default())?;
-    write!(writer, ".{:06}Z", since.subsec_micros())
+    text.extend(second.into_iter().map(char::from));
+    text.push('.');
+    let micros = since.subsec_micros();
+    let digits = |place: u32| char::from(b'0' + (micros / 10_u32.pow(place) % 10) as u8);
+    text.extend((0..6).rev().map(digits));
+    text.push('Z');
 }
 
-/// Writes fields as members. A failure of one ends the line.
-struct Fields<'a> {
-    writer: Writer<'a>,
-    outcome: fmt::Result,
-}
+/// Writes fields as members.
+struct Fields<'a>(&'a mut String);
 
 impl Fields<'_> {
-    fn member(&mut self, field: &Field, value: impl FnOnce(&mut Writer<'_>) -> fmt::Result) {
-        if self.outcome.is_ok() {
-            self.outcome = self
-                .name(field.name())
-                .and_then(|()| value(&mut self.writer));
-        }
-    }
-
-    fn name(&mut self, name: &str) -> fmt::Result {
-        self.writer.write_str(",\"")?;
+    fn name(&mut self, field: &Field) {
+        let Self(text) = self;
+        text.push_str(",\"");
         // `r#type` is Rust's way to write it, not the field's name.
-        write_escaped(&mut self.writer, name.strip_prefix("r#").unwrap_or(name))?;
-        self.writer.write_str("\":")
+        let name = field.name();
+        push_escaped(text, name.strip_prefix("r#").unwrap_or(name));
+        text.push_str("\":");
     }
 }
 
 impl Visit for Fields<'_> {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.member(field, |writer| {
-            writer.write_char('"')?;
-            write_escaped(writer, value)?;
-            writer.write_char('"')
-        });
+        self.name(field);
+        self.0.push('"');
+        push_escaped(self.0, value);
+        self.0.push('"');
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.member(field, |writer| {
-            writer.write_char('"')?;
-            write!(Escaping(writer), "{value:?}")?;
-            writer.write_char('"')
-        });
+        self.name(field);
+        self.0.push('"');
+        // What cannot be shown is shown as far as it can be.
+        let _ = write!(Escaping(self.0), "{value:?}");
+        self.0.push('"');
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.member(field, |writer| write!(writer, "{value}"));
+        self.name(field);
+        push_number(self.0, value);
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.member(field, |writer| write!(writer, "{value}"));
+        self.name(field);
+        if value < 0 {
+            self.0.push('-');
+        }
+        push_number(self.0, value.unsigned_abs());
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.member(field, |writer| write!(writer, "{value}"));
+        self.name(field);
+        self.0.push_str(if value { "true" } else { "false" });
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.member(field, |writer| {
-            if value.is_finite() {
-                write!(writer, "{value}")
-            } else {
-                // JSON has no other word for it.
-                writer.write_str("null")
-            }
-        });
+        self.name(field);
+        if value.is_finite() {
+            // Writing to a string does not fail.
+            let _ = write!(self.0, "{value}");
+        } else {
+            // JSON has no other word for it.
+            self.0.push_str("null");
+        }
     }
 }
 
 /// Escapes what is written through it.
-struct Escaping<'a, 'b>(&'a mut Writer<'b>);
+struct Escaping<'a>(&'a mut String);
 
-impl Write for Escaping<'_, '_> {
+impl Write for Escaping<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        write_escaped(self.0, text)
+        push_escaped(self.0, text);
+        Ok(())
     }
 }
 
 /// The inside of a JSON string (RFC 8259, section 7).
-fn write_escaped(writer: &mut impl Write, text: &str) -> fmt::Result {
+fn push_escaped(text: &mut String, value: &str) {
     let mut plain = 0;
-    for (at, byte) in text.bytes().enumerate() {
+    for (at, byte) in value.bytes().enumerate() {
         if byte >= b' ' && byte != b'"' && byte != b'\\' {
             continue;
         }
         // Every byte that is escaped is a character of its own.
-        writer.write_str(&text[plain..at])?;
+        text.push_str(&value[plain..at]);
         plain = at + 1;
         match byte {
-            b'"' => writer.write_str("\\\"")?,
-            b'\\' => writer.write_str("\\\\")?,
-            b'\n' => writer.write_str("\\n")?,
-            b'\r' => writer.write_str("\\r")?,
-            b'\t' => writer.write_str("\\t")?,
-            control => write!(writer, "\\u{control:04x}")?,
+            b'"' => text.push_str("\\\""),
+            b'\\' => text.push_str("\\\\"),
+            b'\n' => text.push_str("\\n"),
+            b'\r' => text.push_str("\\r"),
+            b'\t' => text.push_str("\\t"),
+            control => {
+                let _ = write!(text, "\\u{control:04x}");
+            }
         }
     }
-    writer.write_str(&text[plain..])
+    text.push_str(&value[plain..]);
 }
 
 #[cfg(test)]
@@ -243,7 +257,7 @@ mod tests {
         for seconds in [1_893_520_800, 1_893_520_800, 1_893_520_801, 1_893_520_799] {
             let now = UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_micros(42);
             let mut text = String::new();
-            write_time(&mut text, now).unwrap();
+            push_time(&mut text, now);
             let read = DateTime::parse_from_rfc3339(&text).unwrap();
             assert_eq!(SystemTime::from(read), now);
         }

@@ -72,7 +72,8 @@ impl TestGateway {
         });
         let mut overlay = String::from(
             "[server]\naddress = \"127.0.0.1:0\"\nworkers = 1\nlame_duck = \"0ms\"\n\
-             [admin]\naddress = \"127.0.0.1:0\"\n",
+             [admin]\naddress = \"127.0.0.1:0\"\n\
+             [cache]\nparts_max_bytes = \"0B\"\n",
         );
         let mut services = Vec::new();
         for service in setup.services {
@@ -88,7 +89,9 @@ impl TestGateway {
         let secrets = add_keys(setup, &mut overlay);
         let mut texts = setup.config.to_vec();
         texts.push(&overlay);
-        let config = config::from_text(&texts).unwrap();
+        let mut config = config::from_text(&texts).unwrap();
+        // Services see what requests make of them alone: nothing is stored, and nobody listens for events.
+        config.events = None;
         let gateway = Gateway::start(setup.app, config).unwrap();
         Self {
             gateway,

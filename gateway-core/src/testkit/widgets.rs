@@ -107,6 +107,7 @@ pub(crate) const SETUP: Setup = Setup {
     app: App {
         name: "widgets",
         routes,
+        tags: crate::events::no_tags,
     },
     config: &[
         "[server]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n\

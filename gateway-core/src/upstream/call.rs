@@ -1,20 +1,21 @@
 //! Typed calls to JSON services: a path in, a decoded answer or a classified failure out, always under the deadline.
 //! Streams that pass through untouched are `proxy.rs`; gRPC is `grpc.rs`.
 
-use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, uri};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::time::Instant;
 
+use super::answer::Answer;
+use super::attempt::Attempt;
 use super::error::{UpstreamError, UpstreamErrorKind};
-use super::pool::{Attempt, CallKind, Pool};
+use super::outgoing::Outgoing;
+use super::reads::Reads;
+use super::stack::{CallKind, Judged, Stack};
+use crate::cache::{Lifetime, Slot};
 use crate::context::RequestContext;
-use crate::deadline::Deadline;
 use crate::error::{FieldError, Refusal};
 use crate::waterfall::CallTarget;
 
@@ -23,23 +24,31 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// A JSON service. Cloning is cheap.
 #[derive(Clone)]
 pub struct UpstreamClient {
-    pool: Pool,
+    stack: Stack,
+    reads: Reads,
+    /// Stands for all commands to this upstream.
+    commands: Slot,
 }
 
 /// A call that has not been sent yet.
 #[must_use = "a call does nothing until it is sent"]
 pub struct Call {
-    pool: Pool,
-    context: RequestContext,
-    method: Method,
-    path: String,
+    pub(super) stack: Stack,
+    pub(super) reads: Reads,
+    pub(super) context: RequestContext,
+    pub(super) method: Method,
+    pub(super) path: String,
     template: Option<&'static str>,
-    headers: HeaderMap,
+    pub(super) headers: HeaderMap,
     body: Result<Bytes, serde_json::Error>,
+    /// How long the answer may be used again; `None` = not at all.
+    pub(super) lifetime: Option<Lifetime>,
+    pub(super) tags: Vec<Slot>,
+    pub(super) commands: Slot,
 }
 
 /// A successful answer, read to its end.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct UpstreamResponse {
     pub status: StatusCode,
     pub headers: HeaderMap,
@@ -47,8 +56,13 @@ pub struct UpstreamResponse {
 }
 
 impl UpstreamClient {
-    pub(super) fn new(pool: Pool) -> Self {
-        Self { pool }
+    pub(super) fn new(stack: Stack, reads: Reads) -> Self {
+        let commands = reads.commands_to(stack.name());
+        Self {
+            stack,
+            reads,
+            commands,
+        }
     }
 
     /// `GET path`; the path is absolute, its variable segments encoded with [`segment`](crate::encode::segment).
@@ -70,13 +84,17 @@ impl UpstreamClient {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, JSON);
         Call {
-            pool: self.pool.clone(),
+            stack: self.stack.clone(),
+            reads: self.reads.clone(),
             context,
             method,
             path,
             template: None,
             headers,
             body: Ok(Bytes::new()),
+            lifetime: None,
+            tags: Vec::new(),
+            commands: self.commands,
         }
     }
 }
@@ -84,6 +102,22 @@ impl UpstreamClient {
 impl Call {
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.insert(name, value);
+        self
+    }
+
+    /// Lets a successful answer be used again for the same call on behalf of the same caller; for the same call of
+    /// anybody when its context is [`for_everybody`](RequestContext::for_everybody). It concerns reads alone.
+    pub fn cached(mut self, lifetime: Lifetime) -> Self {
+        self.lifetime = Some(lifetime);
+        self
+    }
+
+    /// Names what the answer depends on, for instance `widget:7`; for a command, what it changes: once it has ended, and
+    /// before its caller sees the answer, nothing that depends on one of them and was asked for before is used any more.
+    pub fn tagged<T: AsRef<str>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
+        for tag in tags {
+            self.tags.push(self.reads.tags.slot(tag.as_ref()));
+        }
         self
     }
 
@@ -106,7 +140,7 @@ impl Call {
     pub async fn json_answer<T: DeserializeOwned + Send + 'static>(
         self,
     ) -> Result<T, UpstreamError> {
-        self.run(|pool, response| decode(pool, &response)).await
+        self.run(decode).await
     }
 
     /// Sends the call and decodes a 2xx answer; its headers say more than its body, for example that it is a replay.
@@ -116,8 +150,10 @@ impl Call {
     pub async fn json_response<T: DeserializeOwned + Send + 'static>(
         self,
     ) -> Result<(HeaderMap, T), UpstreamError> {
-        self.run(|pool, response| decode(pool, &response).map(|answer| (response.headers, answer)))
-            .await
+        self.run(|stack, response| {
+            decode(stack, response).map(|answer| (response.headers.clone(), answer))
+        })
+        .await
     }
 
     /// Sends the call and gives a 2xx answer as it is.
@@ -125,57 +161,75 @@ impl Call {
     /// # Errors
     /// Any other status, an answer that is too large, no connection, no time.
     pub async fn send(self) -> Result<UpstreamResponse, UpstreamError> {
-        self.run(|_pool, response| Ok(response)).await
+        self.run(|_stack, response| Ok(response.clone())).await
     }
 
-    /// A read ends with the future that waits for it; a command runs on.
+    /// A read ends with the last one who waits for it; a command runs on.
     async fn run<T: Send + 'static>(self, read: Reader<T>) -> Result<T, UpstreamError> {
+        // Boxed, both: a composition holds the futures of all its parts.
         match CallKind::of(&self.method) {
-            CallKind::Safe => self.attempt(read).await,
+            CallKind::Safe => Box::pin(self.read(read)).await,
             CallKind::Command => {
-                let pool = self.pool.clone();
-                pool.to_its_end(self.attempt(read)).await
+                let stack = self.stack.clone();
+                stack.to_its_end(Box::pin(self.command(read))).await
             }
         }
     }
 
-    async fn attempt<T>(self, read: Reader<T>) -> Result<T, UpstreamError> {
-        let pool = self.pool.clone();
-        let target = CallTarget::Http {
+    /// What the command changes is purged whatever came of it: a refusal, too, can mean that what was stored is old, and
+    /// a lost answer leaves open what was done.
+    async fn command<T>(mut self, read: Reader<T>) -> Result<T, UpstreamError> {
+        let reads = self.reads.clone();
+        let tags = std::mem::take(&mut self.tags);
+        let commands = self.commands;
+        let result = self.attempt(read).await;
+        reads.command_ended(commands, &tags);
+        result.map(|(_, answer)| answer)
+    }
+
+    /// What is called, as traces and the console say it.
+    pub(super) fn target(&self) -> CallTarget {
+        CallTarget::Http {
             method: self.method.clone(),
             template: self.template,
-        };
-        let mut attempt = pool.begin(&self.context, target);
-        let result = self
-            .exchange(&mut attempt)
-            .await
-            .and_then(|response| read(&pool, response));
+        }
+    }
+
+    /// The answer as it came, and what it was read as.
+    pub(super) async fn attempt<T>(
+        self,
+        read: Reader<T>,
+    ) -> Result<(UpstreamResponse, T), UpstreamError> {
+        let stack = self.stack.clone();
+        let mut attempt = stack.begin(&self.context, self.target());
+        let result = self.exchange(&mut attempt).await.and_then(|response| {
+            let answer = read(&stack, &response)?;
+            Ok((response, answer))
+        });
         attempt.finished(result.as_ref().map_or_else(UpstreamError::reason, |_| "ok"));
         result
     }
 
     async fn exchange(self, attempt: &mut Attempt) -> Result<UpstreamResponse, UpstreamError> {
         let Self {
-            pool,
-            context,
+            stack,
             method,
             path,
             headers,
             body,
             ..
         } = self;
-        let body = body.map_err(|e| pool.error(UpstreamErrorKind::Undecodable).caused_by(e))?;
+        let body = body.map_err(|e| stack.error(UpstreamErrorKind::Undecodable).caused_by(e))?;
         let path = uri::PathAndQuery::try_from(path)
-            .map_err(|e| pool.error(UpstreamErrorKind::Undecodable).caused_by(e))?;
-        let deadline = pool.attempt_deadline(&context, CallKind::of(&method));
-        let mut request = Request::new(Body::from(body));
+            .map_err(|e| stack.error(UpstreamErrorKind::Undecodable).caused_by(e))?;
+        let kind = CallKind::of(&method);
+        let mut request = Request::new(Outgoing::whole(body));
         *request.method_mut() = method;
-        *request.uri_mut() = pool.uri(path);
+        *request.uri_mut() = Uri::from(path);
         *request.headers_mut() = headers;
-        let response = pool.send(request, attempt.context(), deadline).await?;
-        attempt.answered(Instant::now(), Some(response.status().as_u16()));
+        let response = stack.send(request, attempt, kind, Judged::AtEnd).await?;
         let (head, body) = response.into_parts();
-        let body = read_whole(&pool, body, deadline).await?;
+        let body = read_whole(&stack, body).await?;
         if head.status.is_success() {
             Ok(UpstreamResponse {
                 status: head.status,
@@ -184,29 +238,26 @@ impl Call {
             })
         } else {
             let refusal = refusal(head.status, &head.headers, &body);
-            Err(pool.error(UpstreamErrorKind::Status(refusal)))
+            Err(stack.error(UpstreamErrorKind::Status(refusal)))
         }
     }
 }
 
 /// What a call makes of a 2xx answer.
-type Reader<T> = fn(&Pool, UpstreamResponse) -> Result<T, UpstreamError>;
+pub(super) type Reader<T> = fn(&Stack, &UpstreamResponse) -> Result<T, UpstreamError>;
 
 /// Reads an answer's body to its end, within its size and time.
-async fn read_whole(
-    pool: &Pool,
-    mut body: Incoming,
-    deadline: Deadline,
-) -> Result<Bytes, UpstreamError> {
-    let limit = pool.max_response_bytes();
+async fn read_whole(stack: &Stack, mut body: Answer) -> Result<Bytes, UpstreamError> {
+    let limit = stack.max_response_bytes();
+    let deadline = body.deadline();
     let mut first: Option<Bytes> = None;
     let mut rest: Option<BytesMut> = None;
     loop {
         let frame = match tokio::time::timeout_at(deadline.at(), body.frame()).await {
-            Err(_elapsed) => return Err(pool.error(UpstreamErrorKind::Timeout)),
+            Err(_elapsed) => return Err(stack.error(UpstreamErrorKind::Timeout)),
             Ok(None) => break,
             Ok(Some(Err(error))) => {
-                return Err(pool.error(UpstreamErrorKind::Reset).caused_by(error));
+                return Err(stack.error(UpstreamErrorKind::Reset).caused_by(error));
             }
             Ok(Some(Ok(frame))) => frame,
         };
@@ -215,7 +266,7 @@ async fn read_whole(
         };
         let so_far = first.as_ref().map_or(0, Bytes::len) + rest.as_ref().map_or(0, BytesMut::len);
         if so_far + data.len() > limit {
-            return Err(pool.error(UpstreamErrorKind::TooLarge));
+            return Err(stack.error(UpstreamErrorKind::TooLarge));
         }
         // Most answers come in one piece: that one is never copied.
         match (&mut first, &mut rest) {
@@ -237,7 +288,7 @@ async fn read_whole(
 }
 
 fn decode<T: DeserializeOwned>(
-    pool: &Pool,
+    stack: &Stack,
     response: &UpstreamResponse,
 ) -> Result<T, UpstreamError> {
     let media_type = response
@@ -246,12 +297,13 @@ fn decode<T: DeserializeOwned>(
         .and_then(|value| value.to_str().ok())
         .unwrap_or("");
     if !is_json(media_type) {
-        return Err(pool
+        return Err(stack
             .error(UpstreamErrorKind::Undecodable)
             .caused_by(format!("media type {media_type:?} instead of JSON")));
     }
     serde_json::from_slice(&response.body).map_err(|error| {
-        pool.error(UpstreamErrorKind::Undecodable)
+        stack
+            .error(UpstreamErrorKind::Undecodable)
             .caused_by(without_texts(&error.to_string()))
     })
 }

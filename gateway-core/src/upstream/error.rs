@@ -1,5 +1,9 @@
 //! How an upstream call can fail, in the words that sections, logs and metrics use. Statuses are picked in `problem.rs`.
 
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
 use http::StatusCode;
 
 use crate::error::Refusal;
@@ -36,6 +40,31 @@ pub enum UpstreamErrorKind {
     /// The answer is larger than the configuration allows.
     #[error("the answer is too large")]
     TooLarge,
+    /// The circuit breaker is open: the call was not made.
+    #[error("the circuit breaker is open")]
+    OpenCircuit {
+        /// When a call may be made again, at the earliest.
+        retry_after: Duration,
+    },
+    /// As many calls, or connections, are under way as the configuration allows: this one was not made.
+    #[error("too many calls at once")]
+    OverLimit,
+}
+
+/// The cause of a failure that several callers have in common.
+#[derive(Debug)]
+struct Shared(Arc<UpstreamError>);
+
+impl fmt::Display for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("in a call that several waited for")
+    }
+}
+
+impl std::error::Error for Shared {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
 }
 
 impl UpstreamError {
@@ -51,6 +80,18 @@ impl UpstreamError {
     pub(crate) fn caused_by(mut self, cause: impl Into<Source>) -> Self {
         self.cause = Some(cause.into());
         self
+    }
+
+    /// The same failure for another one who waited for the call.
+    pub(crate) fn shared(failure: &Arc<Self>) -> Self {
+        let kind = failure.kind.clone();
+        Self::new(failure.upstream, kind).caused_by(Shared(Arc::clone(failure)))
+    }
+
+    /// Whether the service did not do its work; else it has answered, and said no.
+    pub(crate) fn is_failure_of_service(&self) -> bool {
+        self.refusal()
+            .is_none_or(|refusal| Self::is_failure(refusal.status))
     }
 
     /// The service's own refusal (4xx or 5xx), when there was one.
@@ -89,6 +130,8 @@ impl UpstreamError {
             UpstreamErrorKind::Status(_) => "upstream_error",
             UpstreamErrorKind::Undecodable => "invalid_response",
             UpstreamErrorKind::TooLarge => "response_too_large",
+            UpstreamErrorKind::OpenCircuit { .. } => "open_circuit",
+            UpstreamErrorKind::OverLimit => "overloaded",
         }
     }
 }

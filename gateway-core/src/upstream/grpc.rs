@@ -1,57 +1,53 @@
-//! Calls to gRPC services through the same pools, deadlines and failure words as every other upstream.
+//! Calls to gRPC services down the same column, with the same failure words, as those to every other upstream.
 //! The generated clients are a BFF's: they run over [`GrpcChannel`] with `with_origin`.
 
 use std::error::Error as _;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::uri::PathAndQuery;
 use http::{HeaderMap, Request, Response, StatusCode, Uri};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{LengthLimitError, Limited};
-use tokio::time::Instant;
+use tokio::sync::Mutex;
+use tokio::time::Sleep;
 use tonic::{Code, Status};
 
+use super::attempt::Attempt;
 use super::error::{UpstreamError, UpstreamErrorKind};
-use super::pool::{CallKind, Pool};
+use super::outgoing::Outgoing;
+use super::stack::{CallKind, Judged, Stack};
 use crate::context::RequestContext;
-use crate::deadline::Deadline;
 use crate::error::Refusal;
 use crate::waterfall::CallTarget;
+
+/// The longest request that is kept so that it can be sent again, in bytes.
+const MAX_REPLAY: usize = 64 << 10;
 
 /// A gRPC service. Cloning is cheap.
 #[derive(Clone)]
 pub struct GrpcUpstream {
-    pool: Pool,
+    stack: Stack,
 }
 
 /// The transport of one call, for a generated client's `with_origin`.
 #[derive(Clone)]
 pub struct GrpcChannel {
-    pool: Pool,
-    context: RequestContext,
-    deadline: Deadline,
+    stack: Stack,
+    /// Only this call takes it: nobody waits.
+    attempt: Arc<Mutex<Attempt>>,
     verdict: Verdict,
 }
 
-/// What is known of a call beside the generated client's answer.
+/// Whether the service itself has said that the call failed. Otherwise a failure was found here, by the code that reads the
+/// answer; it has the same codes.
 #[derive(Clone, Default)]
-struct Verdict(Arc<Known>);
-
-#[derive(Default)]
-struct Known {
-    /// Whether the service itself has said that the call failed. Otherwise a failure was found here, by the code that reads
-    /// the answer; it has the same codes.
-    given: AtomicBool,
-    method: OnceLock<PathAndQuery>,
-    /// When the head of the answer was there.
-    answered: OnceLock<Instant>,
-}
+struct Verdict(Arc<AtomicBool>);
 
 impl Verdict {
     fn look(&self, headers: &HeaderMap) {
@@ -62,17 +58,17 @@ impl Verdict {
     }
 
     fn give(&self) {
-        self.0.given.store(true, Ordering::Relaxed);
+        self.0.store(true, Ordering::Relaxed);
     }
 
     fn was_given(&self) -> bool {
-        self.0.given.load(Ordering::Relaxed)
+        self.0.load(Ordering::Relaxed)
     }
 }
 
 impl GrpcUpstream {
-    pub(super) fn new(pool: Pool) -> Self {
-        Self { pool }
+    pub(super) fn new(stack: Stack) -> Self {
+        Self { stack }
     }
 
     /// Makes one unary call that only reads: `call` gets a channel and the service's origin, and gives the generated client's answer.
@@ -88,40 +84,40 @@ impl GrpcUpstream {
         F: FnOnce(GrpcChannel, Uri) -> Fut,
         Fut: Future<Output = Result<tonic::Response<T>, Status>>,
     {
-        let mut attempt = self.pool.begin(&context, CallTarget::Grpc { method: None });
-        let deadline = self.pool.attempt_deadline(&context, CallKind::Safe);
+        context.note_lifetime(Duration::ZERO);
+        let attempt = self
+            .stack
+            .begin(&context, CallTarget::Grpc { method: None });
         let channel = GrpcChannel {
-            pool: self.pool.clone(),
-            context: attempt.context().clone(),
-            deadline,
+            stack: self.stack.clone(),
+            attempt: Arc::new(Mutex::new(attempt)),
             verdict: Verdict::default(),
         };
         let verdict = channel.verdict.clone();
-        let origin = self.pool.uri(http::uri::PathAndQuery::from_static("/"));
+        let attempt = Arc::clone(&channel.attempt);
+        let origin = self.stack.uri(http::uri::PathAndQuery::from_static("/"));
+        let deadline = context.deadline();
         let answer = tokio::time::timeout_at(deadline.at(), call(channel, origin)).await;
-        if let Some(at) = verdict.0.answered.get() {
-            let code = match &answer {
-                Err(_elapsed) => None,
-                Ok(Err(status)) => u16::try_from(i32::from(status.code())).ok(),
-                Ok(Ok(_)) => Some(0),
-            };
-            attempt.answered(*at, code);
-        }
-        let method = verdict.0.method.get().cloned();
-        attempt.target(CallTarget::Grpc { method });
+        let mut attempt = attempt.lock().await;
+        attempt.coded(match &answer {
+            Err(_elapsed) => None,
+            Ok(Err(status)) => u16::try_from(i32::from(status.code())).ok(),
+            Ok(Ok(_)) => Some(0),
+        });
         let result = match answer {
-            Err(_elapsed) => Err(self.pool.error(UpstreamErrorKind::Timeout)),
+            Err(_elapsed) => Err(self.stack.error(UpstreamErrorKind::Timeout)),
             Ok(Err(status)) => Err(self.classify(status, &verdict)),
             Ok(Ok(answer)) => Ok(answer.into_inner()),
         };
-        attempt.finished(result.as_ref().map_or_else(UpstreamError::reason, |_| "ok"));
+        let outcome = result.as_ref().map_or_else(UpstreamError::reason, |_| "ok");
+        attempt.finish(outcome);
         result
     }
 
     fn classify(&self, status: Status, verdict: &Verdict) -> UpstreamError {
         // A failure of our own transport travels inside the status; it says more than the status does.
         if let Some(kind) = transport_failure(&status) {
-            return self.pool.error(kind).caused_by(status);
+            return self.stack.error(kind).caused_by(status);
         }
         if !verdict.was_given() {
             let kind = match status.code() {
@@ -132,7 +128,7 @@ impl GrpcUpstream {
                 _ => None,
             };
             if let Some(kind) = kind {
-                return self.pool.error(kind).caused_by(status);
+                return self.stack.error(kind).caused_by(status);
             }
         }
         let kind = match status.code() {
@@ -152,7 +148,7 @@ impl GrpcUpstream {
             }
         };
         // Not its message: that may say what was asked for, and by whom.
-        self.pool
+        self.stack
             .error(kind)
             .caused_by(format!("gRPC code {:?}", status.code()))
     }
@@ -191,31 +187,44 @@ impl tower::Service<Request<tonic::body::Body>> for GrpcChannel {
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, UpstreamError>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
-        // Readiness is the pool's business, inside the call: a channel is made for one call and never waits here.
+        // Readiness is the column's business, inside the call: a channel is made for one call and never waits here.
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<tonic::body::Body>) -> Self::Future {
         let this = self.clone();
         Box::pin(async move {
+            let (parts, body) = request.into_parts();
+            // A message that was made here: small ones are kept, so that a failed attempt can be followed by another.
+            let body = Outgoing::gather(Body::new(body), MAX_REPLAY)
+                .await
+                .map_err(|error| {
+                    this.stack
+                        .error(UpstreamErrorKind::Undecodable)
+                        .caused_by(error)
+                })?;
+            let request = Request::from_parts(parts, body);
+            let mut attempt = this.attempt.lock().await;
             // From a constant of the generated client: this copies no text.
-            if let Some(method) = request.uri().path_and_query() {
-                let _ = this.verdict.0.method.set(method.clone());
-            }
+            let method = request.uri().path_and_query().cloned();
+            attempt.target(CallTarget::Grpc { method });
             let response = this
-                .pool
-                .send(request.map(Body::new), &this.context, this.deadline)
+                .stack
+                .send(request, &mut attempt, CallKind::Safe, Judged::AtEnd)
                 .await?;
-            let _ = this.verdict.0.answered.set(Instant::now());
+            drop(attempt);
             this.verdict.look(response.headers());
             // What is not gRPC at all speaks by its HTTP status, for which there are codes.
             if response.status() != StatusCode::OK {
                 this.verdict.give();
             }
-            let limit = this.pool.max_response_bytes();
+            let limit = this.stack.max_response_bytes();
             Ok(response.map(|body| {
+                let deadline = body.deadline();
                 Body::new(Heard {
+                    late: Box::pin(tokio::time::sleep_until(deadline.at())),
                     body: Body::new(Limited::new(body, limit)),
+                    stack: this.stack,
                     verdict: this.verdict,
                 })
             }))
@@ -223,9 +232,11 @@ impl tower::Service<Request<tonic::body::Body>> for GrpcChannel {
     }
 }
 
-/// An answer on its way; its trailers say how the call ended.
+/// An answer on its way, within the time of its attempt; its trailers say how the call ended.
 struct Heard {
     body: Body,
+    late: Pin<Box<Sleep>>,
+    stack: Stack,
     verdict: Verdict,
 }
 
@@ -242,6 +253,10 @@ impl HttpBody for Heard {
             && let Some(trailers) = frame.trailers_ref()
         {
             self.verdict.look(trailers);
+        }
+        if polled.is_pending() && self.late.as_mut().poll(cx).is_ready() {
+            let late = self.stack.error(UpstreamErrorKind::Timeout);
+            return Poll::Ready(Some(Err(axum::Error::new(late))));
         }
         polled
     }

@@ -1,282 +1,336 @@
-//! One worker's connections to one upstream, and the rules that hold for every request sent over them.
-//! What the answer means is decided above (`call.rs`, `grpc.rs`, `proxy.rs`).
+//! Connections to one endpoint, of each worker its own: a stack of idle HTTP/1.1 connections, the last used on top, or one
+//! HTTP/2 connection that carries all calls. hyper speaks the protocol; what is kept, and for how long, is decided here.
+//!
+//! A connection is driven by a task on the runtime of the worker that opened it, so that no call crosses threads. It comes
+//! back when the body of its answer has ended.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::body::Body;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version, uri};
-use hyper::body::Incoming;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tokio::time::Instant;
-use tokio_util::task::TaskTracker;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
 
-use super::error::{UpstreamError, UpstreamErrorKind};
-use crate::auth::internal_token::{InternalTokenSigner, InternalTokens, X_INTERNAL_TOKEN};
+use super::endpoints::{Dial, Endpoint};
+use super::outgoing::Outgoing;
 use crate::config::{UpstreamConfig, UpstreamProtocol};
-use crate::context::{CallNote, RequestContext};
-use crate::deadline::Deadline;
-use crate::metrics::{Metrics, UpstreamMetrics};
-use crate::trace::SpanId;
-use crate::waterfall::{CallSource, CallTarget};
 
-/// What is left of the deadline, in milliseconds.
-pub(crate) const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("request-timeout");
-pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
+/// Where a peer that has vanished without a word is noticed.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
+/// One HTTP/2 connection carries all calls: there it has to be noticed sooner.
 const HTTP2_PING: Duration = Duration::from_secs(5);
 const HTTP2_PING_ANSWER: Duration = Duration::from_secs(2);
+/// How long a connection may take to be ready again after its answer.
+const READY: Duration = Duration::from_secs(1);
 
-#[derive(Clone)]
-pub(crate) struct Pool {
-    shared: Arc<Shared>,
+pub(super) struct Pool {
+    settings: Settings,
+    workers: Box<[Worker]>,
+    /// Open connections, of all workers.
+    open: Arc<AtomicUsize>,
 }
 
-struct Shared {
-    name: &'static str,
-    address: uri::Parts,
-    /// The same as text, for the record of calls.
-    endpoint: Option<Arc<str>>,
+#[derive(Clone)]
+struct Settings {
     protocol: UpstreamProtocol,
-    timeout: Option<Duration>,
-    max_response_bytes: usize,
-    client: Client<HttpConnector, Body>,
-    metrics: UpstreamMetrics,
-    commands: TaskTracker,
-    internal_tokens: Option<InternalTokens>,
+    connect_timeout: Duration,
+    idle_timeout: Duration,
+    max_idle: usize,
+    max_connections: usize,
+    warm: usize,
+}
+
+/// One worker's connections. Only it takes the locks, but for the sweep now and then; they make its tasks `Send`.
+#[repr(align(128))]
+#[derive(Default)]
+struct Worker {
+    idle: Mutex<Vec<Idle>>,
+    multiplexed: Mutex<Option<http2::SendRequest<Outgoing>>>,
+    /// Held while the one HTTP/2 connection is made: who comes second waits for it.
+    dialing: tokio::sync::Mutex<()>,
+}
+
+struct Idle {
+    sender: http1::SendRequest<Outgoing>,
+    since: Instant,
+}
+
+/// Why there is no connection. Nothing of the call was sent.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ConnectError {
+    #[error("no connection to {to} within its time")]
+    Timeout { to: String },
+    #[error("no connection to {to}")]
+    Io { to: String, source: std::io::Error },
+    #[error("no HTTP connection to {to}")]
+    Handshake { to: String, source: hyper::Error },
+    #[error("as many connections to {to} as the configuration allows")]
+    TooMany { to: String },
+}
+
+/// A connection for one call.
+pub(super) enum Connection {
+    Http1(Lease),
+    Http2 {
+        sender: http2::SendRequest<Outgoing>,
+        /// It was open before: its peer may have closed it in the meantime.
+        reused: bool,
+    },
+}
+
+/// An HTTP/1.1 connection that belongs to one call, and goes back when its answer has ended.
+pub(super) struct Lease {
+    pub(super) sender: http1::SendRequest<Outgoing>,
+    /// It has been idle: its peer may have closed it in the meantime.
+    pub(super) reused: bool,
+    endpoint: Arc<Endpoint>,
+    worker: usize,
 }
 
 impl Pool {
-    pub(super) fn new(
-        name: &'static str,
-        config: &UpstreamConfig,
-        metrics: &Metrics,
-        commands: TaskTracker,
-        signer: Option<&Arc<InternalTokenSigner>>,
-    ) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(config.connect_timeout));
-        connector.set_keepalive(Some(TCP_KEEPALIVE));
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .timer(TokioTimer::new())
-            .pool_idle_timeout(config.idle_timeout)
-            .pool_max_idle_per_host(config.max_idle)
-            .http2_only(config.protocol == UpstreamProtocol::Grpc)
-            // One connection carries all calls: when its peer has vanished without a word, somebody has to notice.
-            .http2_keep_alive_interval(HTTP2_PING)
-            .http2_keep_alive_timeout(HTTP2_PING_ANSWER)
-            .http2_keep_alive_while_idle(true)
-            .build(connector);
+    pub(super) fn new(config: &UpstreamConfig, workers: usize) -> Self {
         Self {
-            shared: Arc::new(Shared {
-                name,
-                address: config.address.clone().into_parts(),
-                endpoint: config
-                    .address
-                    .authority()
-                    .map(|authority| Arc::from(authority.as_str())),
+            settings: Settings {
                 protocol: config.protocol,
-                timeout: config.timeout,
-                max_response_bytes: config.max_response_bytes,
-                client,
-                metrics: metrics.upstream(name),
-                commands,
-                internal_tokens: signer.map(|signer| InternalTokens::new(signer, name)),
-            }),
-        }
-    }
-
-    pub(crate) fn name(&self) -> &'static str {
-        self.shared.name
-    }
-
-    pub(crate) fn protocol(&self) -> UpstreamProtocol {
-        self.shared.protocol
-    }
-
-    pub(crate) fn max_response_bytes(&self) -> usize {
-        self.shared.max_response_bytes
-    }
-
-    /// The deadline of one attempt within the request's. A command has all the time there is: giving one up early
-    /// leaves open what it did.
-    pub(crate) fn attempt_deadline(&self, context: &RequestContext, kind: CallKind) -> Deadline {
-        match (kind, self.shared.timeout) {
-            (CallKind::Safe, Some(timeout)) => context.deadline().shortened_to(timeout),
-            (CallKind::Safe, None) | (CallKind::Command, _) => context.deadline(),
-        }
-    }
-
-    /// Runs a command in a task of its own: its client may go away, what it asked for is done all the same.
-    pub(crate) async fn to_its_end<T: Send + 'static>(
-        &self,
-        command: impl Future<Output = Result<T, UpstreamError>> + Send + 'static,
-    ) -> Result<T, UpstreamError> {
-        match self.shared.commands.spawn(command).await {
-            Ok(result) => result,
-            Err(gone) => Err(self.error(UpstreamErrorKind::Reset).caused_by(gone)),
-        }
-    }
-
-    /// Starts the clock of a call. What is sent for it is sent with the attempt's context: that names its span.
-    pub(crate) fn begin(&self, context: &RequestContext, target: CallTarget) -> Attempt {
-        Attempt {
-            pool: self.clone(),
-            context: context.for_call(),
-            parent: context.span(),
-            target,
-            number: 1,
-            began: Instant::now(),
-            answered: None,
-            status: None,
-            outcome: None,
-        }
-    }
-
-    pub(crate) fn error(&self, kind: UpstreamErrorKind) -> UpstreamError {
-        UpstreamError::new(self.shared.name, kind)
-    }
-
-    /// The absolute URI of `path_and_query` at this upstream.
-    pub(crate) fn uri(&self, path_and_query: uri::PathAndQuery) -> Uri {
-        let mut parts = uri::Parts::default();
-        parts.scheme.clone_from(&self.shared.address.scheme);
-        parts.authority.clone_from(&self.shared.address.authority);
-        parts.path_and_query = Some(path_and_query);
-        // Scheme, authority and path are all there: such parts always make a URI.
-        Uri::from_parts(parts).unwrap_or_default()
-    }
-
-    /// Sends one request and waits for the head of its answer, until `deadline`. A doomed call is not started.
-    pub(crate) async fn send(
-        &self,
-        mut request: Request<Body>,
-        context: &RequestContext,
-        deadline: Deadline,
-    ) -> Result<Response<Incoming>, UpstreamError> {
-        let remaining = deadline.remaining();
-        if remaining < Duration::from_millis(1) {
-            return Err(self.error(UpstreamErrorKind::Timeout));
-        }
-        self.set_hop_headers(request.headers_mut(), context, remaining);
-        *request.version_mut() = match self.shared.protocol {
-            UpstreamProtocol::Http1 => Version::HTTP_11,
-            UpstreamProtocol::Grpc => Version::HTTP_2,
-        };
-        match tokio::time::timeout_at(deadline.at(), self.shared.client.request(request)).await {
-            Err(_elapsed) => Err(self.error(UpstreamErrorKind::Timeout)),
-            Ok(Err(error)) if error.is_connect() => {
-                Err(self.error(UpstreamErrorKind::Unreachable).caused_by(error))
-            }
-            Ok(Err(error)) => Err(self.error(UpstreamErrorKind::Reset).caused_by(error)),
-            Ok(Ok(response)) => Ok(response),
-        }
-    }
-
-    fn set_hop_headers(
-        &self,
-        headers: &mut HeaderMap,
-        context: &RequestContext,
-        remaining: Duration,
-    ) {
-        let millis = u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX);
-        match self.shared.protocol {
-            UpstreamProtocol::Http1 => {
-                headers.insert(REQUEST_TIMEOUT, HeaderValue::from(millis));
-            }
-            UpstreamProtocol::Grpc => {
-                if let Ok(value) = HeaderValue::from_str(&format!("{millis}m")) {
-                    headers.insert(HeaderName::from_static("grpc-timeout"), value);
-                }
-            }
-        }
-        context.trace().inject(headers, context.span());
-        headers.insert(X_REQUEST_ID, context.request_id().to_header());
-        // Ours or none: what a client or a handler put there never gets to a service.
-        match &self.shared.internal_tokens {
-            Some(tokens) => match tokens.header(context.principal_for_upstreams()) {
-                Some(token) => headers.insert(X_INTERNAL_TOKEN, token),
-                None => headers.remove(X_INTERNAL_TOKEN),
+                connect_timeout: config.connect_timeout,
+                idle_timeout: config.idle_timeout,
+                max_idle: config.max_idle,
+                max_connections: config.max_connections,
+                warm: config.warm,
             },
-            None => headers.remove(X_INTERNAL_TOKEN),
-        };
+            workers: (0..workers.max(1)).map(|_| Worker::default()).collect(),
+            open: Arc::default(),
+        }
     }
-}
 
-/// Whether a call only reads (RFC 9110, 9.2.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CallKind {
-    Safe,
-    Command,
-}
+    fn worker(&self, worker: usize) -> &Worker {
+        &self.workers[worker % self.workers.len()]
+    }
 
-impl CallKind {
-    pub(crate) fn of(method: &Method) -> Self {
-        if method.is_safe() {
-            Self::Safe
-        } else {
-            Self::Command
+    pub(super) fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn idle(&self) -> usize {
+        self.workers
+            .iter()
+            .map(|worker| locked(&worker.idle).len())
+            .sum()
+    }
+
+    /// Closes what has been idle for too long, or whose peer has closed it: without calls nobody else would.
+    pub(super) fn sweep(&self) {
+        let now = Instant::now();
+        for worker in &self.workers {
+            locked(&worker.idle).retain(|idle| {
+                !idle.sender.is_closed() && now - idle.since < self.settings.idle_timeout
+            });
         }
     }
 }
 
-/// A call under way. However it ends, it is noted in the request's context and in the metrics.
-pub(crate) struct Attempt {
-    pool: Pool,
-    context: RequestContext,
-    parent: SpanId,
-    target: CallTarget,
-    number: u8,
-    began: Instant,
-    answered: Option<Instant>,
-    status: Option<u16>,
-    outcome: Option<&'static str>,
-}
-
-impl Attempt {
-    /// The context that the call is sent with.
-    pub(crate) fn context(&self) -> &RequestContext {
-        &self.context
-    }
-
-    /// The head of an answer came at `at`: with this HTTP status, or gRPC code.
-    pub(crate) fn answered(&mut self, at: Instant, status: Option<u16>) {
-        self.answered = Some(at);
-        self.status = status;
-    }
-
-    /// Something that became known of the target only now.
-    pub(crate) fn target(&mut self, target: CallTarget) {
-        self.target = target;
-    }
-
-    /// The call came to an end of its own: `ok`, or the reason why not.
-    pub(crate) fn finished(mut self, outcome: &'static str) {
-        self.outcome = Some(outcome);
+/// A connection to `endpoint` for one call of `worker`: one that is idle, unless a `fresh` one is wanted, or a new one.
+pub(super) async fn connection(
+    endpoint: &Arc<Endpoint>,
+    worker: usize,
+    fresh: bool,
+) -> Result<Connection, ConnectError> {
+    match endpoint.pool.settings.protocol {
+        UpstreamProtocol::Http1 => http1(endpoint, worker, fresh).await.map(Connection::Http1),
+        UpstreamProtocol::Http2 | UpstreamProtocol::Grpc => {
+            let (sender, reused) = http2(endpoint, worker).await?;
+            Ok(Connection::Http2 { sender, reused })
+        }
     }
 }
 
-impl Drop for Attempt {
-    fn drop(&mut self) {
-        let outcome = self.outcome.unwrap_or("cancelled");
-        let shared = &self.pool.shared;
-        shared.metrics.observe(outcome, self.began.elapsed());
-        self.context.record(CallNote {
-            upstream: shared.name,
-            endpoint: shared.endpoint.clone(),
-            target: self.target.clone(),
-            source: CallSource::Upstream,
-            attempt: self.number,
-            began: self.began,
-            answered: self.answered,
-            outcome,
-            status: self.status,
-            parent: self.parent,
+/// Opens connections until `worker` has as many as it should keep ready, so that the first calls after a quiet time do not
+/// wait for one.
+pub(super) async fn warm_up(endpoint: &Arc<Endpoint>, worker: usize) -> Result<(), ConnectError> {
+    let settings = &endpoint.pool.settings;
+    if settings.warm == 0 {
+        return Ok(());
+    }
+    if settings.protocol != UpstreamProtocol::Http1 {
+        return http2(endpoint, worker).await.map(drop);
+    }
+    let idle = || locked(&endpoint.pool.worker(worker).idle).len();
+    while idle() < settings.warm.min(settings.max_idle) {
+        let mut lease = open_http1(endpoint, worker).await?;
+        let to = endpoint.place.dial.to_string();
+        lease
+            .sender
+            .ready()
+            .await
+            .map_err(|source| ConnectError::Handshake { to, source })?;
+        lease.keep();
+    }
+    Ok(())
+}
+
+async fn http1(
+    endpoint: &Arc<Endpoint>,
+    worker: usize,
+    fresh: bool,
+) -> Result<Lease, ConnectError> {
+    if !fresh && let Some(sender) = reuse(&endpoint.pool, worker) {
+        return Ok(Lease {
+            sender,
+            reused: true,
+            endpoint: Arc::clone(endpoint),
+            worker,
         });
     }
+    // Rare, and large: calls over a connection that is there should not carry its place along.
+    Box::pin(open_http1(endpoint, worker)).await
+}
+
+async fn open_http1(endpoint: &Arc<Endpoint>, worker: usize) -> Result<Lease, ConnectError> {
+    let (stream, open) = dial(endpoint).await?;
+    let (sender, connection) = http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|source| ConnectError::Handshake {
+            to: endpoint.place.dial.to_string(),
+            source,
+        })?;
+    tokio::spawn(async move {
+        let _open = open;
+        if let Err(error) = connection.with_upgrades().await {
+            tracing::debug!(%error, "a connection to an upstream ended");
+        }
+    });
+    Ok(Lease {
+        sender,
+        reused: false,
+        endpoint: Arc::clone(endpoint),
+        worker,
+    })
+}
+
+/// The connection that was used last: the others may then grow old and be closed.
+fn reuse(pool: &Pool, worker: usize) -> Option<http1::SendRequest<Outgoing>> {
+    let mut idle = locked(&pool.worker(worker).idle);
+    let now = Instant::now();
+    while let Some(last) = idle.pop() {
+        if now - last.since >= pool.settings.idle_timeout {
+            // Those below it are older.
+            idle.clear();
+            return None;
+        }
+        if last.sender.is_ready() {
+            return Some(last.sender);
+        }
+    }
+    None
+}
+
+async fn http2(
+    endpoint: &Arc<Endpoint>,
+    worker: usize,
+) -> Result<(http2::SendRequest<Outgoing>, bool), ConnectError> {
+    let slot = endpoint.pool.worker(worker);
+    let known = || {
+        locked(&slot.multiplexed)
+            .as_ref()
+            .filter(|sender| sender.is_ready())
+            .cloned()
+    };
+    if let Some(sender) = known() {
+        return Ok((sender, true));
+    }
+    let _dialing = slot.dialing.lock().await;
+    if let Some(sender) = known() {
+        return Ok((sender, true));
+    }
+    let (stream, open) = Box::pin(dial(endpoint)).await?;
+    let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(HTTP2_PING)
+        .keep_alive_timeout(HTTP2_PING_ANSWER)
+        .keep_alive_while_idle(true)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|source| ConnectError::Handshake {
+            to: endpoint.place.dial.to_string(),
+            source,
+        })?;
+    tokio::spawn(async move {
+        let _open = open;
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a connection to an upstream ended");
+        }
+    });
+    *locked(&slot.multiplexed) = Some(sender.clone());
+    Ok((sender, false))
+}
+
+/// Counts a connection for as long as it is open.
+struct Open(Arc<AtomicUsize>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn dial(endpoint: &Endpoint) -> Result<(TcpStream, Open), ConnectError> {
+    let pool = &endpoint.pool;
+    let to = || endpoint.place.dial.to_string();
+    let before = pool.open.fetch_add(1, Ordering::Relaxed);
+    let open = Open(Arc::clone(&pool.open));
+    if before >= pool.settings.max_connections {
+        return Err(ConnectError::TooMany { to: to() });
+    }
+    let connect = connect(&endpoint.place.dial);
+    let stream = timeout(pool.settings.connect_timeout, connect)
+        .await
+        .map_err(|_elapsed| ConnectError::Timeout { to: to() })?
+        .map_err(|source| ConnectError::Io { to: to(), source })?;
+    Ok((stream, open))
+}
+
+/// A socket as all ours are.
+pub(super) async fn connect(dial: &Dial) -> std::io::Result<TcpStream> {
+    let stream = match dial {
+        Dial::Socket(address) => TcpStream::connect(address).await?,
+        Dial::Name(host, port) => TcpStream::connect((host.as_str(), *port)).await?,
+    };
+    stream.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new().with_time(TCP_KEEPALIVE);
+    SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+    Ok(stream)
+}
+
+impl Lease {
+    /// The answer has ended: the connection is for the next call, as soon as hyper is done with this one.
+    pub(super) fn give_back(mut self) {
+        if self.sender.is_ready() {
+            self.keep();
+        } else if !self.sender.is_closed() {
+            // The rest of the request is still on its way, or a connection's task has not run yet.
+            tokio::spawn(async move {
+                if matches!(timeout(READY, self.sender.ready()).await, Ok(Ok(()))) {
+                    self.keep();
+                }
+            });
+        }
+    }
+
+    fn keep(self) {
+        let pool = &self.endpoint.pool;
+        let mut idle = locked(&pool.worker(self.worker).idle);
+        if idle.len() < pool.settings.max_idle {
+            idle.push(Idle {
+                sender: self.sender,
+                since: Instant::now(),
+            });
+        }
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

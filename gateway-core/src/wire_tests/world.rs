@@ -130,6 +130,7 @@ impl World {
         let app = App {
             name: "widgets",
             routes,
+            tags: crate::events::no_tags,
         };
         Self {
             gateway: Gateway::start(app, config).unwrap(),

@@ -2,6 +2,7 @@
 //! never believed past `exp` or after the issuer's keys have changed; nothing is verified here.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::auth::TokenPrincipal;
@@ -27,25 +28,51 @@ pub(super) struct VerifiedTokens {
 
 #[derive(Default)]
 struct Generations {
-    young: HashMap<[u8; 32], Verified>,
-    old: HashMap<[u8; 32], Verified>,
+    young: Tokens,
+    old: Tokens,
+}
+
+type Tokens = HashMap<[u8; 32], Verified, BuildHasherDefault<OfDigest>>;
+
+/// A digest is as good as a hash of it. Only tokens that were verified are in the maps, so nobody else can aim at a place.
+#[derive(Default)]
+struct OfDigest(u64);
+
+impl Hasher for OfDigest {
+    fn write(&mut self, digest: &[u8]) {
+        if let Some(first) = digest.first_chunk() {
+            self.0 = u64::from_ne_bytes(*first);
+        }
+    }
+
+    /// The length, which is always the same.
+    fn write_usize(&mut self, _length: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+impl Verified {
+    fn is_good(&self, now: u64) -> bool {
+        now < self.principal.expires_at && self.issuer.version() == Some(self.version)
+    }
 }
 
 impl VerifiedTokens {
     pub(super) fn find(&self, digest: &[u8; 32], now: u64) -> Option<Arc<TokenPrincipal>> {
         let mut generations = self.lock();
-        if !generations.young.contains_key(digest) {
-            let moved = generations.old.remove(digest)?;
-            generations.insert(*digest, moved);
-        }
-        let known = generations.young.get(digest)?;
-        let good =
-            now < known.principal.expires_at && known.issuer.version() == Some(known.version);
-        if !good {
+        if let Some(known) = generations.young.get(digest) {
+            if known.is_good(now) {
+                return Some(Arc::clone(&known.principal));
+            }
             generations.young.remove(digest);
             return None;
         }
-        Some(Arc::clone(&known.principal))
+        let known = generations.old.remove(digest)?;
+        let principal = known.is_good(now).then(|| Arc::clone(&known.principal))?;
+        generations.insert(*digest, known);
+        Some(principal)
     }
 
     pub(super) fn remember(&self, digest: [u8; 32], verified: Verified) {

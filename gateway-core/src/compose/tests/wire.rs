@@ -29,6 +29,8 @@ async fn a_client_that_goes_away_takes_every_read_with_it() {
         .header("connection", "close")
         .build()
         .unwrap();
+    let tasks = r#"gateway_runtime_tasks{thread="worker-0"} "#;
+    let idle = metric(&world, tasks).await;
     for round in 1..=3 {
         let mut client = TcpStream::connect(world.gateway().address()).await.unwrap();
         let mut head = String::from("GET /widgets/1 HTTP/1.1\r\nHost: widgets\r\n");
@@ -37,6 +39,7 @@ async fn a_client_that_goes_away_takes_every_read_with_it() {
         client.write_all(head.as_bytes()).await.unwrap();
         eventually("both services are asked", || world.under_way() == 2).await;
         assert_eq!(metric(&world, "gateway_requests_in_flight ").await, 1.0);
+        assert!(metric(&world, tasks).await > idle);
 
         drop(client);
         // A service sees its connection close and drops what it was doing, far from the deadline of three seconds.
@@ -47,13 +50,11 @@ async fn a_client_that_goes_away_takes_every_read_with_it() {
             "{:?}",
             gone.elapsed()
         );
-        let mut left = 1.0;
-        while left > 0.0 {
-            assert!(
-                gone.elapsed() < Duration::from_secs(10),
-                "the request is still there"
-            );
-            left = metric(&world, "gateway_requests_in_flight ").await;
+        // No task is left of it: neither the client's connection nor those to services.
+        for (line, none) in [("gateway_requests_in_flight ", 0.0), (tasks, idle)] {
+            while metric(&world, line).await > none {
+                assert!(gone.elapsed() < Duration::from_secs(10), "{line} stays");
+            }
         }
         let cancelled = r#"gateway_upstream_calls_total{upstream="stock",outcome="cancelled"} "#;
         assert_eq!(metric(&world, cancelled).await, f64::from(round));

@@ -2,10 +2,11 @@
 //! The rule itself (GCRA) is governor's; which bucket a request belongs to is decided in `rate_limit.rs`.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use foldhash::quality::RandomState;
 use governor::nanos::Nanos;
 use governor::state::StateStore;
 use governor::state::keyed::ShrinkableKeyedStateStore;
@@ -49,10 +50,14 @@ pub(super) struct Lookup {
     pub(super) mode: Mode,
 }
 
+/// Seeded by chance, as the choice of the shard is: which buckets meet cannot be foreseen. Whose bucket it is has been hashed
+/// with a key before.
+type Shard = HashMap<Bucket, u64, RandomState>;
+
 /// One policy's buckets: for each the theoretical arrival time, in nanoseconds of governor's clock.
 #[derive(Debug)]
 pub(super) struct Buckets {
-    shards: Box<[Mutex<HashMap<Bucket, u64>>]>,
+    shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
 }
 
@@ -60,19 +65,19 @@ impl Default for Buckets {
     fn default() -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
         }
     }
 }
 
 impl Buckets {
-    fn shard(&self, bucket: Bucket) -> MutexGuard<'_, HashMap<Bucket, u64>> {
+    fn shard(&self, bucket: Bucket) -> MutexGuard<'_, Shard> {
         let index = self.hasher.hash_one(bucket) as usize % self.shards.len();
         lock(&self.shards[index])
     }
 }
 
-fn lock(shard: &Mutex<HashMap<Bucket, u64>>) -> MutexGuard<'_, HashMap<Bucket, u64>> {
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     // A panic in between cannot leave a map half changed.
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -85,10 +90,17 @@ impl StateStore for Buckets {
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
         let mut shard = self.shard(lookup.bucket);
-        let known = shard.get(&lookup.bucket).copied();
-        let (outcome, arrival) = decide(known.map(Nanos::new))?;
-        if lookup.mode == Mode::Take {
-            if known.is_none() && shard.len() >= MAX_PER_SHARD {
+        let take = lookup.mode == Mode::Take;
+        if let Some(known) = shard.get_mut(&lookup.bucket) {
+            let (outcome, arrival) = decide(Some(Nanos::new(*known)))?;
+            if take {
+                *known = arrival.as_u64();
+            }
+            return Ok(outcome);
+        }
+        let (outcome, arrival) = decide(None)?;
+        if take {
+            if shard.len() >= MAX_PER_SHARD {
                 forget_one(&mut shard);
             }
             shard.insert(lookup.bucket, arrival.as_u64());
@@ -99,7 +111,7 @@ impl StateStore for Buckets {
 
 /// Makes room in a full shard: of a few buckets the one that is nearest to being full again, for forgetting it gives the
 /// least away.
-fn forget_one(shard: &mut HashMap<Bucket, u64>) {
+fn forget_one(shard: &mut Shard) {
     let least = shard
         .iter()
         .take(SAMPLE)

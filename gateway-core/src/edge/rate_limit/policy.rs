@@ -1,7 +1,6 @@
 //! One policy: its pace, the buckets of this process, and its words in the headers of an answer.
 //! Which bucket a request belongs to, and how several policies come to one decision, is in `rate_limit.rs`.
 
-use std::fmt::Write;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::buckets::{Bucket, Buckets, Lookup, Mode};
 use super::store::Left;
 use crate::config::{RateLimitConfig, RateLimitKey};
+use crate::digits::push_number;
 use crate::metrics::LimitMetrics;
 
 /// draft-ietf-httpapi-ratelimit-headers, sections 3 and 4.
@@ -159,14 +159,11 @@ impl<C: Clock> Policy<C> {
         if !text.is_empty() {
             text.push_str(", ");
         }
-        // Writing to a string does not fail.
-        let _ = write!(
-            text,
-            "{};r={};t={}",
-            self.quoted,
-            left.remaining,
-            whole_seconds(left.full_after)
-        );
+        text.push_str(&self.quoted);
+        text.push_str(";r=");
+        push_number(text, left.remaining.into());
+        text.push_str(";t=");
+        push_number(text, whole_seconds(left.full_after));
     }
 }
 

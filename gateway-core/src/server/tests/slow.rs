@@ -1,4 +1,4 @@
-//! Many slow clients at once: all are closed at their timeout. That nobody else notices is measured in `tests/it`.
+//! Many slow clients at once: all are closed at their timeout. That nobody else notices is measured in `tests/quiet`.
 
 use std::sync::Arc;
 

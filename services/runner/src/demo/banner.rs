@@ -28,7 +28,7 @@ pub(crate) fn print(facts: &Facts<'_>) {
             "  {:<14} {:<24} admin {}",
             bff.name,
             facts.offset.url(bff.port, ""),
-            facts.offset.url(bff.admin_port, "/ready")
+            facts.offset.url(bff.admin_port, "/console")
         ));
     }
     for service in Service::ALL {

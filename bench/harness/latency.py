@@ -1,0 +1,105 @@
+"""Rows about time, under open-loop load: what composing adds to the slowest service, and what one bad service does to the
+routes that don't need it."""
+
+import json
+import statistics
+import subprocess
+
+from .load import check
+from .peers import PEERS, TARGET
+from .processes import free_port
+from .world import World
+
+GENERATOR = TARGET / "release" / "bench-load"
+COMPOSED = ["bff-mobile", "nginx + Lua", "fastify + undici", "Express + fetch"]
+DELAYS = [5, 10, 20, 50]
+RATE, CONNECTIONS = 200, 64
+
+
+def drive(world, port, requests, seconds, rate=RATE):
+    """One run of the generator."""
+    done = subprocess.run(
+        ["taskset", "-c", world.load_cores, GENERATOR, f"127.0.0.1:{port}", requests, str(rate), str(seconds), str(CONNECTIONS)],
+        capture_output=True, text=True, check=True,
+    )
+    return json.loads(done.stdout)
+
+
+def added(folder, works, rounds, seconds, say):
+    """For each delay of the order service (the others take half of it) the p50 of each peer beyond that of the service itself,
+    in milliseconds: a service that waits for another is not asked twice as long for it."""
+    table = {}
+    for delay in DELAYS:
+        world = World(folder / f"delay-{delay}")
+        slow, half = delay / 1000, delay / 2000
+        # The restaurant is asked after the order: the slowest way is order and then restaurant.
+        services = world.start_services({"order": half, "restaurant": half, "kitchen": slow, "delivery": half})
+        running = {}
+        try:
+            direct = world.requests("direct", lambda subject: f"/tickets/order-{subject}")
+            for name in COMPOSED:
+                if PEERS[name].missing():
+                    continue
+                slug = "".join(letter if letter.isalnum() else "-" for letter in name)
+                process, port = PEERS[name].start(world, slug)
+                running[name] = (process, port, world.requests(slug, works[name].path))
+                check(world, port, works[name])
+                drive(world, port, running[name][2], 1)
+            for _ in range(rounds):
+                base = drive(world, world.ports["kitchen"], direct, seconds)["p50_us"]
+                table.setdefault(("service alone", delay), []).append(base / 1000)
+                for name, (_process, port, requests) in running.items():
+                    result = drive(world, port, requests, seconds)
+                    if result["failed"]:
+                        raise RuntimeError(f"{name}: {result}")
+                    table.setdefault((name, delay), []).append((result["p50_us"] - base) / 1000)
+            shown = [f"{name} {statistics.median(table[name, delay]):+.2f}" for name in running]
+            say(f"  {delay} ms: {', '.join(shown)}")
+        finally:
+            for process, *_ in running.values():
+                process.stop()
+            services.stop()
+    return table
+
+
+def added_table(table):
+    """Markdown."""
+    lines = ["| peer | " + " | ".join(f"{delay} ms" for delay in DELAYS) + " |", "|---|" + "--:|" * len(DELAYS)]
+    names = list(dict.fromkeys(name for name, _ in table))
+    for name in names:
+        label = f"**{name}**" if name in PEERS and PEERS[name].ours else name
+        sign = "" if name == "service alone" else "+"
+        cells = [f"{statistics.median(table[name, delay]):{sign}.2f} ms" for delay in DELAYS]
+        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def faults(folder, work, rounds, seconds, say):
+    """p99 of a pass-through route in milliseconds: with healthy services, and while one hangs and one is slow and both are
+    asked for all the time: one gateway, in turn."""
+    world = World(folder / "faults")
+    bad = {"kitchen": 3600, "delivery": 0.5}
+    services = world.start_services(bad)
+    process = None
+    try:
+        process, port = PEERS["bff-mobile"].start(world, "gateway")
+        healthy = world.requests("healthy", work.path)
+        sick = world.requests("sick", lambda subject: f"/orders/order-{subject}?fields=ticket,delivery")
+        check(world, port, work)
+        drive(world, port, healthy, 2)
+        samples = {"healthy": [], "beside faults": []}
+        for _ in range(rounds):
+            samples["healthy"].append(drive(world, port, healthy, seconds)["p99_us"] / 1000)
+            load = subprocess.Popen(
+                ["taskset", "-c", world.load_cores, GENERATOR, f"127.0.0.1:{port}", sick, "40", str(seconds + 1), "160"],
+                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            )
+            samples["beside faults"].append(drive(world, port, healthy, seconds)["p99_us"] / 1000)
+            load.wait()
+        medians = {name: statistics.median(values) for name, values in samples.items()}
+        say(f"  p99 {medians}")
+        return medians
+    finally:
+        if process:
+            process.stop()
+        services.stop()

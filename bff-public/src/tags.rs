@@ -1,0 +1,32 @@
+//! What stored answers depend on: the names of things that change, and which event is about which of them. What is stored,
+//! and for how long, is said at each call in `clients`.
+
+use gateway_core::events::ChangeEvent;
+
+/// The lists of restaurants, whatever they were searched by.
+pub(crate) const RESTAURANTS: &str = "restaurants";
+
+/// An order, and its ticket and delivery, which have its id.
+pub(crate) fn order(id: &str) -> String {
+    format!("order:{id}")
+}
+
+/// A restaurant with its menu.
+pub(crate) fn restaurant(id: &str) -> String {
+    format!("restaurant:{id}")
+}
+
+/// What has to be read anew after an event.
+pub(crate) fn of_event(event: &ChangeEvent) -> Vec<String> {
+    let Some(subject) = event.subject.as_deref() else {
+        return Vec::new();
+    };
+    let is_about = |aggregate: &str| event.kind.starts_with(aggregate);
+    if ["Order", "Ticket", "Delivery"].into_iter().any(is_about) {
+        vec![order(subject)]
+    } else if is_about("Restaurant") {
+        vec![restaurant(subject), RESTAURANTS.to_owned()]
+    } else {
+        Vec::new()
+    }
+}

@@ -1,0 +1,96 @@
+//! What stored answers depend on: a tag names a thing (`widget:7`), and who learns that the thing has changed purges the
+//! tag. What is stored, and for how long, is decided by who stores it (`cache/parts.rs`).
+
+use std::sync::atomic::AtomicU64;
+
+use super::epochs::{Epoch, Epochs, Slot};
+
+/// The tags of a process. Purging one costs the same however much is stored, and whatever it is.
+///
+/// Tags share a fixed number of places: that of another one may be purged with it, which costs a call and is never wrong.
+#[derive(Default)]
+pub(crate) struct Tags {
+    epochs: Epochs,
+    /// When it was last not certain that every change is heard of.
+    uncertain: AtomicU64,
+}
+
+/// Whether an answer can be used after what has been purged since it was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Validity {
+    Current,
+    /// Nobody has said that it changed; it may have all the same.
+    Uncertain,
+    /// What it depends on has changed.
+    Purged,
+}
+
+impl Tags {
+    /// The point in the order of purges at which an answer is asked for.
+    pub(crate) fn now(&self) -> Epoch {
+        self.epochs.now()
+    }
+
+    pub(crate) fn slot(&self, tag: &str) -> Slot {
+        self.epochs.slot(tag)
+    }
+
+    /// What a tag names has changed: no answer with this tag that was asked for before this call is used after it.
+    pub(crate) fn purge(&self, tag: &str) {
+        self.purge_slot(self.slot(tag));
+    }
+
+    pub(crate) fn purge_slot(&self, slot: Slot) {
+        self.epochs.end(slot);
+    }
+
+    /// Changes may go unheard, or have: everything tagged that was asked for before this call is expired.
+    pub(crate) fn expire_all(&self) {
+        self.epochs.raise(&self.uncertain);
+    }
+
+    /// How an answer that was asked for at `asked` and depends on `tags` stands now.
+    pub(crate) fn validity(&self, asked: Epoch, tags: &[Slot]) -> Validity {
+        if tags
+            .iter()
+            .any(|slot| !self.epochs.is_current(asked, *slot))
+        {
+            Validity::Purged
+        } else if !tags.is_empty() && !asked.is_after(&self.uncertain) {
+            Validity::Uncertain
+        } else {
+            Validity::Current
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Tags, Validity};
+
+    #[test]
+    fn a_purge_concerns_what_was_asked_before_it_and_has_the_tag() {
+        let tags = Tags::default();
+        let one = [tags.slot("widget:1"), tags.slot("owner:7")];
+        let before = tags.now();
+        assert_eq!(tags.validity(before, &one), Validity::Current);
+        tags.purge("owner:7");
+        assert_eq!(tags.validity(before, &one), Validity::Purged);
+        assert_eq!(tags.validity(before, &one[..1]), Validity::Current);
+        assert_eq!(tags.validity(tags.now(), &one), Validity::Current);
+    }
+
+    #[test]
+    fn uncertainty_concerns_everything_that_has_a_tag() {
+        let tags = Tags::default();
+        let tagged = [tags.slot("widget:1")];
+        let before = tags.now();
+        tags.expire_all();
+        assert_eq!(tags.validity(before, &tagged), Validity::Uncertain);
+        assert_eq!(tags.validity(before, &[]), Validity::Current);
+        assert_eq!(tags.validity(tags.now(), &tagged), Validity::Current);
+        // That it has changed is worse than that it may have.
+        tags.purge("widget:1");
+        assert_eq!(tags.validity(before, &tagged), Validity::Purged);
+    }
+}

@@ -1,0 +1,359 @@
+//! The one connection to the feed: made, listened to, missed and made again, on the control runtime. What is done with an
+//! event is `events.rs`'s.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{HeaderName, StatusCode};
+use reqwest::redirect::Policy;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::sse::{Frame, Parser, TooLarge};
+use super::{ChangeEvent, Events};
+use crate::auth::internal_token::{InternalTokenSigner, SigningError, X_INTERNAL_TOKEN};
+use crate::config::{Config, EventsConfig};
+use crate::metrics::FeedMetrics;
+use crate::problem::chain;
+use crate::upstream::UpstreamError;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// The largest event.
+const MAX_EVENT: usize = 1 << 20;
+/// Between two attempts: from the shortest, doubled with every failure, to the longest; each shortened by chance, so that
+/// replicas do not all come at once.
+const PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How often a changed configuration is looked for.
+const LOOK: Duration = Duration::from_secs(1);
+
+static LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// The names of what is no change: a sign of life, and the word that what lies between the id that was asked for and the
+/// id of this message cannot be told any more.
+const HEARTBEAT: &str = "heartbeat";
+const RESET: &str = "reset";
+
+/// A gateway's subscription.
+pub(crate) struct Feed {
+    events: Events,
+    tags_of: fn(&ChangeEvent) -> Vec<String>,
+    metrics: FeedMetrics,
+    state: Mutex<State>,
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    /// Since when changes are heard of.
+    Listening(Instant),
+    /// Since when they are not, and why.
+    Lost(Instant, String),
+}
+
+/// Whether changes are heard of, for `/ready`.
+pub(crate) struct FeedReadiness {
+    pub(crate) up: bool,
+    pub(crate) detail: String,
+}
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+enum Loss {
+    #[error("the feed cannot be reached")]
+    Unreachable(#[source] reqwest::Error),
+    #[error("the feed answered {0}")]
+    Status(StatusCode),
+    #[error("the feed is no event stream")]
+    NoStream,
+    #[error("the feed did not answer in time")]
+    NoAnswer,
+    #[error("the feed broke off")]
+    Broken(#[source] reqwest::Error),
+    #[error("the feed ended")]
+    Ended,
+    #[error("the feed has been silent for {} s", .0.as_secs_f64())]
+    Silent(Duration),
+    #[error("the feed cannot be read")]
+    Unreadable(#[from] TooLarge),
+    #[error("there is no token to show to the feed")]
+    Token(#[from] SigningError),
+    #[error("the client for the feed cannot be made")]
+    Client(#[source] reqwest::Error),
+    #[error("the configuration of the feed has changed")]
+    Reconfigured,
+}
+
+/// Where the feed is and what it takes to listen, as one configuration says it.
+pub(crate) struct Source {
+    url: String,
+    heartbeat: Duration,
+    upstream: String,
+    signer: Option<Arc<InternalTokenSigner>>,
+    /// Counts the configurations.
+    number: u64,
+}
+
+impl Source {
+    /// `None` when the configuration has no feed.
+    pub(crate) fn new(
+        config: &Config,
+        signer: Option<&Arc<InternalTokenSigner>>,
+        number: u64,
+    ) -> Option<Self> {
+        let EventsConfig {
+            upstream,
+            path,
+            heartbeat,
+            ..
+        } = config.events.as_ref()?;
+        let address = &config.upstreams.get(upstream)?.address;
+        let base = address.to_string();
+        Some(Self {
+            url: format!("{}{path}", base.trim_end_matches('/')),
+            heartbeat: *heartbeat,
+            upstream: upstream.clone(),
+            signer: signer.cloned(),
+            number,
+        })
+    }
+
+    fn is_as(&self, other: &Self) -> bool {
+        self.url == other.url && self.heartbeat == other.heartbeat
+    }
+}
+
+/// What goes on from one connection to the next.
+#[derive(Default)]
+struct Progress {
+    /// Where to go on; `None` = with what happens from now on.
+    last_id: Option<String>,
+    /// Whether this connection has said anything.
+    heard: bool,
+}
+
+impl Feed {
+    pub(crate) fn new(
+        events: Events,
+        tags_of: fn(&ChangeEvent) -> Vec<String>,
+        metrics: FeedMetrics,
+    ) -> Arc<Self> {
+        metrics.up.set(0.0);
+        Arc::new(Self {
+            events,
+            tags_of,
+            metrics,
+            state: Mutex::new(State::Lost(Instant::now(), "not connected yet".to_owned())),
+        })
+    }
+
+    pub(crate) fn readiness(&self) -> FeedReadiness {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*state {
+            State::Listening(since) => FeedReadiness {
+                up: true,
+                detail: format!("listening for {} s", since.elapsed().as_secs()),
+            },
+            State::Lost(since, why) => FeedReadiness {
+                up: false,
+                detail: format!(
+                    "lost for {} s ({why}): stored parts are good for their lifetime only",
+                    since.elapsed().as_secs()
+                ),
+            },
+        }
+    }
+
+    /// Listens until `stop`. `source` gives the configuration that is at work.
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        source: impl Fn() -> Option<Source>,
+        stop: CancellationToken,
+    ) {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.listen_for_ever(source) => {}
+        }
+    }
+
+    async fn listen_for_ever(&self, source: impl Fn() -> Option<Source>) {
+        let mut progress = Progress::default();
+        let mut pause = PAUSE;
+        loop {
+            let Some(current) = source() else {
+                // A reload has taken the feed away; another may bring it back.
+                self.lost("the configuration has no feed");
+                tokio::time::sleep(LOOK).await;
+                continue;
+            };
+            progress.heard = false;
+            let loss = self.listen(&current, &source, &mut progress).await;
+            match &loss {
+                // It does not know what it was asked for: from now on, then.
+                Loss::Status(status)
+                    if status.is_client_error() && !UpstreamError::is_failure(*status) =>
+                {
+                    progress.last_id = None;
+                }
+                // Ids are those of another log.
+                Loss::Reconfigured => progress.last_id = None,
+                _ => {}
+            }
+            self.lost(&chain(&loss));
+            if progress.heard || matches!(loss, Loss::Reconfigured) {
+                pause = PAUSE;
+            }
+            tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// One connection, until it is lost.
+    async fn listen(
+        &self,
+        source: &Source,
+        current: impl Fn() -> Option<Source>,
+        progress: &mut Progress,
+    ) -> Loss {
+        let silence = source.heartbeat * 2;
+        let mut response = match connect(source, progress.last_id.as_deref()).await {
+            Ok(response) => response,
+            Err(loss) => return loss,
+        };
+        self.connected(progress.last_id.is_some());
+        let mut parser = Parser::new(MAX_EVENT);
+        let mut frames = Vec::new();
+        let mut give_up = Instant::now() + silence;
+        let mut number = source.number;
+        loop {
+            let look = Instant::now() + LOOK;
+            let chunk = tokio::select! {
+                chunk = response.chunk() => Some(chunk),
+                () = tokio::time::sleep_until(look.min(give_up)) => None,
+            };
+            match chunk {
+                Some(Ok(Some(piece))) => {
+                    // Whatever it says, it lives.
+                    give_up = Instant::now() + silence;
+                    progress.heard = true;
+                    if let Err(too_large) = parser.feed(&piece, &mut frames) {
+                        return too_large.into();
+                    }
+                    for frame in frames.drain(..) {
+                        if frame.last_id.is_some() {
+                            progress.last_id = frame.last_id.clone().filter(|id| !id.is_empty());
+                        }
+                        self.take(frame);
+                    }
+                }
+                Some(Ok(None)) => return Loss::Ended,
+                Some(Err(error)) => return Loss::Broken(error),
+                None if Instant::now() >= give_up => return Loss::Silent(silence),
+                None => match current() {
+                    Some(now) if now.number == number => {}
+                    Some(now) if now.is_as(source) => number = now.number,
+                    Some(_) | None => return Loss::Reconfigured,
+                },
+            }
+        }
+    }
+
+    fn take(&self, frame: Frame) {
+        match frame.name.as_str() {
+            HEARTBEAT => {}
+            RESET => {
+                tracing::warn!(
+                    "the event feed cannot tell what happened in between: all is expired"
+                );
+                self.metrics.losses.increment(1);
+                self.events.missed();
+            }
+            _ => self.change(frame.data),
+        }
+    }
+
+    fn change(&self, envelope: Bytes) {
+        self.metrics.events.increment(1);
+        match ChangeEvent::parse(envelope) {
+            Ok(event) => {
+                let tags = (self.tags_of)(&event);
+                self.metrics.purged.increment(tags.len() as u64);
+                self.events.changed(event, &tags);
+            }
+            Err(error) => {
+                // Something has changed, and nobody can say what.
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(error, "an event is not understood: all is expired");
+                self.metrics.losses.increment(1);
+                self.events.missed();
+            }
+        }
+    }
+
+    fn connected(&self, resumed: bool) {
+        if !resumed {
+            // Nobody tells what happened before.
+            self.events.missed();
+        }
+        self.metrics.up.set(1.0);
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) =
+            State::Listening(Instant::now());
+        tracing::info!(resumed, "listening to the event feed");
+    }
+
+    fn lost(&self, why: &str) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = match &*state {
+            State::Listening(_) => {
+                tracing::warn!(why, "the event feed is lost: everything tagged is expired");
+                self.metrics.losses.increment(1);
+                self.metrics.up.set(0.0);
+                // Before anybody can see the state.
+                self.events.missed();
+                Instant::now()
+            }
+            State::Lost(since, known) => {
+                if known != why {
+                    tracing::warn!(why, "the event feed is still lost");
+                }
+                *since
+            }
+        };
+        *state = State::Lost(since, why.to_owned());
+    }
+}
+
+async fn connect(source: &Source, last_id: Option<&str>) -> Result<reqwest::Response, Loss> {
+    let client = reqwest::Client::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        // One connection, which is used as long as it lasts.
+        .pool_max_idle_per_host(0)
+        .redirect(Policy::none())
+        .no_proxy()
+        .build()
+        .map_err(Loss::Client)?;
+    let mut request = client.get(&source.url).header(ACCEPT, "text/event-stream");
+    if let Some(signer) = &source.signer {
+        request = request.header(X_INTERNAL_TOKEN, signer.for_itself(&source.upstream)?);
+    }
+    if let Some(id) = last_id {
+        request = request.header(&LAST_EVENT_ID, id);
+    }
+    let response = timeout(source.heartbeat, request.send())
+        .await
+        .map_err(|_elapsed| Loss::NoAnswer)?
+        .map_err(Loss::Unreachable)?;
+    if response.status() != StatusCode::OK {
+        return Err(Loss::Status(response.status()));
+    }
+    let is_stream = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+    if is_stream {
+        Ok(response)
+    } else {
+        Err(Loss::NoStream)
+    }
+}

@@ -1,0 +1,110 @@
+//! The body of an answer, and what is held until it ends: the connection, which then goes back into the pool, the call's
+//! place within the limit, and the attempt that is still to be judged.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::breaker::Verdict;
+use super::flight::{Flight, grpc_verdict};
+use super::limit::Permit;
+use super::pool::Lease;
+use crate::deadline::Deadline;
+
+pub(crate) struct Answer {
+    body: Incoming,
+    deadline: Deadline,
+    /// Of HTTP/1.1 only: an HTTP/2 connection belongs to nobody.
+    lease: Option<Lease>,
+    flight: Option<Flight>,
+    permit: Option<Permit>,
+}
+
+impl Answer {
+    pub(super) fn new(
+        body: Incoming,
+        deadline: Deadline,
+        lease: Option<Lease>,
+        flight: Flight,
+    ) -> Self {
+        let mut answer = Self {
+            body,
+            deadline,
+            lease,
+            flight: Some(flight),
+            permit: None,
+        };
+        if answer.body.is_end_stream() {
+            answer.ended();
+        }
+        answer
+    }
+
+    /// Keeps the call's place until the body has ended.
+    pub(super) fn hold(&mut self, permit: Permit) {
+        if !self.body.is_end_stream() {
+            self.permit = Some(permit);
+        }
+    }
+
+    /// The time within which somebody who reads all of it has to be done.
+    pub(crate) fn deadline(&self) -> Deadline {
+        self.deadline
+    }
+
+    fn ended(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            lease.give_back();
+        }
+        if let Some(mut flight) = self.flight.take() {
+            flight.settled(Verdict::Success);
+        }
+        self.permit = None;
+    }
+
+    fn broke(&mut self) {
+        self.lease = None;
+        if let Some(mut flight) = self.flight.take() {
+            flight.failed();
+        }
+        self.permit = None;
+    }
+}
+
+impl HttpBody for Answer {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        match &polled {
+            Poll::Pending => {}
+            Poll::Ready(None) => self.ended(),
+            Poll::Ready(Some(Err(_))) => self.broke(),
+            Poll::Ready(Some(Ok(frame))) => {
+                let verdict = frame.trailers_ref().and_then(grpc_verdict);
+                if let (Some(verdict), Some(flight)) = (verdict, &mut self.flight) {
+                    flight.settled(verdict);
+                }
+                if self.body.is_end_stream() {
+                    self.ended();
+                }
+            }
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,137 @@
+//! One attempt under way: counted at its endpoint, and judged once for the breaker and the endpoint's health. Here it is
+//! decided what counts as a failure of the service, and what doesn't.
+//!
+//! Failures are 5xx (but for 501), a connection that is refused or breaks, and no answer in time. A service that says 4xx
+//! works. A call that is given up before its time was over says nothing; one that had hardly any time doesn't either,
+//! since clients may ask for as little as they like.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode};
+use tokio::time::Instant;
+use tonic::{Code, Status};
+
+use super::breaker::{Ticket, Verdict};
+use super::endpoints::Endpoint;
+use super::shared::Upstream;
+
+/// For upstreams without a breaker.
+const FAIR_TIME: Duration = Duration::from_millis(250);
+
+/// What a failure weighs in the balancer, at least: one that fails fast must not look fast.
+const PENALTY: Duration = Duration::from_millis(500);
+
+pub(super) struct Flight {
+    upstream: Arc<Upstream>,
+    endpoint: Arc<Endpoint>,
+    ticket: Option<Ticket>,
+    began: Instant,
+    deadline: Instant,
+}
+
+impl Flight {
+    pub(super) fn begin(
+        upstream: &Arc<Upstream>,
+        endpoint: &Arc<Endpoint>,
+        ticket: Ticket,
+        began: Instant,
+        deadline: Instant,
+    ) -> Self {
+        endpoint.load.enter();
+        Self {
+            upstream: Arc::clone(upstream),
+            endpoint: Arc::clone(endpoint),
+            ticket: Some(ticket),
+            began,
+            deadline,
+        }
+    }
+
+    /// The head of an answer is here, since `now`.
+    pub(super) fn answered(&mut self, now: Instant, verdict: Option<Verdict>) {
+        self.endpoint
+            .load
+            .observe(now - self.began, self.upstream.clock.at(now));
+        if let Some(verdict) = verdict {
+            self.settle(verdict, now);
+        }
+    }
+
+    pub(super) fn settled(&mut self, verdict: Verdict) {
+        self.settle(verdict, Instant::now());
+    }
+
+    /// There is no answer, or it broke off.
+    pub(super) fn failed(&mut self) {
+        let now = Instant::now();
+        self.endpoint
+            .load
+            .observe((now - self.began).max(PENALTY), self.upstream.clock.at(now));
+        self.settle(Verdict::Failure, now);
+    }
+
+    fn settle(&mut self, verdict: Verdict, now: Instant) {
+        if let Some(ticket) = self.ticket.take() {
+            self.upstream
+                .settle(&self.endpoint, ticket, verdict, self.upstream.clock.at(now));
+        }
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.endpoint.load.leave();
+        if self.ticket.is_none() {
+            return;
+        }
+        let now = Instant::now();
+        let fair = self
+            .upstream
+            .config
+            .breaker
+            .as_ref()
+            .map_or(FAIR_TIME, |breaker| breaker.min_timeout);
+        let late = now >= self.deadline && now - self.began >= fair;
+        if late {
+            self.failed();
+        } else {
+            self.settle(Verdict::Neutral, now);
+        }
+    }
+}
+
+/// What the head of an answer says about the service.
+pub(super) fn verdict(status: StatusCode, headers: &HeaderMap) -> Verdict {
+    let failed = status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED
+        || grpc_verdict(headers) == Some(Verdict::Failure);
+    if failed {
+        Verdict::Failure
+    } else {
+        Verdict::Success
+    }
+}
+
+/// What a `grpc-status` says about the service, in the head of an answer without a body, or in its trailers.
+pub(super) fn grpc_verdict(headers: &HeaderMap) -> Option<Verdict> {
+    let code = Code::from_bytes(headers.get(Status::GRPC_STATUS)?.as_bytes());
+    Some(match code {
+        Code::Unavailable
+        | Code::DeadlineExceeded
+        | Code::ResourceExhausted
+        | Code::Internal
+        | Code::Unknown
+        | Code::DataLoss => Verdict::Failure,
+        Code::Ok
+        | Code::Cancelled
+        | Code::InvalidArgument
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::FailedPrecondition
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::Unimplemented
+        | Code::Unauthenticated => Verdict::Success,
+    })
+}

@@ -1,0 +1,137 @@
+//! What makes two calls the same: everything that is sent, and who they are for. What is done with calls that are the
+//! same is decided in `upstream/coalesce.rs` and `cache/parts.rs`.
+
+use std::hash::{Hash, Hasher};
+
+use http::{HeaderMap, Method};
+
+use crate::auth::Principal;
+
+/// A call as it goes out. Equal keys are calls that a service cannot tell from one another, but for when they come, the
+/// time that they have left, and the ids by which they are found in logs and traces.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct RequestKey {
+    upstream: &'static str,
+    method: Method,
+    path: String,
+    /// Name, value, name, value, each behind its length. Calls of the same code set them in the same order.
+    headers: Box<[u8]>,
+    identity: Identity,
+}
+
+/// Everything by which a service could tell callers apart. The whole principal, not only what the internal token says
+/// today: a call is shared too seldom rather than once too often.
+#[derive(Debug, PartialEq, Eq)]
+enum Identity {
+    Principal(Principal),
+    /// The negative control of the tests for sharing: what a key must never be.
+    #[cfg(test)]
+    Forgotten,
+}
+
+impl Hash for Identity {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            // Equal principals have equal subjects; different ones may, and are then told apart by `Eq`.
+            Self::Principal(principal) => principal.subject().hash(state),
+            #[cfg(test)]
+            Self::Forgotten => {}
+        }
+    }
+}
+
+impl Hash for RequestKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.upstream.hash(state);
+        self.path.hash(state);
+        self.headers.hash(state);
+        self.identity.hash(state);
+    }
+}
+
+impl RequestKey {
+    /// The key of a call without a body, on behalf of `principal`. `headers` are those of the call itself.
+    pub(crate) fn new(
+        upstream: &'static str,
+        method: &Method,
+        path: &str,
+        headers: &HeaderMap,
+        principal: &Principal,
+    ) -> Self {
+        Self {
+            upstream,
+            method: method.clone(),
+            path: path.to_owned(),
+            headers: bytes_of(headers),
+            identity: Identity::Principal(principal.clone()),
+        }
+    }
+
+    /// This key without the caller: only to show that tests notice.
+    #[cfg(test)]
+    pub(crate) fn without_identity(self) -> Self {
+        Self {
+            identity: Identity::Forgotten,
+            ..self
+        }
+    }
+
+    pub(crate) fn weight(&self) -> usize {
+        self.path.len() + self.headers.len()
+    }
+}
+
+fn bytes_of(headers: &HeaderMap) -> Box<[u8]> {
+    let length = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 16)
+        .sum();
+    let mut bytes = Vec::with_capacity(length);
+    for (name, value) in headers {
+        for text in [name.as_str().as_bytes(), value.as_bytes()] {
+            bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
+            bytes.extend_from_slice(text);
+        }
+    }
+    bytes.into_boxed_slice()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use http::{HeaderMap, HeaderValue, Method};
+
+    use super::RequestKey;
+    use crate::auth::{ApiKeyPrincipal, Principal};
+
+    fn key(path: &str, headers: &[(&'static str, &'static str)], owner: &str) -> RequestKey {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, HeaderValue::from_static(value));
+        }
+        let principal = Principal::ApiKey(Arc::new(ApiKeyPrincipal {
+            key_id: "k".to_owned(),
+            owner: owner.to_owned(),
+            scopes: Vec::new(),
+            attributes: BTreeMap::new(),
+        }));
+        RequestKey::new("widgets", &Method::GET, path, &map, &principal)
+    }
+
+    #[test]
+    fn everything_that_is_sent_tells_calls_apart() {
+        let one = || key("/widgets/1", &[("a", "b"), ("c", "d")], "ann");
+        assert_eq!(one(), one());
+        assert_ne!(one(), key("/widgets/2", &[("a", "b"), ("c", "d")], "ann"));
+        assert_ne!(one(), key("/widgets/1", &[("a", "b"), ("c", "e")], "ann"));
+        assert_ne!(one(), key("/widgets/1", &[("a", "b")], "ann"));
+        assert_ne!(one(), key("/widgets/1", &[("a", "bc"), ("c", "d")], "ann"));
+        assert_ne!(one(), key("/widgets/1", &[("a", "b"), ("c", "d")], "bob"));
+        assert_eq!(
+            one().without_identity(),
+            key("/widgets/1", &[("a", "b"), ("c", "d")], "bob").without_identity()
+        );
+    }
+}

@@ -1,0 +1,421 @@
+//! The way of every call to a service, as one column. What an answer means is decided above (`call.rs`, `grpc.rs`,
+//! `proxy.rs`); what stands in the column is here, top to bottom, each for a reason:
+//!
+//! 1. **deadline**: a doomed call is not started; every wait below ends with it.
+//! 2. **concurrency limit** (`limit.rs`): outermost of what counts, so that a service that hangs holds no more of the gateway
+//!    than this, retries and their waits included.
+//! 3. **retries** (`retry.rs`, `budget.rs`): above all that is chosen anew for each attempt.
+//! 4. **balancer** (`endpoints.rs`, `load.rs`): below the retries, so that the next attempt goes to another endpoint.
+//! 5. **circuit breaker** (`breaker.rs`): it sees attempts, not calls, so that it opens while retries still hide the failures,
+//!    and so that its probes are single attempts.
+//! 6. **hop headers**: what is left of the time, the trace and who is calling are true for one attempt.
+//! 7. **attempt timeout**: around the connection, too, since waiting for one is waiting.
+//! 8. **pool** (`pool.rs`): a connection of this worker.
+//!
+//! On the way back `flight.rs` judges the attempt, and `answer.rs` holds what the call holds until its body has ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version, uri};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::task::TaskTracker;
+use tonic::{Code, Status};
+
+use super::answer::Answer;
+use super::attempt::Attempt;
+use super::breaker::{Admission, Verdict};
+use super::endpoints::Endpoint;
+use super::error::{UpstreamError, UpstreamErrorKind};
+use super::flight::{Flight, verdict};
+use super::limit::Permit;
+use super::outgoing::{Outgoing, Replay, target};
+use super::pool::{ConnectError, Connection, Lease, connection, warm_up};
+use super::retry::{Again, Failure, Hint, Retries};
+use super::shared::Upstream;
+use crate::auth::internal_token::{InternalTokenSigner, InternalTokens, X_INTERNAL_TOKEN};
+use crate::config::UpstreamProtocol;
+use crate::context::RequestContext;
+use crate::deadline::Deadline;
+use crate::waterfall::CallTarget;
+
+/// What is left of the deadline, in milliseconds.
+pub(crate) const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("request-timeout");
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+
+/// With less time left no call is started.
+const DOOMED: Duration = Duration::from_millis(1);
+
+/// One worker's way to one upstream. Cloning is cheap.
+#[derive(Clone)]
+pub(crate) struct Stack {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    upstream: Arc<Upstream>,
+    worker: usize,
+    commands: TaskTracker,
+    internal_tokens: Option<InternalTokens>,
+}
+
+/// Whether a call only reads (RFC 9110, 9.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CallKind {
+    Safe,
+    Command,
+}
+
+impl CallKind {
+    pub(crate) fn of(method: &Method) -> Self {
+        if method.is_safe() {
+            Self::Safe
+        } else {
+            Self::Command
+        }
+    }
+}
+
+/// When it is known how a call came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Judged {
+    /// Somebody else reads the body, for as long as it takes.
+    AtHead,
+    /// The body belongs to the call and to its deadline.
+    AtEnd,
+}
+
+impl Stack {
+    pub(super) fn new(
+        upstream: &Arc<Upstream>,
+        worker: usize,
+        commands: TaskTracker,
+        signer: Option<&Arc<InternalTokenSigner>>,
+    ) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                worker,
+                commands,
+                internal_tokens: signer.map(|signer| InternalTokens::new(signer, upstream.name)),
+                upstream: Arc::clone(upstream),
+            }),
+        }
+    }
+
+    fn upstream(&self) -> &Arc<Upstream> {
+        &self.inner.upstream
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        self.upstream().name
+    }
+
+    pub(crate) fn protocol(&self) -> UpstreamProtocol {
+        self.upstream().config.protocol
+    }
+
+    pub(crate) fn max_response_bytes(&self) -> usize {
+        self.upstream().config.max_response_bytes
+    }
+
+    pub(crate) fn error(&self, kind: UpstreamErrorKind) -> UpstreamError {
+        UpstreamError::new(self.name(), kind)
+    }
+
+    /// The URI of `path_and_query` at this upstream, whichever of its endpoints is asked.
+    pub(crate) fn uri(&self, path_and_query: uri::PathAndQuery) -> Uri {
+        let address = &self.upstream().config.address;
+        let mut parts = uri::Parts::default();
+        parts.scheme = address.scheme().cloned();
+        parts.authority = address.authority().cloned();
+        parts.path_and_query = Some(path_and_query);
+        // Scheme, authority and path are all there: such parts always make a URI.
+        Uri::from_parts(parts).unwrap_or_default()
+    }
+
+    /// Runs a command in a task of its own: its client may go away, what it asked for is done all the same.
+    pub(crate) async fn to_its_end<T: Send + 'static>(
+        &self,
+        command: impl Future<Output = Result<T, UpstreamError>> + Send + 'static,
+    ) -> Result<T, UpstreamError> {
+        match self.inner.commands.spawn(command).await {
+            Ok(result) => result,
+            Err(gone) => Err(self.error(UpstreamErrorKind::Reset).caused_by(gone)),
+        }
+    }
+
+    /// Starts the clock of a call. What is sent for it is sent with the attempt's context: that names its span.
+    pub(crate) fn begin(&self, context: &RequestContext, target: CallTarget) -> Attempt {
+        Attempt::begin(self.upstream(), context, target)
+    }
+
+    /// Sends `request` down the column and waits for the head of an answer, until the call's deadline. An answer is also
+    /// one that says that the service failed, after the last attempt.
+    ///
+    /// # Errors
+    /// No answer: why is in the kind.
+    pub(crate) async fn send(
+        &self,
+        request: Request<Outgoing>,
+        attempt: &mut Attempt,
+        kind: CallKind,
+        judged: Judged,
+    ) -> Result<Response<Answer>, UpstreamError> {
+        let upstream = self.upstream();
+        let deadline = attempt.context().deadline();
+        if deadline.remaining() < DOOMED {
+            return Err(self.error(UpstreamErrorKind::Timeout));
+        }
+        let Some(permit) = Permit::of(upstream) else {
+            return Err(self.error(UpstreamErrorKind::OverLimit));
+        };
+        upstream.budget.deposit(upstream.clock.now());
+
+        let replay = match kind {
+            CallKind::Safe => Replay::of(&request),
+            CallKind::Command => None,
+        };
+        let mut retries = Retries::new(upstream, deadline, replay);
+        let mut again = Again::first(request);
+        let mut last = None;
+        loop {
+            let endpoint = self.pick(deadline, last.as_ref()).await?;
+            let within = self.attempt_deadline(deadline, kind);
+            let tried = self
+                .attempt(again, &endpoint, attempt, within, judged)
+                .await;
+            let outcome;
+            again = match tried {
+                Ok(mut answer) => match retries.after_answer(&answer) {
+                    Some(again) => {
+                        outcome = "upstream_error";
+                        again
+                    }
+                    None => {
+                        answer.body_mut().hold(permit);
+                        return Ok(answer);
+                    }
+                },
+                Err(failure) => {
+                    outcome = failure.error.reason();
+                    retries.after_failure(failure)?
+                }
+            };
+            attempt.again(outcome);
+            if !again.wait.is_zero() {
+                tokio::time::sleep(again.wait).await;
+            }
+            last = Some(endpoint);
+        }
+    }
+
+    /// Keeps connections ready, as many as the configuration wants.
+    pub(super) async fn warm_up(&self) {
+        let endpoints = self.upstream().endpoints.load_full();
+        for endpoint in endpoints.all() {
+            if let Err(error) = warm_up(endpoint, self.inner.worker).await {
+                tracing::debug!(upstream = self.name(), %error, "no connection was kept ready");
+            }
+        }
+    }
+
+    /// An endpoint for the next attempt. None are known when names could not be looked up yet.
+    async fn pick(
+        &self,
+        deadline: Deadline,
+        avoid: Option<&Arc<Endpoint>>,
+    ) -> Result<Arc<Endpoint>, UpstreamError> {
+        let upstream = self.upstream();
+        let pick = || {
+            let now = upstream.clock.now();
+            upstream.endpoints.load().pick(now, avoid).cloned()
+        };
+        if let Some(endpoint) = pick() {
+            return Ok(endpoint);
+        }
+        let limit = deadline.shortened_to(upstream.config.connect_timeout);
+        let known = timeout_at(limit.at(), upstream.resolved()).await;
+        match (known, pick()) {
+            (Ok(()), Some(endpoint)) => Ok(endpoint),
+            _ => Err(self
+                .error(UpstreamErrorKind::Unreachable)
+                .caused_by("no endpoint is known")),
+        }
+    }
+
+    /// The deadline of one attempt within the call's. A command has all the time there is: giving one up early leaves open
+    /// what it did.
+    fn attempt_deadline(&self, deadline: Deadline, kind: CallKind) -> Deadline {
+        match (kind, self.upstream().config.timeout) {
+            (CallKind::Safe, Some(timeout)) => deadline.shortened_to(timeout),
+            (CallKind::Safe, None) | (CallKind::Command, _) => deadline,
+        }
+    }
+
+    async fn attempt(
+        &self,
+        Again {
+            mut request, fresh, ..
+        }: Again,
+        endpoint: &Arc<Endpoint>,
+        attempt: &mut Attempt,
+        deadline: Deadline,
+        judged: Judged,
+    ) -> Result<Response<Answer>, Failure> {
+        let upstream = self.upstream();
+        let began = Instant::now();
+        let ticket = match upstream.admit(upstream.clock.at(began)) {
+            Admission::Granted(ticket) => ticket,
+            Admission::Refused(retry_after) => {
+                return Err(Failure {
+                    error: self.error(UpstreamErrorKind::OpenCircuit { retry_after }),
+                    unsent: None,
+                    hint: Hint::Refused,
+                });
+            }
+        };
+        attempt.goes_to(endpoint);
+        let mut flight = Flight::begin(upstream, endpoint, ticket, began, deadline.at());
+        self.set_hop_headers(
+            request.headers_mut(),
+            attempt.context(),
+            deadline.at().saturating_duration_since(began),
+        );
+        let exchange = self.exchange(request, endpoint, fresh);
+        match timeout_at(deadline.at(), exchange).await {
+            // The flight lands by itself: it knows how much time it had.
+            Err(_elapsed) => Err(Failure {
+                error: self.error(UpstreamErrorKind::Timeout),
+                unsent: None,
+                hint: Hint::None,
+            }),
+            Ok(Err(failure)) => {
+                match failure.hint {
+                    Hint::None | Hint::NoConnection => flight.failed(),
+                    // The service may be well: the connection was old, or the client broke off.
+                    Hint::Stale | Hint::Client | Hint::Refused => {
+                        flight.settled(Verdict::Neutral);
+                    }
+                }
+                Err(failure)
+            }
+            Ok(Ok((response, lease))) => {
+                let now = Instant::now();
+                attempt.answered(now, self.status_of(&response));
+                let said = verdict(response.status(), response.headers());
+                let known = judged == Judged::AtHead || said == Verdict::Failure;
+                flight.answered(now, known.then_some(said));
+                Ok(response.map(|body| Answer::new(body, deadline, lease, flight)))
+            }
+        }
+    }
+
+    /// A connection, and the exchange over it. A request that a connection gives back unsent, because it was closed while it
+    /// was idle, goes over the next one: that is no attempt.
+    async fn exchange(
+        &self,
+        mut request: Request<Outgoing>,
+        endpoint: &Arc<Endpoint>,
+        fresh: bool,
+    ) -> Result<(Response<hyper::body::Incoming>, Option<Lease>), Failure> {
+        let path = target(request.uri());
+        loop {
+            let connected = connection(endpoint, self.inner.worker, fresh).await;
+            let (mut error, reused) = match connected {
+                Err(error) => return Err(self.no_connection(error, request)),
+                Ok(Connection::Http1(mut lease)) => {
+                    *request.version_mut() = Version::HTTP_11;
+                    *request.uri_mut() = Uri::from(path.clone());
+                    request
+                        .headers_mut()
+                        .insert(http::header::HOST, endpoint.place.host.clone());
+                    match lease.sender.try_send_request(request).await {
+                        Ok(response) => return Ok((response, Some(lease))),
+                        Err(error) => (error, lease.reused),
+                    }
+                }
+                Ok(Connection::Http2 { mut sender, reused }) => {
+                    *request.version_mut() = Version::HTTP_2;
+                    *request.uri_mut() = endpoint.place.uri(path.clone());
+                    match sender.try_send_request(request).await {
+                        Ok(response) => return Ok((response, None)),
+                        Err(error) => (error, reused),
+                    }
+                }
+            };
+            match error.take_message() {
+                Some(unsent) if reused => request = unsent,
+                unsent => {
+                    let error = error.into_error();
+                    let hint = if error.is_user() {
+                        Hint::Client
+                    } else if reused && !error.is_parse() {
+                        Hint::Stale
+                    } else {
+                        Hint::None
+                    };
+                    return Err(Failure {
+                        error: self.error(UpstreamErrorKind::Reset).caused_by(error),
+                        unsent,
+                        hint,
+                    });
+                }
+            }
+        }
+    }
+
+    /// What the record shows: a gRPC answer with a body says its code only at its end.
+    fn status_of<B>(&self, response: &Response<B>) -> Option<u16> {
+        match self.protocol() {
+            UpstreamProtocol::Http1 | UpstreamProtocol::Http2 => Some(response.status().as_u16()),
+            UpstreamProtocol::Grpc => {
+                let code = response.headers().get(Status::GRPC_STATUS)?;
+                u16::try_from(i32::from(Code::from_bytes(code.as_bytes()))).ok()
+            }
+        }
+    }
+
+    fn no_connection(&self, error: ConnectError, unsent: Request<Outgoing>) -> Failure {
+        let kind = match error {
+            ConnectError::TooMany { .. } => UpstreamErrorKind::OverLimit,
+            ConnectError::Timeout { .. }
+            | ConnectError::Io { .. }
+            | ConnectError::Handshake { .. } => UpstreamErrorKind::Unreachable,
+        };
+        Failure {
+            error: self.error(kind).caused_by(error),
+            unsent: Some(unsent),
+            hint: Hint::NoConnection,
+        }
+    }
+
+    fn set_hop_headers(
+        &self,
+        headers: &mut HeaderMap,
+        context: &RequestContext,
+        remaining: Duration,
+    ) {
+        let millis = u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX);
+        match self.protocol() {
+            UpstreamProtocol::Http1 | UpstreamProtocol::Http2 => {
+                headers.insert(REQUEST_TIMEOUT, HeaderValue::from(millis));
+            }
+            UpstreamProtocol::Grpc => {
+                if let Ok(value) = HeaderValue::from_str(&format!("{millis}m")) {
+                    headers.insert(GRPC_TIMEOUT, value);
+                }
+            }
+        }
+        context.trace().inject(headers, context.span());
+        headers.insert(X_REQUEST_ID, context.request_id().to_header());
+        // Ours or none: what a client or a handler put there never gets to a service.
+        match &self.inner.internal_tokens {
+            Some(tokens) => match tokens.header(context.principal_for_upstreams()) {
+                Some(token) => headers.insert(X_INTERNAL_TOKEN, token),
+                None => headers.remove(X_INTERNAL_TOKEN),
+            },
+            None => headers.remove(X_INTERNAL_TOKEN),
+        };
+    }
+}

@@ -1,0 +1,150 @@
+//! Connections: how many there are, and what becomes of calls when their peer closes them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::service::Service;
+use super::{World, reason, until};
+
+#[tokio::test]
+async fn connections_are_used_again() {
+    let service = Service::start().await;
+    let world = World::of(&[&service], "");
+    for path in ["/ok", "/body", "/404"] {
+        for _ in 0..20 {
+            let _ = world.get(path).await;
+        }
+    }
+    for _ in 0..20 {
+        world.post("/body").await.unwrap();
+    }
+    assert_eq!(service.connections(), 1);
+    let endpoint = &world.status().endpoints[0];
+    assert_eq!((endpoint.connections, endpoint.idle_connections), (1, 1));
+}
+
+#[tokio::test]
+async fn one_http2_connection_carries_all_calls() {
+    let service = Service::start().await;
+    let world = World::of(&[&service], "protocol = \"http2\"\n");
+    for answer in futures_util::future::join_all((0..50).map(|_| world.get("/body"))).await {
+        assert_eq!(&answer.unwrap().body[..], b"a body");
+    }
+    world.post("/ok").await.unwrap();
+    assert_eq!(service.connections(), 1);
+}
+
+#[tokio::test]
+async fn there_are_no_more_connections_than_configured() {
+    let service = Service::start().await;
+    let world = World::of(&[&service], "max_connections = 3\nmax_idle = 1\n");
+    let held: Vec<_> = futures_util::future::join_all((0..10).map(|_| async {
+        tokio::time::timeout(Duration::from_millis(300), world.get("/hang")).await
+    }))
+    .await;
+    let refused = held
+        .into_iter()
+        .filter_map(Result::ok)
+        .map(reason)
+        .collect::<Vec<_>>();
+    assert_eq!(refused, ["overloaded"; 7]);
+    assert_eq!(service.connections(), 3);
+    until(|| world.status().endpoints[0].connections == 0).await;
+    for answer in futures_util::future::join_all((0..3).map(|_| world.get("/body"))).await {
+        answer.unwrap();
+    }
+    until(|| world.status().endpoints[0].connections == 1).await;
+}
+
+#[tokio::test]
+async fn what_was_idle_for_too_long_is_closed() {
+    let service = Service::start().await;
+    let world = World::of(&[&service], "idle_timeout = \"50ms\"\n");
+    world.get("/ok").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(60)).await;
+    world.get("/ok").await.unwrap();
+    assert_eq!(service.connections(), 2);
+    tokio::time::sleep(Duration::from_millis(60)).await;
+    world.shared.sweep();
+    until(|| world.status().endpoints[0].connections == 0).await;
+}
+
+/// Answers one request on each connection, and then does `after` with it; counts what it has read.
+async fn fickle<F, Fut>(after: F) -> (SocketAddr, Arc<AtomicUsize>)
+where
+    F: Fn(TcpStream) -> Fut + Send + Copy + 'static,
+    Fut: Future<Output = usize> + Send,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let read = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&read);
+    tokio::spawn(async move {
+        loop {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let counted = Arc::clone(&counted);
+            tokio::spawn(async move {
+                if request(&mut socket).await {
+                    counted.fetch_add(1, Ordering::Relaxed);
+                    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+                    socket.write_all(answer).await.unwrap();
+                    counted.fetch_add(after(socket).await, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    (address, read)
+}
+
+/// Reads a request of at most one packet.
+async fn request(socket: &mut TcpStream) -> bool {
+    let mut bytes = [0; 4096];
+    matches!(socket.read(&mut bytes).await, Ok(length) if length > 0)
+}
+
+fn world(address: SocketAddr) -> World {
+    World::new(&format!(
+        "[upstreams.widgets]\naddress = \"http://{address}\"\n[upstreams.widgets.retry]\nretries = 0\n"
+    ))
+}
+
+/// The race that every pool has: the peer closes while the next request is on its way.
+#[tokio::test]
+async fn a_connection_that_was_closed_while_idle_loses_no_read() {
+    let (address, _) = fickle(|socket| async {
+        drop(socket);
+        0
+    })
+    .await;
+    let world = world(address);
+    for _ in 0..200 {
+        assert_eq!(&world.get("/").await.unwrap().body[..], b"ok");
+    }
+    assert_eq!(world.status().breaker.failures, 0);
+    // A command goes over a new connection once it is known that the old one is closed.
+    for _ in 0..20 {
+        until(|| world.status().endpoints[0].connections == 0).await;
+        assert_eq!(&world.post("/").await.unwrap().body[..], b"ok");
+    }
+}
+
+/// The peer reads the next request and closes: nobody knows what it did with it.
+#[tokio::test]
+async fn a_command_that_was_sent_is_not_sent_again() {
+    let (address, read) =
+        fickle(|mut socket| async move { usize::from(request(&mut socket).await) }).await;
+    let world = world(address);
+    assert!(world.post("/").await.is_ok());
+    assert_eq!(reason(world.post("/").await), "unreachable");
+    assert_eq!(read.load(Ordering::Relaxed), 2);
+    // A read may be: over a new connection, and for nothing.
+    assert!(world.get("/").await.is_ok());
+    assert!(world.get("/").await.is_ok());
+    assert_eq!(read.load(Ordering::Relaxed), 5);
+    assert_eq!(world.status().breaker.failures, 0);
+}

@@ -1,0 +1,286 @@
+//! What the BFFs store of services' answers, and how soon they stop using it: an event tells them, or its lifetime ends.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use ftgo_runner::service::Service;
+use ftgo_tests::System;
+use ftgo_tests::bff::{gateway_key, partner_key};
+use ftgo_tests::system::eventually;
+use gateway_core::RunningGateway;
+use reqwest::{Method, Response};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep, timeout};
+
+/// As the code has it for what is a consumer's own.
+const LIFETIME: Duration = Duration::from_secs(2);
+/// For a busy machine.
+const SLACK: Duration = Duration::from_millis(1_500);
+const PATIENCE: Duration = Duration::from_secs(20);
+/// What an event changed is to be seen after it within this time.
+const FRESH_WITHIN: Duration = Duration::from_millis(100);
+
+/// Everything as it is shipped.
+const STORED: &str = "[cache]\nparts_max_bytes = \"32MiB\"\n";
+
+/// An order of the consumer whom the partner is bound to: all three BFFs show it.
+struct Order<'a> {
+    system: &'a System,
+    token: String,
+    id: String,
+}
+
+impl<'a> Order<'a> {
+    async fn approved(system: &'a System) -> Result<Self> {
+        let token = system.token("consumer-3").await?;
+        let id = system.approved_order(&token).await?;
+        Ok(Self { system, token, id })
+    }
+
+    /// Its state as mobile, web and public show it.
+    async fn states(&self) -> Result<[Value; 3]> {
+        let Self { system, token, id } = self;
+        let url = system.mobile_url(&format!("/orders/{id}"));
+        let mobile = system.http.get(&url, token).await?;
+        let query = json!({
+            "query": "query($id: ID!) { order(id: $id) { state } }",
+            "variables": {"id": id},
+        });
+        let web = system
+            .http
+            .post(&system.web_url("/graphql"), token, &query)
+            .await?;
+        let public = system
+            .http
+            .request(Method::GET, &system.public_url(&format!("/v1/orders/{id}")))
+            .header("x-api-key", &partner_key().secret);
+        let public = system.http.send(public).await?;
+        Ok([
+            mobile.body["order"]["data"]["state"].clone(),
+            web.body["data"]["order"]["state"].clone(),
+            public.body["state"].clone(),
+        ])
+    }
+
+    /// Cancels it at the service itself: no BFF knows.
+    async fn cancel_behind_their_backs(&self) -> Result<()> {
+        let url = format!(
+            "http://{}/orders/{}/cancel",
+            self.system.address(Service::Order)?,
+            self.id
+        );
+        let token = gateway_key().signer().for_itself(Service::Order.name())?;
+        let request = self.system.http.request(Method::POST, &url);
+        let answer = request
+            .header("x-internal-token", token)
+            .json(&json!({}))
+            .send()
+            .await?;
+        ensure!(answer.status() == 202, "{answer:?}");
+        Ok(())
+    }
+}
+
+/// The feed, as the BFFs read it.
+struct Feed {
+    response: Response,
+    text: String,
+}
+
+impl Feed {
+    async fn open(system: &System) -> Result<Self> {
+        let url = format!("http://{}/events", system.address(Service::OrderHistory)?);
+        let token = gateway_key()
+            .signer()
+            .for_itself(Service::OrderHistory.name())?;
+        let request = system.http.request(Method::GET, &url);
+        let response = request.header("x-internal-token", token).send().await?;
+        ensure!(response.status() == 200, "{response:?}");
+        Ok(Self {
+            response,
+            text: String::new(),
+        })
+    }
+
+    /// Waits for an event of this kind about this order.
+    async fn tells(&mut self, kind: &str, id: &str) -> Result<()> {
+        let wanted = format!("event: {kind}\n");
+        timeout(PATIENCE, async {
+            loop {
+                while let Some((frame, rest)) = self.text.split_once("\n\n") {
+                    let found = frame.contains(&wanted) && frame.contains(id);
+                    self.text = rest.to_owned();
+                    if found {
+                        return Ok(());
+                    }
+                }
+                let chunk = self.response.chunk().await?.context("the feed ended")?;
+                self.text.push_str(std::str::from_utf8(&chunk)?);
+            }
+        })
+        .await?
+    }
+}
+
+async fn feed_is_up(system: &System, gateway: &RunningGateway, up: bool) -> Result<()> {
+    let url = format!("http://{}/ready", gateway.admin_address());
+    eventually(&format!("the feed is up: {up}"), async || {
+        let answer = system.http.get_raw(&url).await?;
+        // Without its feed a gateway is ready all the same.
+        ensure!(answer.status() == 200, "{answer:?}");
+        let ready: Value = answer.json().await?;
+        let checks = ready["checks"].as_array().context("checks")?;
+        let feed = checks.iter().find(|check| check["name"] == "event feed");
+        Ok((feed.context("no feed")?["ok"] == up).then_some(()))
+    })
+    .await
+}
+
+async fn feeds_are_up(system: &System, up: bool) -> Result<()> {
+    for gateway in [&system.mobile, &system.web, &system.public] {
+        feed_is_up(system, gateway, up).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_is_seen_on_every_bff_at_once() -> Result<()> {
+    let system = System::start_with(STORED).await?;
+    feeds_are_up(&system, true).await?;
+    let mut feed = Feed::open(&system).await?;
+    // The best of a few: this is about what the BFFs do, not about a noisy machine.
+    let mut best = Duration::MAX;
+    for _ in 0..5 {
+        let order = Order::approved(&system).await?;
+        assert_eq!(order.states().await?, ["APPROVED", "APPROVED", "APPROVED"]);
+        order.cancel_behind_their_backs().await?;
+        feed.tells("OrderCancelled", &order.id).await?;
+        let told = Instant::now();
+        let mut fresh = [false; 3];
+        while fresh != [true; 3] {
+            for (fresh, state) in fresh.iter_mut().zip(order.states().await?) {
+                *fresh |= state == "CANCELLED";
+            }
+            ensure!(
+                told.elapsed() < LIFETIME,
+                "not before the lifetime's end: {fresh:?}"
+            );
+        }
+        best = best.min(told.elapsed());
+    }
+    assert!(best < FRESH_WITHIN, "took {best:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_feed_a_lifetime_is_the_longest() -> Result<()> {
+    let system = System::start_with(STORED).await?;
+    feeds_are_up(&system, true).await?;
+    let order = Order::approved(&system).await?;
+    system.services.stop_service(Service::OrderHistory).await?;
+    feeds_are_up(&system, false).await?;
+
+    order.states().await?;
+    order.cancel_behind_their_backs().await?;
+    let changed = Instant::now();
+    // It is pending at once, and cancelled later; either is what the service has now.
+    let mut seen = order.states().await?;
+    while seen.iter().any(|state| state == "APPROVED") {
+        ensure!(changed.elapsed() < LIFETIME + SLACK, "still {seen:?}");
+        sleep(Duration::from_millis(50)).await;
+        seen = order.states().await?;
+    }
+
+    system.services.start_service(Service::OrderHistory).await?;
+    feeds_are_up(&system, true).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_changes_something_sees_it_changed() -> Result<()> {
+    let system = System::start_with(STORED).await?;
+    let order = Order::approved(&system).await?;
+    let url = system.mobile_url(&format!("/orders/{}", order.id));
+    let before = system.http.get(&url, &order.token).await?;
+    assert_eq!(before.body["order"]["data"]["state"], "APPROVED");
+    let cancelled = system
+        .http
+        .post(&format!("{url}/cancel"), &order.token, &json!({}))
+        .await?;
+    assert_eq!(cancelled.status, 202, "{cancelled:?}");
+    let after = system.http.get(&url, &order.token).await?;
+    assert_ne!(
+        after.body["order"]["data"]["state"], "APPROVED",
+        "{after:?}"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stored_parts_stand_in_for_a_service_that_fails_and_say_so() -> Result<()> {
+    let system = System::start_with(STORED).await?;
+    let order = Order::approved(&system).await?;
+    let url = system.mobile_url(&format!("/orders/{}", order.id));
+    let complete = system.http.get(&url, &order.token).await?;
+    system.services.stop_service(Service::Kitchen).await?;
+    system.services.stop_service(Service::Order).await?;
+    let stale = eventually("stale sections", async || {
+        let answer = system.http.get(&url, &order.token).await?;
+        ensure!(answer.status == 200, "{answer:?}");
+        let stale = ["order", "ticket"]
+            .iter()
+            .all(|section| answer.body[section]["status"] == "stale");
+        Ok(stale.then_some(answer))
+    })
+    .await?;
+    for section in ["order", "ticket"] {
+        assert_eq!(stale.body[section]["data"], complete.body[section]["data"]);
+        assert!(stale.body[section]["age"].is_u64(), "{stale:?}");
+    }
+    // The age is not part of what the validator is made from.
+    let etag = stale.header("etag").context("no ETag")?.to_owned();
+    assert_ne!(Some(etag.as_str()), complete.header("etag"));
+    eventually("another age", async || {
+        let later = system.http.get(&url, &order.token).await?;
+        ensure!(later.header("etag") == Some(&etag), "{later:?}");
+        Ok((later.body["order"]["age"] != stale.body["order"]["age"]).then_some(()))
+    })
+    .await?;
+
+    // Nobody else gets what is somebody's own, however stale.
+    let stranger = system.token("consumer-1").await?;
+    let nothing = system.http.get(&url, &stranger).await?;
+    assert!(matches!(nothing.status, 503 | 504), "{nothing:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_purges_by_tag() -> Result<()> {
+    let system = System::start_with(STORED).await?;
+    let token = system.token("consumer-1").await?;
+    let restaurant = system.open_restaurant(&token).await?;
+    let id = restaurant["id"].as_str().context("id")?;
+    let url = system.mobile_url(&format!("/restaurants/{id}"));
+    let shown = system.http.get(&url, &token).await?;
+    // The same for everybody: the client may keep it for as long as the BFF does.
+    let cache_control = shown.header("cache-control").unwrap_or_default();
+    assert!(
+        cache_control.starts_with("private, max-age="),
+        "{cache_control}"
+    );
+
+    system.services.stop_service(Service::Restaurant).await?;
+    let stored = system
+        .http
+        .get(&url, &system.token("consumer-2").await?)
+        .await?;
+    assert_eq!(stored.body, shown.body);
+    let purge = format!("http://{}/purge", system.mobile.admin_address());
+    let purged = system
+        .http
+        .post_raw(&purge, &json!({"tags": [format!("restaurant:{id}")]}))
+        .await?;
+    assert_eq!(purged.status(), 204);
+    let gone = system.http.get(&url, &token).await?;
+    assert!(matches!(gone.status, 503 | 504), "{gone:?}");
+    Ok(())
+}
