@@ -16,6 +16,7 @@ mod attempt;
 mod flight;
 mod outgoing;
 
+mod adaptive;
 mod breaker;
 mod budget;
 mod clock;

@@ -107,6 +107,26 @@ async fn what_a_failing_service_says_stays_here() {
 }
 
 #[tokio::test]
+async fn a_service_that_keeps_failing_is_not_asked_and_the_client_is_told_so() {
+    let world = World::start().await;
+    for _ in 0..20 {
+        world.get("/parts/trace").await.problem(502);
+    }
+    let asked = world.calls();
+    for path in ["/parts/a", "/composed/a"] {
+        let reply = world.get(path).await;
+        let problem = reply.problem(503);
+        assert_eq!(problem["type"], "/problems/upstream-circuit-open");
+        let wait: u32 = reply.header("retry-after").unwrap().parse().unwrap();
+        assert!((1..=2).contains(&wait), "{wait}");
+        assert_eq!(reply.outcome(), "\"open_circuit\"");
+    }
+    assert_eq!(world.calls(), asked);
+    // Other services are not concerned.
+    assert_eq!(world.get("/label/good").await.body, "good");
+}
+
+#[tokio::test]
 async fn a_services_refusal_is_passed_on_in_our_form() {
     let world = World::start().await;
     let reply = world.get("/parts/conflict").await;

@@ -30,7 +30,7 @@ impl<S> IntoResponse for Answer<S> {
 impl<P> Composition<P> {
     /// The answer: 200, or 304 when the client has it already.
     ///
-    /// A complete answer has a weak `ETag` over data and section status, never over ages, and belongs to its caller alone,
+    /// A complete answer has a weak `ETag` over data and section status, never over ages or reasons, and belongs to its caller alone,
     /// who may use it again for as long as the shortest-lived of its parts allows; one with an `unavailable` section or a
     /// fallback has no validator and is stored by nobody. Sections that were not picked are left out.
     pub fn answer<S: Serialize>(&self, body: S) -> Answer<S> {
@@ -53,7 +53,7 @@ impl<P> Composition<P> {
         }
         let etag = match self.any_stale.load(Ordering::Relaxed) {
             false => weak_etag(&bytes),
-            true => weak_etag(&without_ages(&bytes)),
+            true => weak_etag(&without_circumstances(&bytes)),
         };
         let cache_control = cache_control(self.context.lifetime().as_secs());
         let known = self
@@ -96,8 +96,8 @@ fn cache_control(seconds: u64) -> HeaderValue {
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("private, no-cache"))
 }
 
-/// The answer without the ages of its stale sections: they change while the data does not.
-fn without_ages(bytes: &[u8]) -> Vec<u8> {
+/// The answer without the ages of its stale sections and why they are: these change while the data does not.
+fn without_circumstances(bytes: &[u8]) -> Vec<u8> {
     fn strip(value: &mut Value) {
         match value {
             Value::Object(members) => {
@@ -106,6 +106,7 @@ fn without_ages(bytes: &[u8]) -> Vec<u8> {
                     .is_some_and(|status| status == "stale")
                 {
                     members.remove("age");
+                    members.remove("reason");
                 }
                 members.values_mut().for_each(strip);
             }

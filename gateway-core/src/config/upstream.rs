@@ -34,6 +34,10 @@ pub struct UpstreamConfig {
     pub max_connections: usize,
     /// Calls under way at once, of all workers.
     pub max_in_flight: usize,
+    /// The limit finds itself between this and `max_in_flight`.
+    pub min_in_flight: Option<usize>,
+    /// After this time without an answer a safe call gets a second attempt beside the first.
+    pub hedge_after: Option<Duration>,
     /// Connections that each worker keeps ready to each endpoint.
     pub warm: usize,
     /// The largest answer that a composed call reads, in bytes.

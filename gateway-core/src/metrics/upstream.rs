@@ -34,6 +34,8 @@ pub(crate) struct UpstreamMetrics {
     pub(crate) retried: Counter,
     /// Retries that the budget did not allow.
     pub(crate) out_of_budget: Counter,
+    /// Second attempts beside the first.
+    pub(crate) hedged: Counter,
     pub(crate) opened: Counter,
     pub(crate) half_opened: Counter,
     pub(crate) closed: Counter,
@@ -44,11 +46,11 @@ pub(crate) struct UpstreamMetrics {
 impl UpstreamMetrics {
     pub(super) fn new(registry: &Registry, upstream: &str) -> Self {
         let labels = &[("upstream", upstream)];
-        let [retried, out_of_budget] = registry.counters(
+        let [retried, out_of_budget, hedged] = registry.counters(
             &UPSTREAM_RETRIES,
             labels,
             "outcome",
-            ["sent", "out_of_budget"],
+            ["sent", "out_of_budget", "hedged"],
         );
         let [opened, half_opened, closed] = registry.counters(
             &UPSTREAM_BREAKER,
@@ -59,6 +61,7 @@ impl UpstreamMetrics {
         Self {
             retried,
             out_of_budget,
+            hedged,
             opened,
             half_opened,
             closed,

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
 use super::breaker::Verdict;
 use super::flight::{Flight, grpc_verdict};
@@ -56,11 +57,13 @@ impl Answer {
     }
 
     fn ended(&mut self) {
-        if let Some(lease) = self.lease.take() {
-            lease.give_back();
-        }
+        // Said more than once, of which only the first time costs something.
         if let Some(mut flight) = self.flight.take() {
-            flight.settled(Verdict::Success);
+            let now = Instant::now();
+            flight.settle(Verdict::Success, now);
+            if let Some(lease) = self.lease.take() {
+                lease.give_back(now);
+            }
         }
         self.permit = None;
     }
@@ -90,7 +93,7 @@ impl HttpBody for Answer {
             Poll::Ready(Some(Ok(frame))) => {
                 let verdict = frame.trailers_ref().and_then(grpc_verdict);
                 if let (Some(verdict), Some(flight)) = (verdict, &mut self.flight) {
-                    flight.settled(verdict);
+                    flight.settle(verdict, Instant::now());
                 }
                 if self.body.is_end_stream() {
                     self.ended();

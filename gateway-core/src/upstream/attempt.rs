@@ -96,6 +96,17 @@ impl Attempt {
         self.status = None;
     }
 
+    /// What another attempt beside this one begins with.
+    pub(super) fn beside(&self) -> Beside {
+        Beside {
+            upstream: Arc::clone(&self.upstream),
+            context: self.context.for_call(),
+            parent: self.parent,
+            target: self.target.clone(),
+            number: self.number.saturating_add(1),
+        }
+    }
+
     fn note(&self, outcome: &'static str) {
         self.upstream.metrics.observe(outcome, self.began.elapsed());
         self.context.record(CallNote {
@@ -110,6 +121,32 @@ impl Attempt {
             status: self.status,
             parent: self.parent,
         });
+    }
+}
+
+/// An attempt that may be made while another one is under way.
+pub(super) struct Beside {
+    upstream: Arc<Upstream>,
+    context: RequestContext,
+    parent: SpanId,
+    target: CallTarget,
+    number: u8,
+}
+
+impl Beside {
+    pub(super) fn begin(self) -> Attempt {
+        Attempt {
+            upstream: self.upstream,
+            context: self.context,
+            parent: self.parent,
+            target: self.target,
+            endpoint: None,
+            number: self.number,
+            began: Instant::now(),
+            answered: None,
+            status: None,
+            is_noted: false,
+        }
     }
 }
 

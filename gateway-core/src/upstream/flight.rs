@@ -14,6 +14,7 @@ use tonic::{Code, Status};
 
 use super::breaker::{Ticket, Verdict};
 use super::endpoints::Endpoint;
+use super::outgoing::Awaited;
 use super::shared::Upstream;
 
 /// For upstreams without a breaker.
@@ -28,6 +29,8 @@ pub(super) struct Flight {
     ticket: Option<Ticket>,
     began: Instant,
     deadline: Instant,
+    /// Of a body that the client is still sending.
+    upload: Option<Awaited>,
 }
 
 impl Flight {
@@ -37,6 +40,7 @@ impl Flight {
         ticket: Ticket,
         began: Instant,
         deadline: Instant,
+        upload: Option<Awaited>,
     ) -> Self {
         endpoint.load.enter();
         Self {
@@ -45,21 +49,20 @@ impl Flight {
             ticket: Some(ticket),
             began,
             deadline,
+            upload,
         }
     }
 
     /// The head of an answer is here, since `now`.
     pub(super) fn answered(&mut self, now: Instant, verdict: Option<Verdict>) {
+        let took = now - self.began;
         self.endpoint
             .load
-            .observe(now - self.began, self.upstream.clock.at(now));
+            .observe(took, self.upstream.clock.at(now));
+        self.upstream.limit.answered(took);
         if let Some(verdict) = verdict {
             self.settle(verdict, now);
         }
-    }
-
-    pub(super) fn settled(&mut self, verdict: Verdict) {
-        self.settle(verdict, Instant::now());
     }
 
     /// There is no answer, or it broke off.
@@ -68,10 +71,12 @@ impl Flight {
         self.endpoint
             .load
             .observe((now - self.began).max(PENALTY), self.upstream.clock.at(now));
+        self.upstream.limit.failed();
         self.settle(Verdict::Failure, now);
     }
 
-    fn settle(&mut self, verdict: Verdict, now: Instant) {
+    /// Says how it came out, once.
+    pub(super) fn settle(&mut self, verdict: Verdict, now: Instant) {
         if let Some(ticket) = self.ticket.take() {
             self.upstream
                 .settle(&self.endpoint, ticket, verdict, self.upstream.clock.at(now));
@@ -92,10 +97,17 @@ impl Drop for Flight {
             .breaker
             .as_ref()
             .map_or(FAIR_TIME, |breaker| breaker.min_timeout);
-        let late = now >= self.deadline && now - self.began >= fair;
+        // While the client has not sent what was asked for, it is not the service that is late.
+        let waits = self.upload.as_ref().is_some_and(Awaited::is_awaited);
+        let late = now >= self.deadline && now - self.began >= fair && !waits;
         if late {
             self.failed();
         } else {
+            // It would have taken at least as long.
+            let (took, at) = (now - self.began, self.upstream.clock.at(now));
+            if took.as_micros() as f64 > self.endpoint.load.latency(at) {
+                self.endpoint.load.observe(took, at);
+            }
             self.settle(Verdict::Neutral, now);
         }
     }

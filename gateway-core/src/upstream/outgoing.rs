@@ -2,6 +2,8 @@
 //! Whether it may be sent again is decided in `retry.rs`.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use axum::body::Body;
@@ -14,7 +16,17 @@ use http_body_util::BodyExt;
 /// A body that is whole and can be sent again, or a stream that can't.
 pub(crate) enum Outgoing {
     Whole(Option<Bytes>),
-    Stream(Body),
+    Stream(Body, Awaited),
+}
+
+/// Whether the next step is the client's, who is sending the body.
+#[derive(Clone, Default)]
+pub(crate) struct Awaited(Arc<AtomicBool>);
+
+impl Awaited {
+    pub(super) fn is_awaited(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl Outgoing {
@@ -31,7 +43,15 @@ impl Outgoing {
         if body.is_end_stream() {
             Self::empty()
         } else {
-            Self::Stream(body)
+            Self::Stream(body, Awaited::default())
+        }
+    }
+
+    /// How it stands with a body that streams, also when the body itself is gone.
+    pub(super) fn awaited(&self) -> Option<Awaited> {
+        match self {
+            Self::Whole(_) => None,
+            Self::Stream(_, awaited) => Some(awaited.clone()),
         }
     }
 
@@ -44,10 +64,11 @@ impl Outgoing {
             };
             whole.extend_from_slice(&data);
             if whole.len() > limit {
-                return Ok(Self::Stream(Body::new(Resumed {
+                let resumed = Body::new(Resumed {
                     read: Some(whole.freeze()),
                     rest: body,
-                })));
+                });
+                return Ok(Self::Stream(resumed, Awaited::default()));
             }
         }
         Ok(Self::whole(whole.freeze()))
@@ -64,21 +85,25 @@ impl HttpBody for Outgoing {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         match &mut *self {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Stream(body) => Pin::new(body).poll_frame(cx),
+            Self::Stream(body, awaited) => {
+                let polled = Pin::new(body).poll_frame(cx);
+                awaited.0.store(polled.is_pending(), Ordering::Relaxed);
+                polled
+            }
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(bytes) => bytes.is_none(),
-            Self::Stream(body) => body.is_end_stream(),
+            Self::Stream(body, _) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
-            Self::Stream(body) => body.size_hint(),
+            Self::Stream(body, _) => body.size_hint(),
         }
     }
 }

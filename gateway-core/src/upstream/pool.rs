@@ -136,10 +136,13 @@ impl Pool {
 pub(super) async fn connection(
     endpoint: &Arc<Endpoint>,
     worker: usize,
+    now: Instant,
     fresh: bool,
 ) -> Result<Connection, ConnectError> {
     match endpoint.pool.settings.protocol {
-        UpstreamProtocol::Http1 => http1(endpoint, worker, fresh).await.map(Connection::Http1),
+        UpstreamProtocol::Http1 => http1(endpoint, worker, now, fresh)
+            .await
+            .map(Connection::Http1),
         UpstreamProtocol::Http2 | UpstreamProtocol::Grpc => {
             let (sender, reused) = http2(endpoint, worker).await?;
             Ok(Connection::Http2 { sender, reused })
@@ -166,7 +169,7 @@ pub(super) async fn warm_up(endpoint: &Arc<Endpoint>, worker: usize) -> Result<(
             .ready()
             .await
             .map_err(|source| ConnectError::Handshake { to, source })?;
-        lease.keep();
+        lease.keep(Instant::now());
     }
     Ok(())
 }
@@ -174,9 +177,10 @@ pub(super) async fn warm_up(endpoint: &Arc<Endpoint>, worker: usize) -> Result<(
 async fn http1(
     endpoint: &Arc<Endpoint>,
     worker: usize,
+    now: Instant,
     fresh: bool,
 ) -> Result<Lease, ConnectError> {
-    if !fresh && let Some(sender) = reuse(&endpoint.pool, worker) {
+    if !fresh && let Some(sender) = reuse(&endpoint.pool, worker, now) {
         return Ok(Lease {
             sender,
             reused: true,
@@ -211,11 +215,10 @@ async fn open_http1(endpoint: &Arc<Endpoint>, worker: usize) -> Result<Lease, Co
 }
 
 /// The connection that was used last: the others may then grow old and be closed.
-fn reuse(pool: &Pool, worker: usize) -> Option<http1::SendRequest<Outgoing>> {
+fn reuse(pool: &Pool, worker: usize, now: Instant) -> Option<http1::SendRequest<Outgoing>> {
     let mut idle = locked(&pool.worker(worker).idle);
-    let now = Instant::now();
     while let Some(last) = idle.pop() {
-        if now - last.since >= pool.settings.idle_timeout {
+        if now.saturating_duration_since(last.since) >= pool.settings.idle_timeout {
             // Those below it are older.
             idle.clear();
             return None;
@@ -306,26 +309,26 @@ pub(super) async fn connect(dial: &Dial) -> std::io::Result<TcpStream> {
 
 impl Lease {
     /// The answer has ended: the connection is for the next call, as soon as hyper is done with this one.
-    pub(super) fn give_back(mut self) {
+    pub(super) fn give_back(mut self, now: Instant) {
         if self.sender.is_ready() {
-            self.keep();
+            self.keep(now);
         } else if !self.sender.is_closed() {
             // The rest of the request is still on its way, or a connection's task has not run yet.
             tokio::spawn(async move {
                 if matches!(timeout(READY, self.sender.ready()).await, Ok(Ok(()))) {
-                    self.keep();
+                    self.keep(Instant::now());
                 }
             });
         }
     }
 
-    fn keep(self) {
+    fn keep(self, now: Instant) {
         let pool = &self.endpoint.pool;
         let mut idle = locked(&pool.worker(self.worker).idle);
         if idle.len() < pool.settings.max_idle {
             idle.push(Idle {
                 sender: self.sender,
-                since: Instant::now(),
+                since: now,
             });
         }
     }

@@ -80,6 +80,10 @@ impl<'a> Retries<'a> {
         }
     }
 
+    pub(super) fn replay(&self) -> Option<&Replay> {
+        self.replay.as_ref()
+    }
+
     /// Nothing when this answer is the one.
     pub(super) fn after_answer<B>(&mut self, answer: &Response<B>) -> Option<Again> {
         if !is_worth_repeating(answer.status(), answer.headers()) {

@@ -111,7 +111,7 @@ impl Upstream {
         let upstream = Self {
             name,
             clock,
-            limit: ConcurrencyLimit::new(config.max_in_flight),
+            limit: ConcurrencyLimit::new(config),
             breaker: config.breaker.as_ref().map(Breaker::new),
             budget: RetryBudget::new(&config.retry),
             endpoints: ArcSwap::from_pointee(Endpoints::default()),

@@ -14,9 +14,11 @@
 //!
 //! On the way back `flight.rs` judges the attempt, and `answer.rs` holds what the call holds until its body has ended.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::{Either, select};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version, uri};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
@@ -31,7 +33,7 @@ use super::flight::{Flight, verdict};
 use super::limit::Permit;
 use super::outgoing::{Outgoing, Replay, target};
 use super::pool::{ConnectError, Connection, Lease, connection, warm_up};
-use super::retry::{Again, Failure, Hint, Retries};
+use super::retry::{Again, Failure, Hint, Retries, is_worth_repeating};
 use super::shared::Upstream;
 use crate::auth::internal_token::{InternalTokenSigner, InternalTokens, X_INTERNAL_TOKEN};
 use crate::config::UpstreamProtocol;
@@ -84,6 +86,27 @@ pub(crate) enum Judged {
     AtHead,
     /// The body belongs to the call and to its deadline.
     AtEnd,
+}
+
+/// A second attempt beside the first.
+struct Hedge<'a> {
+    after: Duration,
+    replay: &'a Replay,
+}
+
+/// Whether there is nothing to gain from another attempt.
+fn is_good<B>(tried: &Result<Response<B>, Failure>) -> bool {
+    tried
+        .as_ref()
+        .is_ok_and(|answer| !is_worth_repeating(answer.status(), answer.headers()))
+}
+
+/// How an attempt that was not good ended.
+fn outcome<B>(tried: &Result<Response<B>, Failure>) -> &'static str {
+    match tried {
+        Ok(_) => "upstream_error",
+        Err(failure) => failure.error.reason(),
+    }
 }
 
 impl Stack {
@@ -164,13 +187,15 @@ impl Stack {
     ) -> Result<Response<Answer>, UpstreamError> {
         let upstream = self.upstream();
         let deadline = attempt.context().deadline();
-        if deadline.remaining() < DOOMED {
+        // The clock is read once for all that is decided before the request is on its way.
+        let mut now = Instant::now();
+        if deadline.at().saturating_duration_since(now) < DOOMED {
             return Err(self.error(UpstreamErrorKind::Timeout));
         }
         let Some(permit) = Permit::of(upstream) else {
             return Err(self.error(UpstreamErrorKind::OverLimit));
         };
-        upstream.budget.deposit(upstream.clock.now());
+        upstream.budget.deposit(upstream.clock.at(now));
 
         let replay = match kind {
             CallKind::Safe => Replay::of(&request),
@@ -180,11 +205,19 @@ impl Stack {
         let mut again = Again::first(request);
         let mut last = None;
         loop {
-            let endpoint = self.pick(deadline, last.as_ref()).await?;
+            let endpoint = self.pick(now, deadline, last.as_ref()).await?;
             let within = self.attempt_deadline(deadline, kind);
-            let tried = self
-                .attempt(again, &endpoint, attempt, within, judged)
-                .await;
+            let tried = match (upstream.config.hedge_after, retries.replay()) {
+                (Some(after), Some(replay)) => {
+                    let second = Hedge { after, replay };
+                    // Rarely configured: others' calls should not be as large as two.
+                    Box::pin(self.hedged(again, second, &endpoint, attempt, within, judged)).await
+                }
+                _ => {
+                    self.attempt(again, &endpoint, attempt, within, judged, now)
+                        .await
+                }
+            };
             let outcome;
             again = match tried {
                 Ok(mut answer) => match retries.after_answer(&answer) {
@@ -206,8 +239,63 @@ impl Stack {
             if !again.wait.is_zero() {
                 tokio::time::sleep(again.wait).await;
             }
+            now = Instant::now();
             last = Some(endpoint);
         }
+    }
+
+    /// An attempt, and after a while without an answer a second one beside it: the first good answer counts, and the
+    /// other attempt is given up. Against the rare slow answer of a service that is well; it costs the budget what a retry
+    /// does.
+    async fn hedged(
+        &self,
+        first: Again,
+        hedge: Hedge<'_>,
+        endpoint: &Arc<Endpoint>,
+        attempt: &mut Attempt,
+        within: Deadline,
+        judged: Judged,
+    ) -> Result<Response<Answer>, Failure> {
+        let upstream = self.upstream();
+        let began = Instant::now();
+        let beside = attempt.beside();
+        let mut record = None;
+        let (tried, second_counts, other) = {
+            let mut first = pin!(self.attempt(first, endpoint, attempt, within, judged, began));
+            if let Ok(tried) = tokio::time::timeout(hedge.after, &mut first).await {
+                return tried;
+            }
+            let now = upstream.clock.now();
+            let elsewhere = upstream.endpoints.load().pick(now, Some(endpoint)).cloned();
+            let Some(elsewhere) = elsewhere.filter(|_| upstream.budget.withdraw(now)) else {
+                return first.await;
+            };
+            upstream.metrics.hedged.increment(1);
+            let record = record.insert(beside.begin());
+            let again = Again::first(hedge.replay.request());
+            let mut second = pin!(self.attempt(
+                again,
+                &elsewhere,
+                record,
+                within,
+                judged,
+                began + hedge.after
+            ));
+            match select(first.as_mut(), second.as_mut()).await {
+                Either::Left((tried, _)) if is_good(&tried) => (tried, false, "cancelled"),
+                Either::Right((tried, _)) if is_good(&tried) => (tried, true, "cancelled"),
+                Either::Left((failed, second)) => (second.await, true, outcome(&failed)),
+                Either::Right((failed, first)) => (first.await, false, outcome(&failed)),
+            }
+        };
+        // The record of the attempt that counts goes on; that of the other ends here.
+        if let Some(mut record) = record {
+            if second_counts {
+                std::mem::swap(attempt, &mut record);
+            }
+            record.finish(other);
+        }
+        tried
     }
 
     /// Keeps connections ready, as many as the configuration wants.
@@ -223,14 +311,13 @@ impl Stack {
     /// An endpoint for the next attempt. None are known when names could not be looked up yet.
     async fn pick(
         &self,
+        now: Instant,
         deadline: Deadline,
         avoid: Option<&Arc<Endpoint>>,
     ) -> Result<Arc<Endpoint>, UpstreamError> {
         let upstream = self.upstream();
-        let pick = || {
-            let now = upstream.clock.now();
-            upstream.endpoints.load().pick(now, avoid).cloned()
-        };
+        let now = upstream.clock.at(now);
+        let pick = || upstream.endpoints.load().pick(now, avoid).cloned();
         if let Some(endpoint) = pick() {
             return Ok(endpoint);
         }
@@ -262,9 +349,9 @@ impl Stack {
         attempt: &mut Attempt,
         deadline: Deadline,
         judged: Judged,
+        began: Instant,
     ) -> Result<Response<Answer>, Failure> {
         let upstream = self.upstream();
-        let began = Instant::now();
         let ticket = match upstream.admit(upstream.clock.at(began)) {
             Admission::Granted(ticket) => ticket,
             Admission::Refused(retry_after) => {
@@ -276,13 +363,14 @@ impl Stack {
             }
         };
         attempt.goes_to(endpoint);
-        let mut flight = Flight::begin(upstream, endpoint, ticket, began, deadline.at());
+        let upload = request.body().awaited();
+        let mut flight = Flight::begin(upstream, endpoint, ticket, began, deadline.at(), upload);
         self.set_hop_headers(
             request.headers_mut(),
             attempt.context(),
             deadline.at().saturating_duration_since(began),
         );
-        let exchange = self.exchange(request, endpoint, fresh);
+        let exchange = self.exchange(request, endpoint, began, fresh);
         match timeout_at(deadline.at(), exchange).await {
             // The flight lands by itself: it knows how much time it had.
             Err(_elapsed) => Err(Failure {
@@ -295,7 +383,7 @@ impl Stack {
                     Hint::None | Hint::NoConnection => flight.failed(),
                     // The service may be well: the connection was old, or the client broke off.
                     Hint::Stale | Hint::Client | Hint::Refused => {
-                        flight.settled(Verdict::Neutral);
+                        flight.settle(Verdict::Neutral, Instant::now());
                     }
                 }
                 Err(failure)
@@ -317,11 +405,12 @@ impl Stack {
         &self,
         mut request: Request<Outgoing>,
         endpoint: &Arc<Endpoint>,
+        now: Instant,
         fresh: bool,
     ) -> Result<(Response<hyper::body::Incoming>, Option<Lease>), Failure> {
         let path = target(request.uri());
         loop {
-            let connected = connection(endpoint, self.inner.worker, fresh).await;
+            let connected = connection(endpoint, self.inner.worker, now, fresh).await;
             let (mut error, reused) = match connected {
                 Err(error) => return Err(self.no_connection(error, request)),
                 Ok(Connection::Http1(mut lease)) => {

@@ -43,6 +43,12 @@ fn upstream(raw: RawUpstream, dns: &DnsConfig, at: &str, check: &mut Check<'_>) 
         &child(at, "connect_timeout"),
         || "longer than the timeout of the whole attempt".to_owned(),
     );
+    check.that(
+        raw.min_in_flight
+            .is_none_or(|min| (1..=raw.max_in_flight).contains(&min)),
+        &child(at, "min_in_flight"),
+        || "has to be from 1 to max_in_flight".to_owned(),
+    );
     let all = addresses(raw.address, raw.addresses, at, check);
     let address = all.first().cloned().unwrap_or_default();
     let discovery = match raw.discovery {
@@ -63,6 +69,10 @@ fn upstream(raw: RawUpstream, dns: &DnsConfig, at: &str, check: &mut Check<'_>) 
         idle_timeout: check.positive(raw.idle_timeout, &child(at, "idle_timeout")),
         max_connections: check.at_least_one(raw.max_connections, &child(at, "max_connections")),
         max_in_flight: check.at_least_one(raw.max_in_flight, &child(at, "max_in_flight")),
+        min_in_flight: raw.min_in_flight,
+        hedge_after: raw
+            .hedge_after
+            .map(|after| check.positive(after, &child(at, "hedge_after"))),
         warm: raw.warm,
         max_response_bytes: check.bytes(raw.max_response, &child(at, "max_response")),
         retry: retry(raw.retry, &child(at, "retry"), check),

@@ -6,7 +6,8 @@ use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
 
 use super::service::Service;
-use super::{World, reason};
+use super::{TIME, World, reason};
+use crate::context::RequestContext;
 
 const NO_BREAKER: &str = "[upstreams.widgets.breaker]\nenabled = false\n";
 
@@ -78,4 +79,32 @@ async fn an_outage_is_not_multiplied() {
     let seconds = usize::try_from(began.elapsed().as_secs()).unwrap() + 1;
     let (seen, allowed) = (service.seen("/busy"), 300 + 10 + 60 + seconds);
     assert!(seen > 310 && seen <= allowed, "{seen} of {allowed}");
+}
+
+#[tokio::test]
+async fn a_slow_answer_is_overtaken_by_a_second_attempt() {
+    let (well, ill) = (Service::start().await, Service::start().await);
+    ill.is_slow(Duration::from_secs(60));
+    let world = World::of(&[&well, &ill], "hedge_after = \"30ms\"\n");
+    for _ in 0..20 {
+        let context = RequestContext::for_tests(TIME);
+        let call = world.client().get(context.clone(), "/body");
+        assert_eq!(&call.send().await.unwrap().body[..], b"a body");
+        // Who reads the record sees both, and which one counted.
+        let outcomes: Vec<_> = context.calls().iter().map(|call| call.outcome).collect();
+        assert!(
+            outcomes == ["ok"] || outcomes == ["cancelled", "ok"],
+            "{outcomes:?}"
+        );
+    }
+    assert_eq!(well.seen("/body"), 20);
+    assert_eq!(world.status().breaker.failures, 0);
+    assert_eq!(world.status().in_flight, 0);
+    // A command is never made twice.
+    well.is_slow(Duration::from_millis(100));
+    let world = World::of(&[&well], "hedge_after = \"30ms\"\n");
+    world.post("/ok").await.unwrap();
+    assert_eq!(well.seen("/ok"), 1);
+    world.get("/ok").await.unwrap();
+    assert_eq!(well.seen("/ok"), 1 + 2);
 }

@@ -144,9 +144,7 @@ impl State {
                 let _ = released.wait_for(|released| *released).await;
                 StatusCode::OK.into_response()
             }
-            "/maybe" if self.fails.load(Ordering::Relaxed) => {
-                StatusCode::INTERNAL_SERVER_ERROR.into_response()
-            }
+            "/maybe" if self.fails.load(Ordering::Relaxed) => status(500),
             "/grpc.health.v1.Health/Check" => {
                 let said = if self.fails.load(Ordering::Relaxed) {
                     2
@@ -158,11 +156,9 @@ impl State {
             "/maybe" => StatusCode::OK.into_response(),
             // The connection breaks, with the request read.
             "/reset" => return Err(std::io::Error::other("reset")),
-            "/busy" => StatusCode::SERVICE_UNAVAILABLE.into_response(),
-            "/later" if number == 1 => {
-                (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "1")]).into_response()
-            }
-            "/once" if number == 1 => StatusCode::BAD_GATEWAY.into_response(),
+            "/busy" => status(503),
+            "/later" if number == 1 => ([("retry-after", "1")], status(503)).into_response(),
+            "/once" if number == 1 => status(502),
             "/break-once" if number == 1 => return Err(std::io::Error::other("reset")),
             "/later" | "/once" | "/break-once" => StatusCode::OK.into_response(),
             path => {
@@ -179,4 +175,8 @@ impl State {
         };
         Ok(answer)
     }
+}
+
+fn status(code: u16) -> Response {
+    StatusCode::from_u16(code).unwrap().into_response()
 }
