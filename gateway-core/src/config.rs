@@ -27,6 +27,7 @@ use jsonwebtoken::Algorithm;
 
 use crate::auth::internal_token::SigningKey;
 use crate::graphql::Limits;
+use crate::trace::Sampling;
 
 pub(crate) use edge::covers;
 pub use edge::{
@@ -51,6 +52,7 @@ pub struct Config {
     pub server: ServerConfig,
     pub admin: AdminConfig,
     pub log: LogConfig,
+    pub tracing: TracingConfig,
     pub deadline: DeadlineConfig,
     pub issuers: Vec<IssuerConfig>,
     pub api_keys: Option<ApiKeysConfig>,
@@ -141,6 +143,31 @@ pub struct AdminConfig {
 pub struct LogConfig {
     /// A `tracing` filter directive, for example `info` or `info,gateway_core::upstream=debug`.
     pub filter: String,
+}
+
+/// Where traces go, and how many.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TracingConfig {
+    /// Where spans are posted (OTLP over HTTP, protobuf), with its path. Nothing is recorded without it.
+    pub endpoint: Option<String>,
+    /// Of the traces that begin here, those that are recorded: 0 none, 1 all. Other traces are recorded when the caller
+    /// does.
+    pub ratio: f64,
+    /// What spans come from; the app's name when absent.
+    pub service: Option<String>,
+    /// How long one export may take, its repetitions included.
+    pub timeout: Duration,
+    /// Finished requests that wait for their export; what comes on top is dropped.
+    pub queue: usize,
+}
+
+impl TracingConfig {
+    pub(crate) fn sampling(&self) -> Sampling {
+        match self.endpoint {
+            Some(_) => Sampling::ratio(self.ratio),
+            None => Sampling::Off,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]

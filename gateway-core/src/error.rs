@@ -50,7 +50,8 @@ pub struct FieldError {
 /// Faults of the request itself.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    #[error("bad request: {0}")]
+    /// With a detail for the client. It may say what was in the query or the body: the log has nothing of it.
+    #[error("bad request")]
     BadRequest(String),
     #[error("no credentials")]
     Unauthenticated,

@@ -21,6 +21,9 @@ const REMEMBERED: usize = 64;
 /// From when on a request is notable for its time alone.
 const SLOW: Duration = Duration::from_millis(500);
 
+/// What the log says of a request whose client went away before there was an answer. It is nobody's status on the wire.
+pub(crate) const CLIENT_CLOSED_REQUEST: u16 = 499;
+
 /// The longest segment of a path that is shown: a UUID.
 const MAX_SEGMENT: usize = 36;
 
@@ -29,8 +32,9 @@ pub(crate) struct FinishedRequest {
     /// Absent when no route was found.
     pub(crate) route: Option<Arc<Route>>,
     pub(crate) method: Method,
-    #[expect(dead_code, reason = "read by the export of traces, which comes next")]
     pub(crate) version: Version,
+    /// Whom the client wanted to speak with; only for recorded traces.
+    pub(crate) authority: Option<Box<str>>,
     /// Without the query, and with what could be a secret left out.
     pub(crate) path: String,
     /// What was sent; 499 when the client had gone before.
@@ -67,11 +71,16 @@ impl FinishedRequest {
             .unwrap_or(SystemTime::UNIX_EPOCH)
     }
 
+    /// Whether the client was still there for the head of the answer.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.status != CLIENT_CLOSED_REQUEST
+    }
+
     /// Whether an operator would want to look at it: it was slow, incomplete, or something failed on our side or behind.
     pub(crate) fn is_notable(&self) -> bool {
         let ours = |fault: &Fault| fault.source != ErrorSource::Client;
         let lost = |outcome| !matches!(outcome, PartOutcome::Ok | PartOutcome::Cancelled);
-        self.status >= 499
+        self.status >= CLIENT_CLOSED_REQUEST
             || self.took >= SLOW
             || !self.complete
             || self.fault.as_ref().is_some_and(ours)
@@ -171,6 +180,7 @@ mod tests {
             route: None,
             method: Method::GET,
             version: Version::HTTP_11,
+            authority: None,
             path: "/".to_owned(),
             status,
             bytes: 0,

@@ -15,7 +15,7 @@ use crate::admin;
 use crate::auth::internal_token::InternalTokenSigner;
 use crate::auth::{Authenticator, KeySets, KeyUses, Revocations, SharedRevocations};
 use crate::cache::{ResponseCache, Tags};
-use crate::config::{Config, ConfigFault, ConfigFaults};
+use crate::config::{Config, ConfigFault, ConfigFaults, TracingConfig};
 use crate::edge::{Admission, Edge, RateLimitStore, RateLimiter};
 use crate::events::{ChangeEvent, Events, Feed, Source};
 use crate::finished::RecentRequests;
@@ -26,6 +26,7 @@ use crate::reload::{Live, Reloader};
 use crate::route::{RouteSummary, RouteTable, Routes};
 use crate::server::{Server, Tls, TlsFault};
 use crate::shutdown::{Lifecycle, Phase};
+use crate::telemetry::{Traces, TracesFault};
 use crate::trace::Sampling;
 use crate::upstream::{Reads, SharedUpstreams, UnknownUpstream, Upstreams};
 
@@ -66,6 +67,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     /// Which traces are recorded.
     pub(crate) sampling: Sampling,
+    /// Where they go.
+    pub(crate) traces: Traces,
     /// The last requests, for the console.
     pub(crate) recent: Arc<RecentRequests>,
     pub(crate) lifecycle: Lifecycle,
@@ -88,6 +91,8 @@ pub enum StartError {
     Inherited(#[source] std::io::Error),
     #[error("cannot start a thread or its runtime")]
     Thread(#[source] std::io::Error),
+    #[error(transparent)]
+    Traces(Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// A gateway that has been put together and checked, and has not bound a socket yet.
@@ -168,7 +173,8 @@ impl Generation {
             limiter: Arc::new(limiter),
             limiter_store,
             cache: Arc::new(ResponseCache::new(&config.cache, metrics.cache())),
-            sampling: Sampling::Off,
+            sampling: config.tracing.sampling(),
+            traces: Traces::new(&config.tracing, app.name, metrics.traces()),
             recent: Arc::new(RecentRequests::new(commands.len())),
             lifecycle: Lifecycle::new(),
             admission: Admission::new(
@@ -192,6 +198,11 @@ impl Generation {
     ) -> Result<Self, ConfigFaults> {
         // What replicas share is connected to at the start.
         config.redis.clone_from(&previous.config.redis);
+        // So is the collector of traces; how many there are can change.
+        config.tracing = TracingConfig {
+            ratio: config.tracing.ratio,
+            ..previous.config.tracing.clone()
+        };
         let limiter_store = previous.limiter_store.clone();
         let limiter = RateLimiter::new(&config, limiter_store.clone(), &previous.metrics)
             .inherit(&previous.limiter);
@@ -237,7 +248,8 @@ impl Generation {
                 Arc::new(ResponseCache::new(&config.cache, previous.metrics.cache()))
             },
             metrics: previous.metrics.clone(),
-            sampling: previous.sampling,
+            sampling: config.tracing.sampling(),
+            traces: previous.traces.clone(),
             recent: Arc::clone(&previous.recent),
             lifecycle: previous.lifecycle.clone(),
             admission: previous
@@ -396,6 +408,10 @@ impl Gateway {
             .enable_all()
             .build()
             .map_err(StartError::Thread)?;
+        shared
+            .traces
+            .spawn()
+            .map_err(|fault: TracesFault| StartError::Traces(fault.into()))?;
         shared.metrics.watch_runtime("control", control.handle());
         let stop_control = CancellationToken::new();
         shared.keys.spawn_refresh(control.handle(), &stop_control);
@@ -554,6 +570,10 @@ impl RunningGateway {
         {
             tracing::error!("waiting for the server's threads failed");
         }
+        let patience = shared.config.tracing.timeout;
+        let traces = shared.traces.clone();
+        // What comes of it is in the log.
+        let _ = tokio::task::spawn_blocking(move || traces.finish(patience)).await;
         tracing::info!(name = shared.name, "ended");
     }
 }
@@ -564,6 +584,7 @@ impl Drop for RunningGateway {
         self.lifecycle.stop_accepting.cancel();
         self.lifecycle.close_connections.cancel();
         self.stop_control.cancel();
+        self.live.shared().traces.close();
         if let Some(control) = self.control.take() {
             control.shutdown_background();
         }

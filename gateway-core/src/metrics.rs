@@ -173,6 +173,20 @@ impl Metrics {
         TokenMetrics { hit, miss }
     }
 
+    pub(crate) fn traces(&self) -> TraceMetrics {
+        let [queue_full, failed] = self.registry.counters(
+            &family::TRACE_SPANS_DROPPED,
+            &[],
+            "reason",
+            ["queue_full", "export_failed"],
+        );
+        TraceMetrics {
+            exported: self.registry.counter(&family::TRACE_SPANS_EXPORTED, &[]),
+            queue_full,
+            failed,
+        }
+    }
+
     /// From now on a scrape shows how busy this runtime is, under the name of its thread.
     pub(crate) fn watch_runtime(&self, thread: impl Into<String>, runtime: &Handle) {
         // A list that was grown is whole.
@@ -268,6 +282,13 @@ impl RouteMetrics {
         self.by_class[class].increment(1);
         self.bytes.increment(bytes);
     }
+}
+
+/// Handles for the export of traces, in spans.
+pub(crate) struct TraceMetrics {
+    pub(crate) exported: Counter,
+    pub(crate) queue_full: Counter,
+    pub(crate) failed: Counter,
 }
 
 /// Handles for one policy of rate limits.

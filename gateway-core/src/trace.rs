@@ -52,10 +52,6 @@ impl Sampling {
         clippy::cast_precision_loss,
         reason = "a cast to an integer saturates, and a ratio needs no 64 exact bits"
     )]
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "read by the export of traces, which comes next")
-    )]
     pub(crate) fn ratio(ratio: f64) -> Self {
         Self::ParentOrBelow((ratio * u64::MAX as f64) as u64)
     }
@@ -149,25 +145,16 @@ impl TraceContext {
     }
 
     /// The caller's span, if it sent one.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "read by the export of traces, which comes next")
-    )]
     pub(crate) fn parent(&self) -> Option<NonZeroU64> {
         self.parent
     }
 
     /// Whether our spans of it are exported.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "read by the export of traces, which comes next")
-    )]
     pub(crate) fn is_recorded(&self) -> bool {
         self.recorded
     }
 
     /// `tracestate` as it goes on.
-    #[expect(dead_code, reason = "read by the export of traces, which comes next")]
     pub(crate) fn state(&self) -> Option<&str> {
         self.state.as_ref().and_then(|state| state.to_str().ok())
     }

@@ -70,10 +70,8 @@ pub struct UpstreamCall {
     /// The HTTP status, or for gRPC the status code; absent when there was no answer.
     pub status: Option<u16>,
     /// As it went out in `traceparent`: the service's own span is a child of this one.
-    #[expect(dead_code, reason = "read by the export of traces, which comes next")]
     pub(crate) span: SpanId,
     /// The part's span, or the request's.
-    #[expect(dead_code, reason = "read by the export of traces, which comes next")]
     pub(crate) parent: SpanId,
 }
 
@@ -122,9 +120,7 @@ pub struct CompositionPart {
     pub started: Duration,
     pub took: Duration,
     pub outcome: PartOutcome,
-    #[expect(dead_code, reason = "read by the export of traces, which comes next")]
     pub(crate) span: SpanId,
-    #[expect(dead_code, reason = "read by the export of traces, which comes next")]
     pub(crate) parent: SpanId,
 }
 

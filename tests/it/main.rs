@@ -16,6 +16,8 @@ mod public;
 mod rate_limits;
 mod restart;
 mod revocations;
+mod secrets;
 mod tidy;
 mod tokens;
+mod tracing;
 mod web;

@@ -4,6 +4,7 @@
 pub mod bff;
 pub mod books;
 pub mod client;
+pub mod collector;
 pub mod fleet;
 pub mod issuer;
 pub mod process;

@@ -18,6 +18,7 @@ use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
 use crate::bff::{self, Bff};
+use crate::client::Client;
 use crate::system::{PATIENCE, System, eventually};
 
 /// The path of a binary of this workspace, built beside the tests.
@@ -85,6 +86,12 @@ impl Process {
             .collect()
     }
 
+    /// Everything printed so far.
+    pub fn printed(&self) -> String {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.join("\n")
+    }
+
     /// Waits for a line that contains `text`, whatever it is.
     pub async fn prints(&self, text: &str) -> Result<()> {
         eventually(&format!("it prints {text}"), async || {
@@ -126,12 +133,17 @@ pub struct Services {
 impl Services {
     /// Starts all services on `data`; `more` are further arguments.
     pub async fn start(data: &Path, more: &[&str]) -> Result<Self> {
+        Self::start_logging(data, more, Stdio::inherit()).await
+    }
+
+    /// The same; what they log goes to `log`.
+    pub async fn start_logging(data: &Path, more: &[&str], log: impl Into<Stdio>) -> Result<Self> {
         let data = data.to_str().context("an odd path")?;
         let mut arguments = vec!["services", "--data", data, "--ports", "ephemeral", "--seed"];
         arguments.extend_from_slice(more);
         let mut command = Command::new(binary("ftgo")?);
         command.args(&arguments).stdin(Stdio::null());
-        let (child, mut output) = spawn(command)?;
+        let (child, mut output) = spawn_logging(command, log.into())?;
         let ready = timeout(PATIENCE, async {
             while let Some(line) = output.next_line().await? {
                 if let Ok(value) = serde_json::from_str::<Value>(&line)
@@ -182,10 +194,17 @@ fn addresses(services: &serde_json::Map<String, Value>) -> Result<BTreeMap<Servi
         .collect()
 }
 
-fn spawn(mut command: Command) -> Result<(Child, Lines<BufReader<ChildStdout>>)> {
+fn spawn(command: Command) -> Result<(Child, Lines<BufReader<ChildStdout>>)> {
+    spawn_logging(command, Stdio::inherit())
+}
+
+fn spawn_logging(
+    mut command: Command,
+    log: Stdio,
+) -> Result<(Child, Lines<BufReader<ChildStdout>>)> {
     let mut child = command
         .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
+        .stderr(log)
         .kill_on_drop(true)
         .spawn()
         .with_context(|| format!("cannot start {command:?}"))?;
@@ -213,9 +232,14 @@ pub struct BffProcess {
 impl BffProcess {
     /// Starts the binary with the shipped configuration and waits until it is ready.
     pub async fn start(bff: Bff, system: &System) -> Result<Self> {
+        Self::start_at(bff, &system.services.addresses()).await
+    }
+
+    /// The same, in front of services wherever they are.
+    pub async fn start_at(bff: Bff, services: &BTreeMap<Service, SocketAddr>) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let overlay = folder.path().join("overlay.toml");
-        std::fs::write(&overlay, bff::overlay(bff, &system.services.addresses())?)?;
+        std::fs::write(&overlay, bff::overlay(bff, services)?)?;
         let name = bff.binary();
         let shipped = shipped_file(name.trim_start_matches("bff-"));
         let demo = shipped_file("demo");
@@ -236,8 +260,9 @@ impl BffProcess {
             _overlay: folder,
         };
         let ready = format!("{}/ready", running.admin);
+        let http = Client::new()?;
         eventually("the BFF is ready", async || {
-            Ok((system.http.get_raw(&ready).await?.status() == 200).then_some(()))
+            Ok((http.get_raw(&ready).await?.status() == 200).then_some(()))
         })
         .await?;
         Ok(running)

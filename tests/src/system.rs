@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use ftgo_chassis::traces::Collector;
 use ftgo_runner::service::Service;
 use ftgo_runner::system::{Ftgo, Options};
 use gateway_core::RunningGateway;
@@ -32,17 +33,29 @@ pub struct System {
 impl System {
     /// Services seeded, trusting the BFFs alone, and with fault switchboards, BFFs ready, the seeded restaurants known everywhere.
     pub async fn start() -> Result<Self> {
-        Self::start_with("").await
+        Self::start_as(None, "").await
+    }
+
+    /// The same, and everybody tells the collector at `endpoint` of traces that callers want to have recorded.
+    pub async fn start_traced(endpoint: &str) -> Result<Self> {
+        let traces =
+            format!("[tracing]\nendpoint = \"{endpoint}\"\nsample = \"0%\"\ntimeout = \"2s\"\n");
+        Self::start_as(Some(Collector::at(endpoint)), &traces).await
     }
 
     /// The same, with `more` laid over the configuration of every BFF.
     pub async fn start_with(more: &str) -> Result<Self> {
+        Self::start_as(None, more).await
+    }
+
+    async fn start_as(collector: Option<Collector>, more: &str) -> Result<Self> {
         gateway_core::install_crypto();
         let data = tempfile::tempdir()?;
         let options = Options {
             faults: true,
             seed: true,
             trust: Some(bff::gateway_key().trust()),
+            collector,
             ..Options::new(data.path())
         };
         let services = Ftgo::start(options).await?;

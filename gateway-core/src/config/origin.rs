@@ -37,7 +37,7 @@ const RELOADED: [&str; 6] = [
 ];
 
 /// Tables that are only read at the start.
-const AT_START: [&str; 2] = ["admin", "log"];
+const AT_START: [&str; 3] = ["admin", "log", "tracing"];
 
 /// The same, of tables that may be absent: compared as a whole.
 const WHOLE_AT_START: [&str; 1] = ["redis"];
@@ -125,7 +125,11 @@ fn keep_table(
     kept: &mut Vec<NeedsRestart>,
 ) {
     for (key, value) in configured {
-        let reloaded = table == "server" && RELOADED.contains(&key.as_str());
+        let reloaded = match table {
+            "server" => RELOADED.contains(&key.as_str()),
+            "tracing" => key == "sample",
+            _ => false,
+        };
         let Some(running) = running.get(key).filter(|running| *running != value) else {
             continue;
         };

@@ -54,6 +54,7 @@ pub(super) struct RawConfig {
     pub(super) server: RawServer,
     pub(super) admin: RawAdmin,
     pub(super) log: RawLog,
+    pub(super) tracing: RawTracing,
     pub(super) problems: RawProblems,
     pub(super) deadline: RawDeadline,
     pub(super) issuers: Vec<RawIssuer>,
@@ -163,6 +164,28 @@ impl Default for RawLog {
     fn default() -> Self {
         Self {
             filter: "info".to_owned(),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawTracing {
+    pub(super) endpoint: String,
+    pub(super) sample: Text<Share>,
+    pub(super) service: Option<String>,
+    pub(super) timeout: Text<Duration>,
+    pub(super) queue: usize,
+}
+
+impl Default for RawTracing {
+    fn default() -> Self {
+        Self {
+            endpoint: String::new(),
+            sample: Text(Share(0.01)),
+            service: None,
+            timeout: Text(Duration::from_secs(5)),
+            queue: 2048,
         }
     }
 }

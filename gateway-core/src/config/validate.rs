@@ -7,6 +7,7 @@ mod edge;
 mod events;
 mod internal_token;
 mod routes;
+mod tracing;
 mod upstreams;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -60,6 +61,7 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
         "log.filter",
         || format!("`{}` is not a filter; write \"info\"", raw.log.filter),
     );
+    let tracing = tracing::tracing(raw.tracing, &mut check);
     let deadline = deadline(&raw.deadline, &mut check);
     let issuers = issuers(raw.issuers, &mut warnings, &mut check);
     let api_keys = raw.api_keys.map(|keys| api_keys(keys, &mut check));
@@ -95,6 +97,7 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
         log: LogConfig {
             filter: raw.log.filter,
         },
+        tracing,
         deadline,
         issuers,
         api_keys,

@@ -9,6 +9,8 @@ use std::task::{Context, Poll};
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
+use http::header::HOST;
+use http::uri::Authority;
 use http::{Method, Request, StatusCode, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
@@ -16,14 +18,14 @@ use super::{Arrival, RateLimitHeaders};
 use crate::context::RequestContext;
 use crate::digits::push_millis;
 use crate::error::ErrorSource;
-use crate::finished::{Fault, FinishedRequest, shown_path};
+use crate::finished::{CLIENT_CLOSED_REQUEST, Fault, FinishedRequest, shown_path};
 use crate::gateway::Shared;
 use crate::problem::{Problem, chain};
 use crate::route::Route;
 use crate::waterfall::UpstreamCall;
 
-/// What the log says of a request whose client went away before there was an answer. It is nobody's status on the wire.
-const CLIENT_CLOSED_REQUEST: u16 = 499;
+/// The longest host name with its port that is kept for a trace.
+const MAX_AUTHORITY: usize = 255 + 6;
 
 /// What is known of a request so far. It speaks when it is dropped: after the answer's body, or with the request's future
 /// when the client has gone.
@@ -33,6 +35,7 @@ pub(super) struct Observation {
     arrival: Arrival,
     method: Method,
     version: Version,
+    authority: Option<Box<str>>,
     path: String,
     pub(super) route: Option<Arc<Route>>,
     pub(super) principal: Option<&'static str>,
@@ -52,12 +55,14 @@ impl Observation {
         arrival: Arrival,
     ) -> Self {
         shared.metrics.in_flight.up();
+        let authority = arrival.trace.is_recorded().then(|| authority(request));
         Self {
             shared: Arc::clone(shared),
             worker,
             arrival,
             method: request.method().clone(),
             version: request.version(),
+            authority: authority.flatten(),
             path: request.uri().path().to_owned(),
             route: None,
             principal: None,
@@ -115,6 +120,7 @@ impl Observation {
             route: self.route.take(),
             method: std::mem::take(&mut self.method),
             version: self.version,
+            authority: self.authority.take(),
             path,
             status: self
                 .status
@@ -149,8 +155,24 @@ impl Drop for Observation {
             request.trace.trace(),
         );
         log(&request);
-        self.shared.recent.push(self.worker, Arc::new(request));
+        let request = Arc::new(request);
+        if request.trace.is_recorded() {
+            self.shared.traces.offer(Arc::clone(&request));
+        }
+        self.shared.recent.push(self.worker, request);
     }
+}
+
+/// As the client wrote it, in the target or in `Host`; whether it is sane is found out later.
+fn authority<B>(request: &Request<B>) -> Option<Box<str>> {
+    let host = request
+        .headers()
+        .get(HOST)
+        .and_then(|host| host.to_str().ok());
+    let authority = request.uri().authority().map(Authority::as_str).or(host);
+    authority
+        .filter(|authority| authority.len() <= MAX_AUTHORITY && !authority.contains('@'))
+        .map(Box::from)
 }
 
 fn log(request: &FinishedRequest) {

@@ -116,6 +116,10 @@ families! {
     READY = Gauge "gateway_ready" "1 while /ready says so.";
     BUILD = Info "gateway_build_info" "The program and its version.";
 
+    TRACE_SPANS_EXPORTED = Counter "gateway_trace_spans_exported_total" "Spans that the collector of traces has taken.";
+    TRACE_SPANS_DROPPED = Counter "gateway_trace_spans_dropped_total" "Spans that were lost: no room in the queue, or the collector did not take them.";
+    LOG_LINES_DROPPED = Counter "gateway_log_lines_dropped_total" "Lines of the log that were lost because its reader was too slow.";
+
     RUNTIME_TASKS = Gauge "gateway_runtime_tasks" "Tasks alive on a runtime.";
     RUNTIME_QUEUE = Gauge "gateway_runtime_queue_depth" "Tasks in a runtime's shared queue, to be polled as soon as there is time.";
     RUNTIME_BUSY = Counter "gateway_runtime_busy_seconds_total" "Time that a runtime's threads were not waiting.";

@@ -4,6 +4,7 @@ use super::family;
 use super::process;
 use super::text::Scrape;
 use crate::gateway::Shared;
+use crate::telemetry;
 use crate::upstream::EndpointStatus;
 
 /// What is so at this moment.
@@ -28,6 +29,9 @@ pub(crate) fn scrape(shared: &Shared, ready: bool) -> Scrape {
         out.put(&family::CACHE_ENTRIES, &[], cache.entries as f64);
         out.put(&family::CACHE_BYTES, &[], cache.bytes as f64);
         out.put(&family::CACHE_MAX_BYTES, &[], cache.max_bytes as f64);
+    }
+    if let Some(lines) = telemetry::dropped_log_lines() {
+        out.put(&family::LOG_LINES_DROPPED, &[], lines as f64);
     }
     out.put(&family::REVOCATIONS, &[], shared.revocations.len() as f64);
     // Only of a gateway that has such a store: an alert on it must not see the others.

@@ -301,8 +301,31 @@ fn decode<T: DeserializeOwned>(
             .error(UpstreamErrorKind::Undecodable)
             .caused_by(format!("media type {media_type:?} instead of JSON")));
     }
-    serde_json::from_slice(&response.body)
-        .map_err(|e| stack.error(UpstreamErrorKind::Undecodable).caused_by(e))
+    serde_json::from_slice(&response.body).map_err(|error| {
+        stack
+            .error(UpstreamErrorKind::Undecodable)
+            .caused_by(without_texts(&error.to_string()))
+    })
+}
+
+/// What serde says of an answer that does not fit, without the texts that it quotes from it: they are somebody's data.
+fn without_texts(message: &str) -> String {
+    let mut kept = String::with_capacity(message.len());
+    let mut rest = message;
+    while let Some((before, quoted)) = rest.split_once('"') {
+        kept.push_str(before);
+        kept.push('…');
+        // The quoted text is written with escapes, so that the first bare quotation mark ends it.
+        let mut escaped = false;
+        let end = quoted.find(|c| {
+            let ends = c == '"' && !escaped;
+            escaped = c == '\\' && !escaped;
+            ends
+        });
+        rest = end.map_or("", |end| &quoted[end + 1..]);
+    }
+    kept.push_str(rest);
+    kept
 }
 
 /// `application/json` or any `…+json` (RFC 6839), parameters aside.
@@ -341,5 +364,23 @@ pub(crate) fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> R
         slug: slug.map(str::to_owned),
         detail: problem.detail,
         errors: problem.errors,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_answer_says_of_people_stays_out_of_errors() {
+        let error = serde_json::from_str::<Vec<u32>>(r#"["a \"secret\" address"]"#)
+            .err()
+            .map(|error| without_texts(&error.to_string()));
+        assert_eq!(
+            error.as_deref(),
+            Some("invalid type: string …, expected u32 at line 1 column 23")
+        );
+        assert_eq!(without_texts("missing field `id`"), "missing field `id`");
+        assert_eq!(without_texts("an odd \" sign"), "an odd …");
     }
 }

@@ -147,7 +147,10 @@ impl GrpcUpstream {
                 refused(StatusCode::INTERNAL_SERVER_ERROR, &status)
             }
         };
-        self.stack.error(kind).caused_by(status)
+        // Not its message: that may say what was asked for, and by whom.
+        self.stack
+            .error(kind)
+            .caused_by(format!("gRPC code {:?}", status.code()))
     }
 }
 

@@ -42,6 +42,7 @@ async fn start(directory: &Path, transport: &Arc<InProcessTransport>) -> Running
         faults: false,
         seed: false,
         trust: None,
+        collector: None,
     })
     .await
     .unwrap()

@@ -22,6 +22,8 @@ use crate::faults::{self, Switchboard};
 use crate::json::Json;
 use crate::openapi::Document;
 use crate::problem::{Problem, ServiceError, describe};
+use crate::traces::Traces;
+use observe::Observer;
 
 pub(crate) use connections::Connection;
 pub use connections::serve;
@@ -34,6 +36,7 @@ const READY_LIMIT: Duration = Duration::from_secs(1);
 
 pub(crate) struct Parts {
     pub(crate) service: &'static str,
+    pub(crate) traces: Option<Traces>,
     pub(crate) routes: Router,
     pub(crate) openapi: Document,
     pub(crate) database: Database,
@@ -45,6 +48,7 @@ pub(crate) struct Parts {
 pub(crate) fn router(parts: Parts) -> Router {
     let Parts {
         service,
+        traces,
         routes,
         openapi,
         database,
@@ -72,7 +76,10 @@ pub(crate) fn router(parts: Parts) -> Router {
         // Whatever fails without a body of its own, as an unknown path, gets a problem.
         .layer(map_response(describe))
         // Outermost: what the client sees is what is logged and counted, panics included.
-        .layer(from_fn_with_state(service, observe::observe))
+        .layer(from_fn_with_state(
+            Observer { service, traces },
+            observe::observe,
+        ))
 }
 
 async fn inject(

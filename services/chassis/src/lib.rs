@@ -45,6 +45,7 @@ pub mod query;
 pub mod service;
 #[cfg(test)]
 mod testing;
+pub mod traces;
 
 pub use address::Address;
 pub use caller::{Caller, TrustedGateways};

@@ -25,6 +25,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::caller::{Admission, TrustedGateways};
 use crate::openapi::Document;
+use crate::traces::{Collector, Traces};
 use crate::{http, idempotency, metrics};
 
 /// How long background work may take to end.
@@ -56,6 +57,8 @@ pub struct Environment {
     pub seed: bool,
     /// Who may call: requests need an internal token of one of these gateways. Without it whoever gets here may.
     pub trust: Option<TrustedGateways>,
+    /// Who is told of traces. Nobody without it.
+    pub collector: Option<Collector>,
 }
 
 /// A service that holds its address and its database, and serves nothing yet.
@@ -240,7 +243,17 @@ impl Service {
         let relay = transport
             .clone()
             .map(|transport| Relay::spawn(name, database.clone(), transport, shutdown.clone()));
+        let traces = self.environment.collector.as_ref().and_then(|collector| {
+            // A service without traces is better than none.
+            Traces::of(name, collector)
+                .inspect_err(|error| {
+                    let error: &dyn Error = error;
+                    tracing::error!(service = name, error, "traces cannot be exported");
+                })
+                .ok()
+        });
         let router = http::router(http::Parts {
+            traces: traces.clone(),
             service: name,
             routes: self.routes,
             openapi: self.openapi,
@@ -279,6 +292,10 @@ impl Service {
             .is_err()
         {
             tracing::warn!(service = name, "the database was still in use at the end");
+        }
+        if let Some(traces) = traces {
+            // What comes of it is nobody's business any more.
+            let _ = tokio::task::spawn_blocking(move || traces.end()).await;
         }
         tracing::info!(service = name, "stopped");
     }

@@ -30,6 +30,7 @@ pub(crate) fn environment(directory: &Path) -> Environment {
         faults: false,
         seed: false,
         trust: None,
+        collector: None,
     }
 }
 

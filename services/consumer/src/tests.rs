@@ -77,6 +77,7 @@ impl System {
             faults: false,
             seed,
             trust: None,
+            collector: None,
         };
         System {
             service: start(environment).await.unwrap(),

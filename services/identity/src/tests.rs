@@ -84,6 +84,7 @@ async fn start_in(folder: &Path) -> RunningService {
         faults: false,
         seed: false,
         trust: None,
+        collector: None,
     };
     crate::start(environment).await.unwrap()
 }

@@ -74,6 +74,7 @@ async fn start_in(
         faults: false,
         seed: false,
         trust: None,
+        collector: None,
     };
     let service = start_with(environment, settings).await.unwrap();
     // attached by a task of its own

@@ -12,6 +12,7 @@ mod progress;
 mod seed;
 mod stop;
 
+use ftgo_chassis::traces::Collector;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -47,6 +48,8 @@ pub struct DemoOptions {
     pub config_dir: PathBuf,
     /// Everything the demo writes: databases, logs, keys. Kept from one run to the next.
     pub data_dir: PathBuf,
+    /// Who is told of the services' traces.
+    pub collector: Option<Collector>,
     /// How far up all ports are.
     pub offset: Offset,
 }
@@ -134,6 +137,7 @@ async fn live(
             seed: true,
             // The demo's people may try services by hand: a call without a token is let in, one with a bad token is not.
             trust: Some(gateway_key.trust().lenient()),
+            collector: options.collector.clone(),
             ..Options::new(files.databases())
         })
         .await?,

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ftgo_chassis::traces::Collector;
 use ftgo_messaging::crash;
 use ftgo_runner::gateway_key::GatewayKey;
 use ftgo_runner::service::Service;
@@ -65,6 +66,9 @@ struct ServicesArgs {
     /// without, whoever reaches a service may call it.
     #[arg(long, value_name = "FILE")]
     gateway_key: Option<PathBuf>,
+    /// The OpenTelemetry collector (OTLP over HTTP) that is told of traces; `/v1/traces` is added. None by default.
+    #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    otlp_endpoint: Option<String>,
     /// Kills this process when it gets to this point for the first time, e.g. kitchen.CreateTicket.before-commit.
     #[arg(long, value_name = "POINT")]
     crash_at: Option<String>,
@@ -90,6 +94,9 @@ struct DemoArgs {
     /// Where databases, logs and keys are kept.
     #[arg(long, value_name = "DIR", default_value = "./.demo")]
     data: PathBuf,
+    /// The OpenTelemetry collector (OTLP over HTTP) that services tell of traces; the BFFs read the variable themselves.
+    #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    otlp_endpoint: Option<String>,
     /// How far up all ports are, so that a second demo can run beside the first one.
     #[arg(long, value_name = "N", default_value = "0", value_parser = port_offset)]
     port_offset: demo::Offset,
@@ -157,10 +164,18 @@ async fn run_demo(args: DemoArgs) -> anyhow::Result<()> {
         bin_dir: args.bin_dir,
         config_dir: args.config_dir,
         data_dir: args.data,
+        collector: collector(args.otlp_endpoint),
         offset: args.port_offset,
     })
     .await?;
     Ok(())
+}
+
+/// An empty variable is as good as none.
+fn collector(endpoint: Option<String>) -> Option<Collector> {
+    endpoint
+        .filter(|endpoint| !endpoint.is_empty())
+        .map(|endpoint| Collector::at(&endpoint))
 }
 
 async fn services(args: ServicesArgs) -> anyhow::Result<()> {
@@ -184,6 +199,7 @@ async fn services(args: ServicesArgs) -> anyhow::Result<()> {
         seed: args.seed,
         only: args.only,
         trust: gateway_key.transpose()?.map(|key| key.trust()),
+        collector: collector(args.otlp_endpoint),
     })
     .await?;
     let ftgo = Arc::new(ftgo);

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use ftgo_chassis::traces::Collector;
 use ftgo_chassis::{Environment, RunningService, StartError, TrustedGateways};
 use ftgo_messaging::transport::InProcessTransport;
 use futures_util::future::join_all;
@@ -48,6 +49,8 @@ pub struct Options {
     /// The gateways that the services believe; without any, whoever reaches a service may call it. Identity is for
     /// everybody.
     pub trust: Option<TrustedGateways>,
+    /// Who is told of traces. Nobody without it.
+    pub collector: Option<Collector>,
 }
 
 impl Options {
@@ -62,6 +65,7 @@ impl Options {
             seed: false,
             only: None,
             trust: None,
+            collector: None,
         }
     }
 }
@@ -240,6 +244,7 @@ impl Ftgo {
             faults: self.options.faults,
             seed: self.options.seed,
             trust: trust.flatten().cloned(),
+            collector: self.options.collector.clone(),
         }
     }
 }

@@ -46,6 +46,7 @@ impl Accounting {
             faults: true,
             seed: false,
             trust: None,
+            collector: None,
         })
         .await
         .unwrap();
@@ -428,6 +429,7 @@ async fn accounts_survive_a_restart() {
         faults: false,
         seed: false,
         trust: None,
+        collector: None,
     })
     .await
     .unwrap();

@@ -1,12 +1,14 @@
-//! The outermost layer: request id, log line, metrics, and panics turned into answers. It changes nothing else.
+//! The outermost layer: request id, log line, metrics, trace, and panics turned into answers. It changes nothing else.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
+use std::time::SystemTime;
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
+use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, StatusCode};
 use metrics::{counter, histogram};
 use tokio::time::Instant;
@@ -14,15 +16,29 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::problem::Problem;
+use crate::traces::{self, Answered, Traces};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// Who observes.
+#[derive(Clone)]
+pub(super) struct Observer {
+    pub(super) service: &'static str,
+    pub(super) traces: Option<Traces>,
+}
+
 pub(super) async fn observe(
-    State(service): State<&'static str>,
+    State(Observer { service, traces }): State<Observer>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let started = Instant::now();
+    let at = SystemTime::now();
+    let parent = traces::parent(request.headers());
+    let is_grpc = request
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
     let id = request
         .headers()
         .get(REQUEST_ID)
@@ -42,7 +58,10 @@ pub(super) async fn observe(
     let span = tracing::info_span!(
         "request",
         service,
-        request_id = id.to_str().unwrap_or_default()
+        request_id = id.to_str().unwrap_or_default(),
+        trace_id = parent
+            .as_ref()
+            .map(|parent| tracing::field::display(parent.trace_id()))
     );
     let mut response = AssertUnwindSafe(next.run(request).instrument(span.clone()))
         .catch_unwind()
@@ -54,6 +73,17 @@ pub(super) async fn observe(
     span.in_scope(|| {
         tracing::debug!(%method, path, status, milliseconds = seconds * 1000.0, "request");
     });
+    if let (Some(traces), Some(parent)) = (&traces, &parent) {
+        let answered = Answered {
+            method: &method,
+            route: Some(route.as_str()).filter(|route| *route != "unmatched"),
+            path: &path,
+            is_grpc,
+            status: response.status(),
+            started: at,
+        };
+        traces.tell(parent, &answered);
+    }
     let method = known_method(&method);
     counter!("ftgo_http_requests_total", "service" => service, "method" => method, "route" => route.clone(), "status" => status.to_string())
         .increment(1);

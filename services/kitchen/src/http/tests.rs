@@ -44,6 +44,7 @@ impl Server {
             faults: false,
             seed: true,
             trust: None,
+            collector: None,
         })
         .await
         .unwrap()

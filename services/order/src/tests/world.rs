@@ -161,6 +161,7 @@ impl World {
             faults: false,
             seed: false,
             trust: None,
+            collector: None,
         };
         self.service = Some(crate::start_with(environment, RETRY).await.unwrap());
     }

@@ -29,6 +29,7 @@ impl Restaurants {
             faults: false,
             seed,
             trust: None,
+            collector: None,
         })
         .await
         .unwrap();
