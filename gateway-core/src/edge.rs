@@ -27,7 +27,6 @@ use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -35,7 +34,7 @@ use axum::{BoxError, Router};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{Method, Request};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tower::{Service, ServiceExt};
 
 pub(crate) use admission::{Admission, Permit};
@@ -57,9 +56,6 @@ use access_log::Observation;
 use client::Client;
 use csrf::Credential;
 use rate_limit::{LimitId, RateLimitHeaders};
-
-/// How long after the deadline an action is cut that did not keep to it. Short enough for a 504 within 50 ms.
-const BACKSTOP: Duration = Duration::from_millis(20);
 
 /// One worker's edge: what is shared by the process, and what is this worker's own.
 pub(crate) struct Edge {
@@ -270,11 +266,7 @@ impl Edge {
                 Action::Composed => self.compose(head::as_get(request)).await,
             }
         });
-        // Handlers and the proxy keep to the deadline by themselves, and know better what was late; this is for one that
-        // does not.
-        let response = timeout_at(deadline.at() + BACKSTOP, action)
-            .await
-            .map_err(|_elapsed| GatewayError::DeadlineExceeded)??;
+        let response = deadline::cut(deadline.at(), action).await??;
         let drain = &self.shared.lifecycle.close_connections;
         let response = event_stream::bound(response, streams.idle, stream_end, drain);
         Ok(permit.held_by(response))
