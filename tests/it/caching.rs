@@ -148,8 +148,7 @@ async fn an_event_is_seen_on_every_bff_at_once() -> Result<()> {
     let system = System::start_with(STORED).await?;
     feeds_are_up(&system, true).await?;
     let mut feed = Feed::open(&system).await?;
-    // The best of a few: this is about what the BFFs do, not about a noisy machine.
-    let mut best = Duration::MAX;
+    let mut took = Vec::new();
     for _ in 0..5 {
         let order = Order::approved(&system).await?;
         assert_eq!(order.states().await?, ["APPROVED", "APPROVED", "APPROVED"]);
@@ -166,9 +165,10 @@ async fn an_event_is_seen_on_every_bff_at_once() -> Result<()> {
                 "not before the lifetime's end: {fresh:?}"
             );
         }
-        best = best.min(told.elapsed());
+        took.push(told.elapsed());
     }
-    assert!(best < FRESH_WITHIN, "took {best:?}");
+    took.sort_unstable();
+    assert!(took[took.len() / 2] < FRESH_WITHIN, "took {took:?}");
     Ok(())
 }
 
