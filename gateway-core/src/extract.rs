@@ -1,8 +1,6 @@
 //! Extractors that turn a malformed request into the right problem: JSON bodies, query parameters, path segments.
 //! Size limits are set by the edge (`edge/body_limit.rs`); meaning is checked by handlers and services.
 
-mod strict;
-
 use std::marker::PhantomData;
 
 use axum::body::Body;
@@ -14,14 +12,14 @@ use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError};
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::DeserializeOwned;
+use strict_json::Fault;
 
 use crate::context::RequestContext;
 use crate::edge::BodyLimit;
 use crate::error::{ClientError, Error, FieldError, GatewayError};
 use crate::server::BodyError;
 use crate::upstream::is_json;
-use strict::Strict;
 
 /// A JSON body. 415 for another media type, 413 when too large, 400 with the position when it is not JSON, 422 with
 /// pointers when it does not fit `T`.
@@ -133,26 +131,13 @@ fn sources<'a>(
 /// # Errors
 /// 400 with line and column when it is not JSON, 422 with a pointer when it does not fit `T`.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
-    let text = std::str::from_utf8(bytes).map_err(|error| {
-        let before = &bytes[..error.valid_up_to()];
-        let line_start = before.iter().rposition(|byte| *byte == b'\n');
-        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
-        let column = before.len() - line_start.map_or(0, |at| at + 1) + 1;
-        malformed("no UTF-8", line, column)
-    })?;
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let misfit = match serde_path_to_error::deserialize(Strict::new(&mut deserializer)) {
-        Ok(value) => {
-            deserializer.end().map_err(|error| not_json(&error))?;
-            return Ok(value);
+    strict_json::from_slice(bytes).map_err(|fault| match fault {
+        Fault::NotUtf8 { line, column } => malformed("no UTF-8", line, column),
+        Fault::Syntax(error) => not_json(&error),
+        Fault::Misfit { pointer, detail } => {
+            ClientError::Unprocessable(vec![FieldError { pointer, detail }]).into()
         }
-        Err(misfit) => misfit,
-    };
-    // What does not fit may be followed by what is no JSON at all: that comes first for whoever has to mend it.
-    serde_json::from_str::<IgnoredAny>(text).map_err(|error| not_json(&error))?;
-    let pointer = pointer(misfit.path());
-    let detail = without_position(misfit.inner());
-    Err(ClientError::Unprocessable(vec![FieldError { pointer, detail }]).into())
+    })
 }
 
 fn not_json(error: &serde_json::Error) -> Error {
@@ -168,34 +153,6 @@ fn malformed(what: &str, line: usize, column: usize) -> Error {
     Error::bad_request(format!(
         "The body is not JSON: {what} at line {line}, column {column}."
     ))
-}
-
-/// serde_json ends its message with the position; the pointer says it better.
-fn without_position(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let position = format!(" at line {} column {}", error.line(), error.column());
-    text.strip_suffix(&position).unwrap_or(&text).to_owned()
-}
-
-/// The path in RFC 6901 form.
-fn pointer(path: &serde_path_to_error::Path) -> String {
-    use std::fmt::Write;
-
-    use serde_path_to_error::Segment;
-    let mut pointer = String::new();
-    for segment in path {
-        // Writing to a string does not fail.
-        let _ = match segment {
-            Segment::Seq { index } => write!(pointer, "/{index}"),
-            Segment::Map { key } => {
-                write!(pointer, "/{}", key.replace('~', "~0").replace('/', "~1"))
-            }
-            Segment::Enum { variant } => write!(pointer, "/{variant}"),
-            // Better the place around it than one that is not there.
-            Segment::Unknown => Ok(()),
-        };
-    }
-    pointer
 }
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for QueryParams<T> {

@@ -1,6 +1,5 @@
 //! JSON bodies: read with errors that say what is wrong and where. What a body means is the business of its type.
 
-mod strict;
 #[cfg(test)]
 mod tests;
 
@@ -11,12 +10,11 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue};
 use http_body_util::{BodyExt as _, LengthLimitError};
 use serde::Serialize;
-use serde::de::{DeserializeOwned, IgnoredAny};
-use serde_path_to_error::{Path, Segment};
+use serde::de::DeserializeOwned;
+use strict_json::Fault;
 
 use crate::http::BODY_LIMIT;
 use crate::problem::{FieldError, ServiceError};
-use strict::Strict;
 
 /// A JSON body, in a request or in an answer.
 ///
@@ -53,18 +51,11 @@ impl<T: Serialize> IntoResponse for Json<T> {
 /// # Errors
 /// `BadRequest` when it is not JSON, `Validation` when it does not fit.
 pub fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T, ServiceError> {
-    let mut deserializer = serde_json::Deserializer::from_slice(text);
-    let misfit = match serde_path_to_error::deserialize(Strict::new(&mut deserializer)) {
-        Ok(value) => {
-            deserializer.end().map_err(|error| malformed(&error))?;
-            return Ok(value);
-        }
-        Err(error) => error,
-    };
-    // What does not fit may be followed by what is not JSON at all, which comes first for whoever has to mend it.
-    serde_json::from_slice::<IgnoredAny>(text).map_err(|error| malformed(&error))?;
-    let detail = without_position(misfit.inner());
-    Err(ServiceError::invalid(pointer(misfit.path()), detail))
+    strict_json::from_slice(text).map_err(|fault| match fault {
+        Fault::Misfit { pointer, detail } => ServiceError::invalid(pointer, detail),
+        Fault::Syntax(error) => malformed(&error),
+        Fault::NotUtf8 { .. } => malformed(&fault),
+    })
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -99,36 +90,8 @@ fn is_too_large(error: &(dyn std::error::Error + 'static)) -> bool {
     false
 }
 
-fn malformed(error: &serde_json::Error) -> ServiceError {
+fn malformed(error: &impl std::fmt::Display) -> ServiceError {
     ServiceError::BadRequest(format!("the body is not JSON: {error}"))
-}
-
-/// The message of a `serde_json` error; the pointer says where better than line and column.
-fn without_position(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let position = format!(" at line {} column {}", error.line(), error.column());
-    match text.strip_suffix(&position) {
-        Some(message) => message.to_owned(),
-        None => text,
-    }
-}
-
-fn pointer(path: &Path) -> String {
-    let mut pointer = String::new();
-    for segment in path {
-        match segment {
-            Segment::Seq { index } => {
-                pointer.push('/');
-                pointer.push_str(&index.to_string());
-            }
-            Segment::Map { key } | Segment::Enum { variant: key } => {
-                pointer.push('/');
-                pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
-            }
-            Segment::Unknown => {}
-        }
-    }
-    pointer
 }
 
 /// Used by checks beyond the shape of a body: 422 when there is anything to say.

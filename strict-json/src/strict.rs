@@ -12,7 +12,7 @@ use serde::de::{
 };
 
 /// Wraps a deserializer, a visitor, an access or a seed: each hands the layer on to what it leads to.
-pub(super) struct Strict<T> {
+pub(crate) struct Strict<T> {
     inner: T,
     shape: Shape,
 }
@@ -29,7 +29,7 @@ enum Shape {
 }
 
 impl<T> Strict<T> {
-    pub(super) fn new(inner: T) -> Self {
+    pub(crate) fn new(inner: T) -> Self {
         Self::of(Shape::Other, inner)
     }
 
