@@ -1,7 +1,7 @@
 //! How busy an endpoint is, as the balancer compares it: its latency times the calls under way.
 //!
 //! The latency is a *peak* moving average (Finagle's peak EWMA): a slow answer counts at once and in full, faster ones
-//! bring it down little by little. Which endpoint is taken is `balance.rs`.
+//! bring it down little by little. Which endpoint is taken is `endpoints.rs`.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;

@@ -158,13 +158,17 @@ impl Stack {
     }
 
     /// Runs a command in a task of its own: its client may go away, what it asked for is done all the same.
-    pub(crate) async fn to_its_end<T: Send + 'static>(
+    pub(crate) async fn to_its_end<T, E>(
         &self,
-        command: impl Future<Output = Result<T, UpstreamError>> + Send + 'static,
-    ) -> Result<T, UpstreamError> {
+        command: impl Future<Output = Result<T, E>> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<UpstreamError> + Send + 'static,
+    {
         match self.inner.commands.spawn(command).await {
             Ok(result) => result,
-            Err(gone) => Err(self.error(UpstreamErrorKind::Reset).caused_by(gone)),
+            Err(gone) => Err(self.error(UpstreamErrorKind::Reset).caused_by(gone).into()),
         }
     }
 
@@ -379,12 +383,18 @@ impl Stack {
                 hint: Hint::None,
             }),
             Ok(Err(failure)) => {
-                match failure.hint {
-                    Hint::None | Hint::NoConnection => flight.failed(),
-                    // The service may be well: the connection was old, or the client broke off.
-                    Hint::Stale | Hint::Client | Hint::Refused => {
-                        flight.settle(Verdict::Neutral, Instant::now());
-                    }
+                // The service may be well: the connection was old, the client broke off, or a limit of ours was reached. Over a
+                // fresh connection nothing is old any more.
+                let blameless = match failure.hint {
+                    Hint::None => false,
+                    Hint::NoConnection => failure.error.kind == UpstreamErrorKind::OverLimit,
+                    Hint::Stale => !fresh,
+                    Hint::Client | Hint::Refused => true,
+                };
+                if blameless {
+                    flight.settle(Verdict::Neutral, Instant::now());
+                } else {
+                    flight.failed();
                 }
                 Err(failure)
             }
@@ -439,7 +449,7 @@ impl Stack {
                     let error = error.into_error();
                     let hint = if error.is_user() {
                         Hint::Client
-                    } else if reused && !error.is_parse() {
+                    } else if reused && !error.is_parse() && !is_reset(&error) {
                         Hint::Stale
                     } else {
                         Hint::None
@@ -507,4 +517,13 @@ impl Stack {
             None => headers.remove(X_INTERNAL_TOKEN),
         };
     }
+}
+
+/// Whether the service ended this exchange alone and keeps the connection (RFC 9113, 5.4.2): that is its answer, not the
+/// connection's age. A stream that it refused was not looked at.
+fn is_reset(error: &hyper::Error) -> bool {
+    let source = std::error::Error::source(error);
+    source
+        .and_then(|source| source.downcast_ref::<h2::Error>())
+        .is_some_and(|error| error.is_reset() && error.reason() != Some(h2::Reason::REFUSED_STREAM))
 }

@@ -83,13 +83,26 @@ async fn a_service_that_refuses_works() {
 #[tokio::test]
 async fn resets_timeouts_and_refused_connections_open_it() {
     let service = Service::start().await;
-    for (path, time) in [("/reset", TIME), ("/hang", Duration::from_millis(60))] {
-        let world = World::of(&[&service], SETTINGS);
+    // Over HTTP/2 a connection outlives what becomes of its streams.
+    for (protocol, path, time) in [
+        ("http1", "/reset", TIME),
+        ("http2", "/reset", TIME),
+        ("http1", "/hang", Duration::from_millis(60)),
+        ("http2", "/hang", Duration::from_millis(60)),
+    ] {
+        let world = World::of(
+            &[&service],
+            &format!("protocol = \"{protocol}\"\n{SETTINGS}"),
+        );
         for _ in 0..10 {
             assert_eq!(world.status().breaker.state, "closed");
             let _ = world.get_within(path, time).await;
         }
-        assert_eq!(reason(world.get("/ok").await), "open_circuit", "{path}");
+        assert_eq!(
+            reason(world.get("/ok").await),
+            "open_circuit",
+            "{protocol} {path}"
+        );
     }
     let dead = Service::dead().await;
     let world = World::of(&[&dead], SETTINGS);

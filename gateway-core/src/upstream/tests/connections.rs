@@ -53,6 +53,8 @@ async fn there_are_no_more_connections_than_configured() {
         .map(reason)
         .collect::<Vec<_>>();
     assert_eq!(refused, ["overloaded"; 7]);
+    // That is our limit, and says nothing of the service.
+    assert_eq!(world.status().breaker.failures, 0);
     assert_eq!(service.connections(), 3);
     until(|| world.status().endpoints[0].connections == 0).await;
     for answer in futures_util::future::join_all((0..3).map(|_| world.get("/body"))).await {
