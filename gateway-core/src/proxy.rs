@@ -98,21 +98,22 @@ impl Proxy {
         };
         let (request, upload) = outgoing(rule, parameters, request, context, stack)?;
         let identity = identity(rule.cache, context.principal());
-        let response = self
-            .cache
-            .serve(
-                rule.cache,
-                stack.name(),
-                request,
-                identity.as_deref(),
-                |request| async move {
-                    match exchange(stack, request, rule.template, context, &upload).await {
-                        Ok(response) => Ok(response),
-                        Err(error) => Err(failure::at_fault(error, &upload, limit)),
-                    }
-                },
-            )
-            .await?;
+        let way = Way {
+            cache: Arc::clone(&self.cache),
+            rule: rule.cache,
+            template: rule.template,
+            stack: stack.clone(),
+            context: context.clone(),
+            limit,
+        };
+        let response = match CallKind::of(request.method()) {
+            CallKind::Safe => way.go(request, identity.as_deref(), &upload).await,
+            // With what its end means for the cache: that does not hang on its client, either.
+            CallKind::Command => {
+                let sent = async move { way.go(request, identity.as_deref(), &upload).await };
+                stack.to_its_end(sent).await
+            }
+        }?;
         if upgrade::agreed(&response) {
             // Nobody has asked for it.
             return Err(stack.error(UpstreamErrorKind::Undecodable).into());
@@ -243,6 +244,35 @@ fn outgoing(
     Ok((Request::from_parts(parts, body), upload))
 }
 
+/// What a forwarded request takes with it, to the cache and beyond.
+struct Way {
+    cache: Arc<ResponseCache>,
+    rule: RouteCache,
+    template: &'static str,
+    stack: Stack,
+    context: RequestContext,
+    limit: Option<BodyLimit>,
+}
+
+impl Way {
+    async fn go(
+        &self,
+        request: Request<Body>,
+        identity: Option<&str>,
+        upload: &Upload,
+    ) -> Result<Response, Error> {
+        let forward = |request| async move {
+            exchange(&self.stack, request, self.template, &self.context, upload)
+                .await
+                .map_err(|error| failure::at_fault(error, upload, self.limit))
+        };
+        let upstream = self.stack.name();
+        self.cache
+            .serve(self.rule, upstream, request, identity, forward)
+            .await
+    }
+}
+
 /// The call itself: the deadline ends with the response head, the body streams.
 async fn exchange(
     stack: &Stack,
@@ -259,12 +289,9 @@ async fn exchange(
         template: Some(template),
     };
     let attempt = stack.begin(context, target);
-    let call = send(stack.clone(), request, attempt, upload.clone(), kind);
-    let mut response = match kind {
-        CallKind::Safe => call.await,
-        CallKind::Command => stack.to_its_end(call).await,
-    }?
-    .map(Body::new);
+    let mut response = send(stack, request, attempt, upload, kind)
+        .await?
+        .map(Body::new);
     let version = response.version();
     headers::prepare_response(response.headers_mut(), version, trailers);
     Ok(match gate {
@@ -274,16 +301,16 @@ async fn exchange(
 }
 
 async fn send(
-    stack: Stack,
+    stack: &Stack,
     request: Request<Body>,
     mut attempt: Attempt,
-    upload: Upload,
+    upload: &Upload,
     kind: CallKind,
 ) -> Result<http::Response<Answer>, UpstreamError> {
     let request = request.map(Outgoing::stream);
     let result = stack
         .send(request, &mut attempt, kind, Judged::AtHead)
         .await;
-    attempt.finished(failure::outcome(&result, &upload));
+    attempt.finished(failure::outcome(&result, upload));
     result
 }

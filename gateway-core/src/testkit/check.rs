@@ -64,7 +64,7 @@ pub(super) fn cell(
     answered: &Answered,
 ) -> Result<(), String> {
     let asked = calls_of(part, answered);
-    let is_command = part.call.starts_with("POST ") && !is_grpc(part, answered);
+    let is_command = !part.call.starts_with("GET ") && !is_grpc(part, answered);
     match (fault, asked) {
         (Fault::Refused, 0) => {}
         (Fault::Refused, _) | (_, 0) => return Err(format!("it was asked {asked} times")),

@@ -2,11 +2,14 @@
 //! Services are bytes here where it matters in which order they say what.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use axum::routing::get;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
 use super::world::{World, reply};
@@ -31,6 +34,11 @@ async fn until(socket: &mut TcpStream, end: &str) -> String {
 
 /// A gateway before a service that a test plays itself.
 async fn played(more: &str) -> (World, TcpListener) {
+    played_on(&format!("upgrade = \"websocket\"\n{more}")).await
+}
+
+/// The same with nothing in its route but what is needed.
+async fn played_on(more: &str) -> (World, TcpListener) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let world = World::with(&format!(
@@ -44,7 +52,6 @@ async fn played(more: &str) -> (World, TcpListener) {
         upstream = "parts"
         access = "authenticated"
         deadline = "2s"
-        upgrade = "websocket"
         {more}
         "#
     ))
@@ -378,6 +385,53 @@ async fn a_client_that_goes_away_cancels_what_only_reads() {
             socket.write_all(answer).await.unwrap();
         }
     }
+}
+
+/// A service whose thing has a version: read with `GET`, raised with `POST`, which answers when it is let.
+async fn versioned(listener: TcpListener, begun: Arc<Notify>, let_go: Arc<Notify>) {
+    let version = Arc::new(AtomicU32::new(1));
+    let read = Arc::clone(&version);
+    let thing = get(async move || {
+        let fresh = [("cache-control", "max-age=600")];
+        (fresh, read.load(Ordering::SeqCst).to_string())
+    })
+    .post(async move || {
+        begun.notify_one();
+        let_go.notified().await;
+        version.fetch_add(1, Ordering::SeqCst);
+    });
+    let router = axum::Router::new().route("/parts/a", thing);
+    axum::serve(listener, router).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_command_without_its_client_still_ends_what_is_stored() {
+    let (world, listener) = played_on("cache = \"private\"").await;
+    let (begun, let_go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    tokio::spawn(versioned(listener, Arc::clone(&begun), Arc::clone(&let_go)));
+    let read = async || world.raw(&world.head("GET /parts/a", &[])).await.content();
+    assert_eq!(read().await, b"1");
+    let mut client = world.connect().await;
+    let command = world.head("POST /parts/a", &["Content-Length: 0"]);
+    client.write_all(command.as_bytes()).await.unwrap();
+    timeout(PATIENCE, begun.notified()).await.unwrap();
+    drop(client);
+    // Its departure was noticed: a request of class 4xx (499).
+    let departed = "gateway_requests_total{route=\"parts\",class=\"4xx\"} 1\n";
+    let cancelled = async {
+        while !world.metrics().await.contains(departed) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, cancelled).await.unwrap();
+    assert_eq!(read().await, b"1");
+    let_go.notify_one();
+    let fresh = async {
+        while read().await != b"2" {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, fresh).await.unwrap();
 }
 
 #[tokio::test]

@@ -157,6 +157,16 @@ impl World {
         TcpStream::connect(self.gateway.address()).await.unwrap()
     }
 
+    /// What the admin listener tells a scraper.
+    pub(super) async fn metrics(&self) -> String {
+        let mut socket = TcpStream::connect(self.gateway.admin_address())
+            .await
+            .unwrap();
+        let request = b"GET /metrics HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n";
+        socket.write_all(request).await.unwrap();
+        reply(socket).await.body
+    }
+
     /// Sends bytes and reads what comes back until the gateway closes.
     pub(super) async fn raw(&self, bytes: &str) -> Reply {
         let mut socket = self.connect().await;
