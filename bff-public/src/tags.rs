@@ -16,17 +16,15 @@ pub(crate) fn restaurant(id: &str) -> String {
     format!("restaurant:{id}")
 }
 
-/// What has to be read anew after an event.
-pub(crate) fn of_event(event: &ChangeEvent) -> Vec<String> {
-    let Some(subject) = event.subject.as_deref() else {
-        return Vec::new();
-    };
+/// What has to be read anew after an event; `None` when it does not say what it is about.
+pub(crate) fn of_event(event: &ChangeEvent) -> Option<Vec<String>> {
+    let subject = event.subject.as_deref()?;
     let is_about = |aggregate: &str| event.kind.starts_with(aggregate);
     if ["Order", "Ticket", "Delivery"].into_iter().any(is_about) {
-        vec![order(subject)]
+        Some(vec![order(subject)])
     } else if is_about("Restaurant") {
-        vec![restaurant(subject), RESTAURANTS.to_owned()]
+        Some(vec![restaurant(subject), RESTAURANTS.to_owned()])
     } else {
-        Vec::new()
+        Some(Vec::new())
     }
 }

@@ -83,8 +83,8 @@ impl ChangeEvent {
 
 /// For an [`App`](crate::App) that has no use for events: none concerns anything.
 #[must_use]
-pub fn no_tags(_event: &ChangeEvent) -> Vec<String> {
-    Vec::new()
+pub fn no_tags(_event: &ChangeEvent) -> Option<Vec<String>> {
+    Some(Vec::new())
 }
 
 /// The changes of a process, for whoever follows them. Cloning is cheap.

@@ -38,7 +38,7 @@ pub struct App {
     /// The composed routes. Called once for each worker: what the routes hold is that worker's own.
     pub routes: fn(&Upstreams, &Config) -> Result<Routes, UnknownUpstream>,
     /// Which tags a change event concerns; [`no_tags`](crate::events::no_tags) for an app without events.
-    pub tags: fn(&ChangeEvent) -> Vec<String>,
+    pub tags: fn(&ChangeEvent) -> Option<Vec<String>>,
 }
 
 /// What all workers of a process share for as long as one configuration is at work.

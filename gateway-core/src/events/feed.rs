@@ -39,7 +39,7 @@ const RESET: &str = "reset";
 /// A gateway's subscription.
 pub(crate) struct Feed {
     events: Events,
-    tags_of: fn(&ChangeEvent) -> Vec<String>,
+    tags_of: fn(&ChangeEvent) -> Option<Vec<String>>,
     metrics: FeedMetrics,
     state: Mutex<State>,
 }
@@ -84,6 +84,11 @@ enum Loss {
     #[error("the configuration of the feed has changed")]
     Reconfigured,
 }
+
+/// An event that should say what has changed, and does not.
+#[derive(Debug, thiserror::Error)]
+#[error("a {0} without what it is about")]
+struct Unclear(String);
 
 /// Where the feed is and what it takes to listen, as one configuration says it.
 pub(crate) struct Source {
@@ -136,7 +141,7 @@ struct Progress {
 impl Feed {
     pub(crate) fn new(
         events: Events,
-        tags_of: fn(&ChangeEvent) -> Vec<String>,
+        tags_of: fn(&ChangeEvent) -> Option<Vec<String>>,
         metrics: FeedMetrics,
     ) -> Arc<Self> {
         metrics.up.set(0.0);
@@ -226,8 +231,17 @@ impl Feed {
         let mut frames = Vec::new();
         let mut give_up = Instant::now() + silence;
         let mut number = source.number;
+        let mut look = Instant::now() + LOOK;
         loop {
-            let look = Instant::now() + LOOK;
+            // Also while the feed has much to tell.
+            if Instant::now() >= look {
+                match current() {
+                    Some(now) if now.number == number => {}
+                    Some(now) if now.is_as(source) => number = now.number,
+                    Some(_) | None => return Loss::Reconfigured,
+                }
+                look = Instant::now() + LOOK;
+            }
             let chunk = tokio::select! {
                 chunk = response.chunk() => Some(chunk),
                 () = tokio::time::sleep_until(look.min(give_up)) => None,
@@ -250,11 +264,7 @@ impl Feed {
                 Some(Ok(None)) => return Loss::Ended,
                 Some(Err(error)) => return Loss::Broken(error),
                 None if Instant::now() >= give_up => return Loss::Silent(silence),
-                None => match current() {
-                    Some(now) if now.number == number => {}
-                    Some(now) if now.is_as(source) => number = now.number,
-                    Some(_) | None => return Loss::Reconfigured,
-                },
+                None => {}
             }
         }
     }
@@ -276,19 +286,22 @@ impl Feed {
     fn change(&self, envelope: Bytes) {
         self.metrics.events.increment(1);
         match ChangeEvent::parse(envelope) {
-            Ok(event) => {
-                let tags = (self.tags_of)(&event);
-                self.metrics.purged.increment(tags.len() as u64);
-                self.events.changed(event, &tags);
-            }
-            Err(error) => {
-                // Something has changed, and nobody can say what.
-                let error: &dyn std::error::Error = &error;
-                tracing::warn!(error, "an event is not understood: all is expired");
-                self.metrics.losses.increment(1);
-                self.events.missed();
-            }
+            Ok(event) => match (self.tags_of)(&event) {
+                Some(tags) => {
+                    self.metrics.purged.increment(tags.len() as u64);
+                    self.events.changed(event, &tags);
+                }
+                None => self.not_understood(&Unclear(event.kind)),
+            },
+            Err(error) => self.not_understood(&error),
         }
+    }
+
+    /// Something has changed, and nobody can say what.
+    fn not_understood(&self, error: &(dyn std::error::Error + 'static)) {
+        tracing::warn!(error, "an event is not understood: all is expired");
+        self.metrics.losses.increment(1);
+        self.events.missed();
     }
 
     fn connected(&self, resumed: bool) {

@@ -41,12 +41,8 @@ fn parsed(subject: &str) -> ChangeEvent {
     ChangeEvent::parse(envelope.to_string().into()).unwrap()
 }
 
-fn tags_of(event: &ChangeEvent) -> Vec<String> {
-    event
-        .subject
-        .iter()
-        .map(|id| format!("widget:{id}"))
-        .collect()
+fn tags_of(event: &ChangeEvent) -> Option<Vec<String>> {
+    Some(vec![format!("widget:{}", event.subject.as_ref()?)])
 }
 
 /// One connection of the gateway to the feed, as the feed sees it.
@@ -239,11 +235,16 @@ async fn what_is_not_understood_may_be_anything() {
     let mut follower = world.events.subscribe(["widget:1"]).unwrap();
     feed.say(event(1, "1")).await;
     while !matches!(next(&mut follower).await, Notice::Changed(_)) {}
-    feed.say(
-        "id: 2\ndata: {\"specversion\":\"2.0\",\"id\":\"2\",\"source\":\"x\",\"type\":\"y\"}\n\n",
-    )
-    .await;
-    is_told_to_read_anew(&mut follower).await;
+    let slots = [world.tags.slot("widget:1")];
+    let of_another_version = r#"{"specversion":"2.0","id":"2","source":"x","type":"y"}"#;
+    let about_nothing = r#"{"specversion":"1.0","id":"2","source":"x","type":"y"}"#;
+    for envelope in [of_another_version, about_nothing] {
+        let before = world.tags.now();
+        feed.say(format!("id: 2\ndata: {envelope}\n\n")).await;
+        is_told_to_read_anew(&mut follower).await;
+        let validity = world.tags.validity(before, &slots);
+        assert_eq!(validity, Validity::Uncertain, "{envelope}");
+    }
 }
 
 #[tokio::test]
