@@ -186,6 +186,10 @@ pub struct DeadlineConfig {
 pub struct IssuerConfig {
     /// Exactly as in `iss`; discovery is at `{issuer}/.well-known/openid-configuration`.
     pub issuer: String,
+    /// What its subjects' names begin with for services and handlers, so that they are nobody else's.
+    pub subject_prefix: String,
+    /// Those of other issuers that a subject of this one could begin with; tokens with such a one are refused.
+    pub reserved_prefixes: Vec<String>,
     /// Where the keys are, when discovery is not wanted.
     pub jwks_uri: Option<Uri>,
     /// At least one of them has to be in `aud`.

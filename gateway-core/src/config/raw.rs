@@ -227,6 +227,7 @@ impl Default for RawDeadline {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawIssuer {
     pub(super) issuer: Option<String>,
+    pub(super) subject_prefix: String,
     pub(super) jwks_uri: Option<Text<Uri>>,
     pub(super) audiences: Vec<String>,
     pub(super) algorithms: Vec<Text<Algorithm>>,
@@ -241,6 +242,7 @@ impl Default for RawIssuer {
     fn default() -> Self {
         Self {
             issuer: None,
+            subject_prefix: String::new(),
             jwks_uri: None,
             audiences: Vec::new(),
             algorithms: vec![Text(Algorithm::RS256), Text(Algorithm::ES256)],

@@ -7,6 +7,7 @@ mod edge;
 mod events;
 mod internal_token;
 mod routes;
+mod subjects;
 mod tracing;
 mod upstreams;
 
@@ -224,7 +225,8 @@ fn issuers(
     check: &mut Check<'_>,
 ) -> Vec<IssuerConfig> {
     let mut seen = BTreeSet::new();
-    raw.into_iter()
+    let mut issuers: Vec<IssuerConfig> = raw
+        .into_iter()
         .enumerate()
         .map(|(index, raw)| {
             let at = element("issuers", index);
@@ -236,7 +238,9 @@ fn issuers(
             );
             issuer
         })
-        .collect()
+        .collect();
+    subjects::settle(&mut issuers, check);
+    issuers
 }
 
 fn issuer(
@@ -288,6 +292,9 @@ fn issuer(
     });
     IssuerConfig {
         issuer,
+        subject_prefix: raw.subject_prefix,
+        // Known when all issuers are.
+        reserved_prefixes: Vec::new(),
         jwks_uri,
         audiences: raw.audiences,
         algorithms,
