@@ -92,6 +92,12 @@ impl Revocation {
         self.until.unwrap_or(now + DEFAULT_LIFE).min(LATEST)
     }
 
+    /// Whether it would refuse nothing any more.
+    pub(crate) fn is_over(&self) -> bool {
+        let now = unix_time();
+        self.until(now) <= now
+    }
+
     /// The same, with its end spelled out: in an hour from now it still means the same.
     #[must_use]
     pub(crate) fn dated(self) -> Self {
@@ -288,6 +294,7 @@ mod tests {
         TokenPrincipal {
             issuer: issuer.to_owned(),
             subject: subject.to_owned(),
+            name: subject.to_owned(),
             scopes: Vec::new(),
             roles: Vec::new(),
             attributes: BTreeMap::new(),

@@ -81,6 +81,8 @@ families! {
     UPSTREAM_EJECTIONS = Counter "gateway_upstream_ejections_total" "Endpoints that were left out because they kept failing.";
     UPSTREAM_FAILED_LOOKUPS = Counter "gateway_upstream_lookup_failures_total" "Lookups of upstreams' names that failed.";
     UPSTREAM_ENDPOINTS = Gauge "gateway_upstream_endpoints" "Endpoints by state.";
+    UPSTREAM_CONNECTS = Counter "gateway_upstream_connects_total" "Connections to upstreams that were tried, by outcome.";
+    UPSTREAM_CONNECT_SECONDS = Histogram "gateway_upstream_connect_duration_seconds" "Time until a connection to an upstream was there.";
     UPSTREAM_CONNECTIONS = Gauge "gateway_upstream_connections" "Connections to upstreams by state.";
 
     LIMIT_DECISIONS = Counter "gateway_rate_limit_decisions_total" "Requests that a rate limit has allowed, and those it was the one to deny.";

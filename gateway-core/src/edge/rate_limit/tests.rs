@@ -93,6 +93,7 @@ fn person(subject: &str, issuer: &str) -> Principal {
     Principal::Token(Arc::new(TokenPrincipal {
         issuer: issuer.to_owned(),
         subject: subject.to_owned(),
+        name: subject.to_owned(),
         scopes: Vec::new(),
         roles: Vec::new(),
         attributes: BTreeMap::new(),

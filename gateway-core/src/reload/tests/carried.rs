@@ -9,13 +9,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, StatusCode};
 use jsonwebtoken::Algorithm;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use super::{World, route};
 use crate::auth::api_key::{self, Environment};
 
-async fn reloaded(world: &World, text: &str) -> serde_json::Value {
+async fn reloaded(world: &World, text: &str) -> Value {
     let next = world.report().await["generation"].as_u64().unwrap() + 1;
     world.write(text);
     world.gateway.reload();
@@ -29,12 +29,24 @@ async fn reloaded(world: &World, text: &str) -> serde_json::Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn revocations_are_kept() {
-    let world = World::start(&route("always", "")).await;
+    // Nobody is there: whether it has keys is not the question.
+    let issuer = "[[issuers]]\nissuer = \"http://127.0.0.1:9\"\naudiences = [\"a\"]\n";
+    let text = |name: &str| format!("{issuer}{}", route(name, ""));
+    let world = World::start(&text("always")).await;
     let url = format!("http://{}/revocations", world.gateway.admin_address());
-    let revocation = json!({ "issuer": "https://login.example", "jti": "stolen" });
-    let answer = world.http.post(url).json(&revocation).send().await.unwrap();
-    assert_eq!(answer.status(), StatusCode::NO_CONTENT);
-    reloaded(&world, &route("other", "")).await;
+    let told = async |revocation: Value| {
+        let told = world.http.post(&url).json(&revocation).send().await;
+        told.unwrap().status().as_u16()
+    };
+    let revocation = json!({ "issuer": "http://127.0.0.1:9", "jti": "stolen" });
+    assert_eq!(told(revocation).await, 204);
+    // What would refuse nothing is not taken for done.
+    let unknown = json!({ "issuer": "http://127.0.0.1:9/", "jti": "stolen" });
+    assert_eq!(told(unknown).await, 422);
+    let over = json!({ "issuer": "http://127.0.0.1:9", "sub": "anna", "until": 1_700_000_000 });
+    assert_eq!(told(over).await, 422);
+    assert_eq!(world.admin("/revocations").await, r#"{"entries":1}"#);
+    reloaded(&world, &text("other")).await;
     assert_eq!(world.admin("/revocations").await, r#"{"entries":1}"#);
 }
 
