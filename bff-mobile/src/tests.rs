@@ -95,7 +95,7 @@ async fn anothers_order_is_not_there_and_nothing_of_it_is_shown() {
         (seen.call == "GET /orders/order-1").then(|| {
             Answer::ok(&json!({
                 "id": "order-1", "consumerId": "consumer-2", "restaurantId": "restaurant-1",
-                "restaurantName": "Secret", "state": "APPROVED", "lineItems": [],
+                "restaurantName": "Secret", "state": "APPROVED", "version": 1, "lineItems": [],
                 "total": {"amount": "1.00", "currency": "USD"}, "deliveryTime": null,
                 "deliveryAddress": {"street1": "s", "city": "c", "state": "CA", "zip": "1"},
                 "createdAt": "2030-01-01T18:00:00Z", "updatedAt": "2030-01-01T18:00:00Z",

@@ -50,6 +50,7 @@ use crate::error::{ClientError, Error, GatewayError};
 use crate::gateway::Shared;
 use crate::proxy::{OverTls, Proxy};
 use crate::route::{Action, Matched, NoMatch, Route};
+use crate::streams::HasPlace;
 use crate::trace::TraceContext;
 use crate::upstream::Upstreams;
 use access_log::Observation;
@@ -269,6 +270,11 @@ impl Edge {
         let response = deadline::cut(deadline.at(), action).await??;
         let drain = &self.shared.lifecycle.close_connections;
         let response = event_stream::bound(response, streams.idle, stream_end, drain);
+        if response.extensions().get::<HasPlace>().is_some() {
+            // It waits for something to happen, is counted as a stream, and takes no place from those who work.
+            context.give_place_back();
+            return Ok(response);
+        }
         Ok(permit.held_by(response))
     }
 

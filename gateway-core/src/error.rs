@@ -93,6 +93,9 @@ pub enum ClientError {
     Unprocessable(Vec<FieldError>),
     #[error("rate limited")]
     RateLimited { retry_after: Duration },
+    /// The caller has as many streams open as one may have.
+    #[error("too many streams")]
+    TooManyStreams,
     /// An upstream's own refusal that the caller may see.
     #[error("refused by the service with {}", .0.status)]
     Refused(Refusal),

@@ -282,6 +282,7 @@ impl Generation {
         let shared = Arc::new(shared);
         let config = &shared.config;
         let mut edges = Vec::new();
+        shared.events.places().configure(&config.streams);
         if let Some(events) = &config.events {
             shared.events.allow(events.max_subscribers);
         }

@@ -31,6 +31,7 @@ pub mod problem;
 pub mod route;
 mod server;
 pub mod store;
+pub mod streams;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 pub mod upstream;

@@ -302,6 +302,13 @@ fn from_client(error: &ClientError) -> Problem {
             "Too many requests",
         )
         .retry_after(*retry_after),
+        // One of the caller's own has to end first; when, is the caller's to know.
+        ClientError::TooManyStreams => Problem::client(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too-many-streams",
+            "The caller has too many streams open",
+        )
+        .retry_after(Duration::from_secs(5)),
         ClientError::Refused(refusal) => {
             let slug = refusal.slug.as_deref().unwrap_or("refused");
             let mut problem = Problem::client(refusal.status, slug, "Refused by the service");

@@ -109,6 +109,10 @@ pub struct StreamConfig {
     pub lifetime: Duration,
     /// The largest WebSocket frame that a client may send, in bytes.
     pub max_frame_bytes: u64,
+    /// How long a stream of our own is silent at most.
+    pub heartbeat: Duration,
+    /// How many streams of our own one caller may have open.
+    pub max_per_caller: usize,
 }
 
 /// A content coding (RFC 9110, 8.4.1).

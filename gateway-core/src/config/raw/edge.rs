@@ -229,6 +229,8 @@ pub(in crate::config) struct RawStreams {
     pub(in crate::config) idle: Text<Duration>,
     pub(in crate::config) lifetime: Text<Duration>,
     pub(in crate::config) max_frame: Text<Size>,
+    pub(in crate::config) heartbeat: Text<Duration>,
+    pub(in crate::config) max_per_caller: usize,
 }
 
 impl Default for RawStreams {
@@ -237,6 +239,8 @@ impl Default for RawStreams {
             idle: Text(Duration::from_mins(2)),
             lifetime: Text(Duration::from_hours(4)),
             max_frame: Text(Size(1 << 20)),
+            heartbeat: Text(Duration::from_secs(15)),
+            max_per_caller: 20,
         }
     }
 }

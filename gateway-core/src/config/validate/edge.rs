@@ -253,6 +253,8 @@ pub(super) fn streams(raw: RawStreams, check: &mut Check<'_>) -> StreamConfig {
         idle: check.positive(raw.idle, "streams.idle"),
         lifetime: check.positive(raw.lifetime, "streams.lifetime"),
         max_frame_bytes: check.bytes(raw.max_frame, "streams.max_frame") as u64,
+        heartbeat: check.positive(raw.heartbeat, "streams.heartbeat"),
+        max_per_caller: check.at_least_one(raw.max_per_caller, "streams.max_per_caller"),
     }
 }
 
