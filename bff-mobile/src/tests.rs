@@ -147,6 +147,41 @@ async fn a_service_that_fails_costs_its_section_only() {
     assert_eq!(details["bill"], unavailable("not_found"));
 }
 
+#[tokio::test]
+async fn states_that_contradict_each_other_are_shown_and_flagged() {
+    let world = start(|seen| {
+        let usual = (fake::SETUP.usual)(seen);
+        match seen.call.as_str() {
+            "GET /orders/order-1" => Some(usual.changed("/state", &json!("CANCELLED"))),
+            "GET /tickets/order-1" => Some(usual.changed("/state", &json!("PREPARING"))),
+            _ => None,
+        }
+    })
+    .await;
+    let contradictions = json!([
+        {"sections": ["order", "ticket"], "detail": "The order is CANCELLED, and the ticket is PREPARING."},
+        {"sections": ["order", "delivery"], "detail": "The order is CANCELLED, and the delivery is SCHEDULED."},
+    ]);
+    for path in [
+        "/orders/order-1?fields=order,ticket,delivery",
+        "/orders/order-1/events",
+    ] {
+        let answer = shown(world.get(path)).await;
+        // Both as their services have them, with what tells which is the later word.
+        assert_eq!(answer["order"]["data"]["state"], "CANCELLED");
+        assert_eq!(answer["ticket"]["data"]["state"], "PREPARING");
+        assert_eq!(answer["ticket"]["data"]["version"], 2);
+        assert_eq!(
+            answer["ticket"]["data"]["updatedAt"],
+            "2030-01-01T18:02:00Z"
+        );
+        assert_eq!(answer["inconsistent"], true, "{path}");
+        assert_eq!(answer["inconsistencies"], contradictions, "{path}");
+    }
+    let consistent = shown(self::start(as_usual).await.get("/orders/order-1")).await;
+    assert_eq!(consistent.get("inconsistent"), None);
+}
+
 fn order() -> Value {
     json!({
         "restaurantId": "restaurant-1",
