@@ -31,6 +31,39 @@ async fn a_path_that_does_not_fit_is_a_problem() {
 }
 
 #[tokio::test]
+async fn an_encoded_letter_gets_nobody_past_a_stricter_route() {
+    let strict = |name: &str, path: &str| {
+        format!(
+            "[[routes]]\nname = \"{name}\"\npath = \"{path}\"\nupstream = \"parts\"\n\
+             access = {{ roles = [\"admin\"] }}\n"
+        )
+    };
+    let open = "[[routes]]\nname = \"parts\"\npath = \"/parts/{*rest}\"\nupstream = \"parts\"\n\
+                access = \"authenticated\"\n";
+    let more = [
+        open,
+        &strict("admin", "/parts/admin"),
+        &strict("purge", "/parts/all:purge"),
+    ];
+    let world = World::with(&more.concat()).await;
+    for path in ["/parts/admin", "/parts/%61dmin", "/parts/%61%64%6D%69n"] {
+        world.get(path).await.problem(403);
+    }
+    // Whether the two are the same is the service's to say: nobody has to know.
+    world.get("/parts/all:purge").await.problem(403);
+    world.get("/parts/all%3Apurge").await.problem(400);
+    assert_eq!(world.calls(), 0, "the service was asked");
+    // Elsewhere it is the service's, and comes there as it was meant.
+    for (path, expected) in [
+        ("/parts/x%3Ay/%70ath", "/parts/x%3Ay/path"),
+        ("/parts/%7Eann/path?%61", "/parts/~ann/path?%61"),
+    ] {
+        let reply = world.get(path).await;
+        assert_eq!((reply.status, reply.body.as_str()), (200, expected));
+    }
+}
+
+#[tokio::test]
 async fn an_error_that_is_no_problem_becomes_one() {
     let world = World::start().await;
     let reply = world.get("/teapot").await;
