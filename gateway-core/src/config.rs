@@ -68,6 +68,7 @@ pub struct Config {
     pub rate_limits: BTreeMap<String, RateLimitConfig>,
     /// What replicas share; without it each process counts for itself.
     pub redis: Option<RedisConfig>,
+    pub store: StoreConfig,
     pub cache: CacheConfig,
     /// Where changes are heard of; without it nothing that is stored learns of them.
     pub events: Option<EventsConfig>,
@@ -294,6 +295,13 @@ impl fmt::Display for RedisServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self.0.addr(), f)
     }
+}
+
+/// What outlives the process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoreConfig {
+    /// The SQLite file; `None` = in memory, so that nothing outlives the process.
+    pub path: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -69,6 +69,7 @@ pub(super) struct RawConfig {
     pub(super) dns: RawDns,
     pub(super) rate_limits: BTreeMap<String, RawRateLimit>,
     pub(super) redis: Option<RawRedis>,
+    pub(super) store: RawStore,
     pub(super) cache: RawCache,
     pub(super) events: Option<RawEvents>,
     pub(super) graphql: RawGraphql,
@@ -341,6 +342,12 @@ impl Default for RawRedis {
             prefix: None,
         }
     }
+}
+
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawStore {
+    pub(super) path: String,
 }
 
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]

@@ -29,7 +29,8 @@ use super::raw::{
 };
 use super::{
     AdminConfig, ApiKeyConfig, ApiKeysConfig, CacheConfig, Config, DeadlineConfig, IssuerConfig,
-    LogConfig, Origin, RateLimitConfig, RateLimitKey, RedisConfig, ServerConfig, TlsConfig,
+    LogConfig, Origin, RateLimitConfig, RateLimitKey, RedisConfig, ServerConfig, StoreConfig,
+    TlsConfig,
 };
 use crate::graphql::Limits;
 use check::Check;
@@ -112,6 +113,9 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
         upstreams,
         rate_limits,
         redis,
+        store: StoreConfig {
+            path: (!raw.store.path.is_empty()).then(|| raw.store.path.into()),
+        },
         cache,
         events,
         graphql,

@@ -21,6 +21,7 @@ use crate::config;
 use crate::context::RequestContext;
 use crate::events::Events;
 use crate::metrics::Metrics;
+use crate::store::Store;
 use service::Service;
 
 const TIME: Duration = Duration::from_secs(10);
@@ -55,6 +56,7 @@ fn of_worker(worker: usize, shared: &SharedUpstreams, metrics: &Metrics) -> Upst
         None,
         &reads,
         &Events::new(&tags),
+        &Store::new(None),
     )
 }
 

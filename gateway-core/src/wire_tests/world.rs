@@ -131,6 +131,7 @@ impl World {
             name: "widgets",
             routes,
             tags: crate::events::no_tags,
+            tables: &[],
         };
         Self {
             gateway: Gateway::start(app, config).unwrap(),
