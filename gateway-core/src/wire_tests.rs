@@ -321,10 +321,26 @@ async fn a_grpc_answer_that_is_no_good_is_not_the_services_refusal() {
         assert_eq!(reply.outcome(), outcome, "{case}");
     }
     // What the service itself says with the same codes is its own word.
-    for (case, status) in [("internal", "500"), ("range", "400")] {
+    for (case, status, outcome) in [
+        ("internal", "500", "\"upstream_error\""),
+        ("range", "400", "\"refused\""),
+    ] {
         let reply = world.get(&format!("/label/{case}")).await;
         assert_eq!(reply.problem(422)["errors"][0]["pointer"], status, "{case}");
-        assert_eq!(reply.outcome(), "\"upstream_error\"", "{case}");
+        assert_eq!(reply.outcome(), outcome, "{case}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_not_counted_as_the_services_fault() {
+    let world = World::start().await;
+    for path in ["/parts/conflict", "/composed/conflict"] {
+        assert_eq!(world.get(path).await.outcome(), "\"refused\"", "{path}");
+    }
+    // It has never seen the client's credentials: what it does not like are ours.
+    for path in ["/parts/unauthenticated", "/composed/unauthenticated"] {
+        let outcome = world.get(path).await;
+        assert_eq!(outcome.outcome(), "\"upstream_error\"", "{path}");
     }
 }
 
