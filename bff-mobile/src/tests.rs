@@ -182,6 +182,53 @@ async fn states_that_contradict_each_other_are_shown_and_flagged() {
     assert_eq!(consistent.get("inconsistent"), None);
 }
 
+#[tokio::test]
+async fn an_app_that_is_too_old_is_told_where_to_get_a_newer_one() {
+    let world = start(as_usual).await;
+    let ask = |version: &str| world.get("/orders").header("app-version", version);
+    let (status, body) = problem(ask("0.9.9")).await;
+    assert_eq!(status, 403);
+    let kind = body["type"].as_str().unwrap();
+    assert!(kind.ends_with("/app-version-unsupported"), "{body}");
+    assert_eq!(body["storeUrl"], "https://ftgo.example/app");
+    assert!(world.seen().is_empty());
+    // Who nobody knows hears of the credentials first, and a public route has the same gate.
+    let anonymous = |path: &str| {
+        let request = world.anonymous(http::Method::GET, path);
+        problem(request.header("app-version", "0.1"))
+    };
+    assert_eq!(anonymous("/orders").await.0, 401);
+    assert_eq!(anonymous("/openapi.json").await.0, 403);
+
+    for (version, recommended) in [
+        ("1.0.0", Some("1.2.0")),
+        ("1.1", Some("1.2.0")),
+        ("1.2.0", None),
+        ("2", None),
+        ("nonsense", None),
+        ("", None),
+    ] {
+        let response = ask(version).send().await.unwrap();
+        assert_eq!(response.status(), 200, "{version}");
+        let told = response.headers().get("app-version-recommended");
+        assert_eq!(
+            told.map(|told| told.to_str().unwrap()),
+            recommended,
+            "{version}"
+        );
+    }
+    // Also beside what went wrong.
+    let wrong = world.get("/orders?limit=0").header("app-version", "1.1");
+    let wrong = wrong.send().await.unwrap();
+    assert_eq!(
+        (
+            wrong.status().as_u16(),
+            &wrong.headers()["app-version-recommended"]
+        ),
+        (400, &"1.2.0".parse().unwrap())
+    );
+}
+
 fn order() -> Value {
     json!({
         "restaurantId": "restaurant-1",

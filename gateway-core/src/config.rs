@@ -31,8 +31,8 @@ use crate::trace::Sampling;
 
 pub(crate) use edge::covers;
 pub use edge::{
-    Coding, CompressionConfig, CorsConfig, CorsOrigins, CsrfConfig, CsrfRule, Hsts,
-    SecurityHeadersConfig, StreamConfig,
+    AppVersion, AppVersionConfig, Coding, CompressionConfig, CorsConfig, CorsOrigins, CsrfConfig,
+    CsrfRule, Hsts, SecurityHeadersConfig, StreamConfig,
 };
 pub use fault::{ConfigFault, ConfigFaults};
 pub use load::{from_files, from_text};
@@ -64,6 +64,7 @@ pub struct Config {
     pub security_headers: SecurityHeadersConfig,
     pub compression: CompressionConfig,
     pub streams: StreamConfig,
+    pub app_version: AppVersionConfig,
     pub upstreams: BTreeMap<String, UpstreamConfig>,
     pub rate_limits: BTreeMap<String, RateLimitConfig>,
     /// What replicas share; without it each process counts for itself.

@@ -93,6 +93,9 @@ pub enum ClientError {
     Unprocessable(Vec<FieldError>),
     #[error("rate limited")]
     RateLimited { retry_after: Duration },
+    /// The app is older than what is still served.
+    #[error("unsupported version of the app")]
+    AppVersionUnsupported { store_url: String },
     /// The caller has as many streams open as one may have.
     #[error("too many streams")]
     TooManyStreams,

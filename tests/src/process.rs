@@ -235,11 +235,24 @@ impl BffProcess {
         Self::start_at(bff, &system.services.addresses()).await
     }
 
+    /// The same, with `more` laid over the configuration.
+    pub async fn start_with(bff: Bff, system: &System, more: &str) -> Result<Self> {
+        Self::start_as(bff, &system.services.addresses(), more).await
+    }
+
     /// The same, in front of services wherever they are.
     pub async fn start_at(bff: Bff, services: &BTreeMap<Service, SocketAddr>) -> Result<Self> {
+        Self::start_as(bff, services, "").await
+    }
+
+    async fn start_as(
+        bff: Bff,
+        services: &BTreeMap<Service, SocketAddr>,
+        more: &str,
+    ) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let overlay = folder.path().join("overlay.toml");
-        std::fs::write(&overlay, bff::overlay(bff, services)?)?;
+        std::fs::write(&overlay, bff::overlay(bff, services)? + more)?;
         let name = bff.binary();
         let shipped = shipped_file(name.trim_start_matches("bff-"));
         let demo = shipped_file("demo");

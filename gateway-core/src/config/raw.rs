@@ -23,8 +23,8 @@ use super::RedisServer;
 use super::fault::ConfigFaults;
 use crate::graphql::Limits;
 pub(super) use edge::{
-    RawCoding, RawCompression, RawCors, RawCsrf, RawCsrfRule, RawHsts, RawResourcePolicy,
-    RawRouteCors, RawSecurityHeaders, RawStreams, RawSwitch, RawUpgrade,
+    RawAppVersion, RawCoding, RawCompression, RawCors, RawCsrf, RawCsrfRule, RawHsts,
+    RawResourcePolicy, RawRouteCors, RawSecurityHeaders, RawStreams, RawSwitch, RawUpgrade,
 };
 pub(super) use text::{Rate, Share, Size, Text};
 pub(super) use tree::{Tree, child, element};
@@ -65,6 +65,7 @@ pub(super) struct RawConfig {
     pub(super) security_headers: RawSecurityHeaders,
     pub(super) compression: RawCompression,
     pub(super) streams: RawStreams,
+    pub(super) app_version: RawAppVersion,
     pub(super) upstreams: BTreeMap<String, RawUpstream>,
     pub(super) dns: RawDns,
     pub(super) rate_limits: BTreeMap<String, RawRateLimit>,

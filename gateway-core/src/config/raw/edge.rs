@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use http::{HeaderName, Method};
+use http::{HeaderName, Method, Uri};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
@@ -243,6 +243,14 @@ impl Default for RawStreams {
             max_per_caller: 20,
         }
     }
+}
+
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(in crate::config) struct RawAppVersion {
+    pub(in crate::config) minimum: Option<String>,
+    pub(in crate::config) recommended: Option<String>,
+    pub(in crate::config) store_url: Option<Text<Uri>>,
 }
 
 /// A protocol that a connection may be upgraded to.
