@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
-use http::header::TE;
+use http::header::{SET_COOKIE, TE};
 use http::{Request, uri};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -21,8 +21,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::Principal;
-use crate::cache::ResponseCache;
+use crate::cache::{DependsOn, Forward, Joined, Question, ResponseCache, SetsCookie, Slot};
 use crate::config::{RouteCache, StreamConfig};
 use crate::context::RequestContext;
 use crate::deadline::StreamEnd;
@@ -30,9 +29,10 @@ use crate::edge::BodyLimit;
 use crate::error::{Error, GatewayError};
 use crate::route::ProxyRule;
 use crate::upstream::{
-    Answer, Attempt, CallKind, Judged, Outgoing, Stack, UpstreamError, UpstreamErrorKind, Upstreams,
+    Answer, Attempt, CallKind, Judged, Outgoing, Reads, Stack, UpstreamError, UpstreamErrorKind,
+    Upstreams,
 };
-use crate::waterfall::CallTarget;
+use crate::waterfall::{CallSource, CallTarget};
 use upload::Upload;
 
 /// One worker's proxy.
@@ -89,29 +89,36 @@ impl Proxy {
             limit.check_announced(request.headers())?;
         }
         let everybody;
-        let context = match rule.cache {
+        let share = rule.cache.share;
+        let context = match share {
             RouteCache::Shared => {
                 everybody = context.for_everybody();
                 &everybody
             }
             RouteCache::Off | RouteCache::Private => context,
         };
+        let authorized = headers::show_credentials(request.headers());
         let (request, upload) = outgoing(rule, parameters, request, context, stack)?;
-        let identity = identity(rule.cache, context.principal());
-        let way = Way {
-            cache: Arc::clone(&self.cache),
-            rule: rule.cache,
-            template: rule.template,
-            stack: stack.clone(),
-            context: context.clone(),
-            limit,
-        };
-        let response = match CallKind::of(request.method()) {
-            CallKind::Safe => way.go(request, identity.as_deref(), &upload).await,
-            // With what its end means for the cache: that does not hang on its client, either.
-            CallKind::Command => {
-                let sent = async move { way.go(request, identity.as_deref(), &upload).await };
-                stack.to_its_end(sent).await
+        let kind = CallKind::of(request.method());
+        let response = if kind == CallKind::Safe && share == RouteCache::Off {
+            exchange(stack, request, rule.template, context, &upload, share)
+                .await
+                .map_err(|error| failure::at_fault(error, &upload, limit))
+        } else {
+            let way = Way {
+                share,
+                template: rule.template,
+                stack: stack.clone(),
+                context: context.clone(),
+                upload,
+                limit,
+            };
+            match kind {
+                CallKind::Safe => {
+                    self.through_cache(rule, parameters, request, authorized, way)
+                        .await
+                }
+                CallKind::Command => self.command(rule, parameters, request, way).await,
             }
         }?;
         if upgrade::agreed(&response) {
@@ -120,6 +127,64 @@ impl Proxy {
         }
         // Behind the cache, which has rules of its own for answers that are errors.
         Ok(failure::in_our_form(stack, response, context).await)
+    }
+
+    async fn through_cache(
+        &self,
+        rule: &ProxyRule,
+        parameters: &Params<'_, '_>,
+        request: Request<Body>,
+        authorized: bool,
+        way: Way,
+    ) -> Result<Response, Error> {
+        let reads = self.upstreams.reads();
+        let began = Instant::now();
+        let way = Arc::new(way);
+        let (context, upstream) = (&way.context, way.stack.name());
+        let depends_on = || DependsOn {
+            tags: tags(rule, parameters, reads).collect(),
+            commands: reads.commands_to(upstream),
+        };
+        let question = Question {
+            rule: rule.cache,
+            upstream,
+            principal: context.principal_for_upstreams(),
+            authorized,
+            depends_on: &depends_on,
+            deadline: context.deadline(),
+            deadline_with_spare: context.deadline().less(context.optional_reserve()),
+        };
+        let target = request.method().clone();
+        let mut response = self.cache.serve(&question, request, &way).await?;
+        if response.extensions_mut().remove::<Joined>().is_some() {
+            let target = CallTarget::Http {
+                method: target,
+                template: Some(rule.template),
+            };
+            context.record_shared(upstream, target, CallSource::Coalesced, began, "ok");
+        }
+        Ok(response)
+    }
+
+    /// With what its end means for what is stored: that does not hang on its client, either.
+    async fn command(
+        &self,
+        rule: &ProxyRule,
+        parameters: &Params<'_, '_>,
+        request: Request<Body>,
+        way: Way,
+    ) -> Result<Response, Error> {
+        let (cache, reads) = (Arc::clone(&self.cache), self.upstreams.reads().clone());
+        let tags: Vec<Slot> = tags(rule, parameters, &reads).collect();
+        let stack = way.stack.clone();
+        let sent = async move {
+            let upstream = way.stack.name();
+            let response = cache.change(upstream, request, &way).await;
+            // Whatever came of it: a refusal, too, can mean that what is stored is old.
+            reads.command_ended(reads.commands_to(upstream), &tags);
+            response
+        };
+        stack.to_its_end(sent).await
     }
 
     /// Opens a WebSocket: the deadline ends with the answer to its handshake.
@@ -137,7 +202,8 @@ impl Proxy {
         let client = upgrade::take(&mut request)?;
         let (mut request, upload) = outgoing(rule, parameters, request, context, stack)?;
         upgrade::mark(request.headers_mut());
-        let mut response = exchange(stack, request, rule.template, context, &upload)
+        let off = RouteCache::Off;
+        let mut response = exchange(stack, request, rule.template, context, &upload, off)
             .await
             .map_err(|error| failure::at_fault(error, &upload, None))?;
         if !upgrade::agreed(&response) {
@@ -192,24 +258,15 @@ impl Tunnels {
     }
 }
 
-/// Whose answer it is, for the cache's key.
-fn identity(rule: RouteCache, principal: &Principal) -> Option<String> {
-    match rule {
-        RouteCache::Off | RouteCache::Shared => None,
-        // All that the service is told of the caller: it may answer less to a token with fewer scopes.
-        RouteCache::Private => match principal {
-            Principal::Anonymous => None,
-            // The same subject of two issuers is two people.
-            Principal::Token(token) => Some(format!(
-                "token {} {} {:?} {:?} {:?}",
-                token.issuer, token.subject, token.scopes, token.roles, token.attributes
-            )),
-            Principal::ApiKey(key) => Some(format!(
-                "key {} {:?} {:?}",
-                key.owner, key.scopes, key.attributes
-            )),
-        },
-    }
+/// What the answer to a request depends on, and what a command changes.
+fn tags<'a>(
+    rule: &'a ProxyRule,
+    parameters: &'a Params<'_, '_>,
+    reads: &'a Reads,
+) -> impl Iterator<Item = Slot> + use<'a> {
+    rule.tags
+        .iter()
+        .map(|tag| reads.tags.slot(&tag.apply(parameters)))
 }
 
 /// The request as it is sent upstream.
@@ -235,7 +292,7 @@ fn outgoing(
         version: parts.version,
         over_tls: parts.extensions.get().is_some_and(|tls: &OverTls| tls.0),
         // What is stored has none.
-        trailers: rule.cache == RouteCache::Off && headers::likes_trailers(&parts.headers),
+        trailers: rule.cache.share == RouteCache::Off && headers::likes_trailers(&parts.headers),
     };
     headers::prepare_request(&mut parts.headers, context, hop);
     parts.uri = stack.uri(target);
@@ -244,32 +301,36 @@ fn outgoing(
     Ok((Request::from_parts(parts, body), upload))
 }
 
-/// What a forwarded request takes with it, to the cache and beyond.
+/// A forwarded request's way behind the cache.
 struct Way {
-    cache: Arc<ResponseCache>,
-    rule: RouteCache,
+    share: RouteCache,
     template: &'static str,
     stack: Stack,
     context: RequestContext,
+    upload: Upload,
     limit: Option<BodyLimit>,
 }
 
-impl Way {
-    async fn go(
-        &self,
-        request: Request<Body>,
-        identity: Option<&str>,
-        upload: &Upload,
-    ) -> Result<Response, Error> {
-        let forward = |request| async move {
-            exchange(&self.stack, request, self.template, &self.context, upload)
-                .await
-                .map_err(|error| failure::at_fault(error, upload, self.limit))
+impl Forward for Way {
+    async fn forward(&self, request: Request<Body>, spare: bool) -> Result<Response, Error> {
+        let shorter;
+        let context = if spare {
+            shorter = self.context.with_something_to_spare();
+            &shorter
+        } else {
+            &self.context
         };
-        let upstream = self.stack.name();
-        self.cache
-            .serve(self.rule, upstream, request, identity, forward)
-            .await
+        let upload = &self.upload;
+        exchange(
+            &self.stack,
+            request,
+            self.template,
+            context,
+            upload,
+            self.share,
+        )
+        .await
+        .map_err(|error| failure::at_fault(error, upload, self.limit))
     }
 }
 
@@ -280,6 +341,7 @@ async fn exchange(
     template: &'static str,
     context: &RequestContext,
     upload: &Upload,
+    share: RouteCache,
 ) -> Result<Response, UpstreamError> {
     let kind = CallKind::of(request.method());
     let trailers = request.headers().contains_key(TE);
@@ -293,6 +355,10 @@ async fn exchange(
         .await?
         .map(Body::new);
     let version = response.version();
+    // The cookie stays here; that there was one says whose answer it is.
+    if share != RouteCache::Off && response.headers().contains_key(SET_COOKIE) {
+        response.extensions_mut().insert(SetsCookie);
+    }
     headers::prepare_response(response.headers_mut(), version, trailers);
     Ok(match gate {
         Some(gate) => response.map(|body| gate.answered(body)),

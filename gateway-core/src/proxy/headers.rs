@@ -73,6 +73,11 @@ pub(super) fn likes_trailers(headers: &HeaderMap) -> bool {
         .any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
 }
 
+/// Whether a client shows credentials, which stay here.
+pub(super) fn show_credentials(headers: &HeaderMap) -> bool {
+    CREDENTIALS.iter().any(|name| headers.contains_key(name))
+}
+
 pub(super) fn prepare_request(headers: &mut HeaderMap, context: &RequestContext, hop: Hop) {
     remove_hop_by_hop(headers, &CREDENTIALS);
     headers.reserve(ADDED);

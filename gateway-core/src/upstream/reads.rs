@@ -52,7 +52,7 @@ impl Reads {
 
     /// Who reads after a command's answer sees what it did: neither what is stored with one of its tags, nor a call under
     /// way at the same upstream will do for them. `commands` is that of [`commands_to`](Self::commands_to).
-    pub(super) fn command_ended(&self, commands: Slot, tags: &[Slot]) {
+    pub(crate) fn command_ended(&self, commands: Slot, tags: &[Slot]) {
         for slot in tags {
             self.tags.purge_slot(*slot);
         }
@@ -61,7 +61,7 @@ impl Reads {
     }
 
     /// Stands for all commands to an upstream. No tag of an application begins like this.
-    pub(super) fn commands_to(&self, upstream: &str) -> Slot {
+    pub(crate) fn commands_to(&self, upstream: &str) -> Slot {
         self.tags.slot(&["\0commands ", upstream].concat())
     }
 
