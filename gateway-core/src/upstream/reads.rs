@@ -174,7 +174,9 @@ impl Call {
                             // Sent before the outcome was; reading the answer once more would do as well.
                             decoded.await.or_else(|_| read(&stack, &response))
                         }
-                        Landed::Done(Err(error)) => Err(UpstreamError::shared(&error)),
+                        Landed::Done(Err(error)) | Landed::RanOut(error) => {
+                            Err(UpstreamError::shared(&error))
+                        }
                         Landed::Lost => Err(stack.error(UpstreamErrorKind::Reset)),
                     };
                 }
@@ -184,9 +186,9 @@ impl Call {
                 }
             };
             let outcome = match landed {
-                // The other's time was shorter than ours, or its worker has ended.
-                Landed::Done(Err(error)) if error.kind == UpstreamErrorKind::Timeout => continue,
-                Landed::Lost => continue,
+                // The other's time was shorter than ours, or its worker has ended. A time that is set for every attempt is
+                // ours, too: nobody repeats for each caller what has just hung.
+                Landed::RanOut(_) | Landed::Lost => continue,
                 Landed::Done(outcome) => outcome,
             };
             reads.metrics.coalesced.increment(1);
@@ -213,8 +215,9 @@ impl Call {
             Ok(seat) => Place::Joined(seat, Box::new(self)),
             Err(vacancy) => {
                 let (sender, decoded) = oneshot::channel();
+                let until = self.context.deadline().at();
                 let fill = self.fill(Arc::clone(key), vacancy.epoch, read, sender);
-                Place::Begun(vacancy.begin(fill), decoded)
+                Place::Begun(vacancy.begin(until, fill), decoded)
             }
         }
     }
