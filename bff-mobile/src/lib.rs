@@ -18,6 +18,7 @@ const APP: App = App {
     name: "bff-mobile",
     routes: routes::routes,
     tags: tags::of_event,
+    tables: &[],
 };
 
 /// The app's backend, to be run by [`gateway_core::main`] or, in a test, by [`gateway_core::Gateway::start`].

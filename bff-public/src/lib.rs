@@ -22,6 +22,7 @@ const APP: App = App {
     name: "bff-public",
     routes: routes::routes,
     tags: tags::of_event,
+    tables: &[],
 };
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ const APP: App = App {
     name: "bff-web",
     routes: routes::routes,
     tags: tags::of_event,
+    tables: &[],
 };
 
 #[cfg(test)]

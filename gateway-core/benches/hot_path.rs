@@ -74,6 +74,7 @@ fn main() -> Result<(), Failure> {
             name: "bench",
             routes: |_, _| Ok(Routes::new().with_state(())),
             tags: gateway_core::events::no_tags,
+            tables: &[],
         },
         config::from_text(&[&configuration(issuer.address)])?,
     )?;

@@ -192,9 +192,22 @@ async fn count_revocations(State(live): State<Arc<Live>>) -> Json<RevocationCoun
 }
 
 /// Takes `{"issuer", "jti" or "sub", "until"?}`; what it names is refused from the next request on: 204. 202 while other
-/// replicas cannot be told; they are, later.
+/// replicas cannot be told; they are, later. 422 for what would refuse nothing: an operator who mistypes an issuer must not
+/// believe that somebody is locked out.
 async fn revoke(State(live): State<Arc<Live>>, Json(revocation): Json<Revocation>) -> Response {
     let shared = live.shared();
+    let issuers = &shared.config.issuers;
+    if !issuers
+        .iter()
+        .any(|known| known.issuer == revocation.issuer)
+    {
+        let text = format!("no issuer is named `{}`\n", revocation.issuer);
+        return (StatusCode::UNPROCESSABLE_ENTITY, text).into_response();
+    }
+    if revocation.is_over() {
+        let text = "`until` has passed: nothing would be refused\n";
+        return (StatusCode::UNPROCESSABLE_ENTITY, text).into_response();
+    }
     let revocation = revocation.dated();
     if let Err(full) = shared.revocations.add(&revocation) {
         return (StatusCode::INSUFFICIENT_STORAGE, format!("{full}\n")).into_response();

@@ -17,7 +17,7 @@ pub(crate) use api_key::KeyUses;
 pub use jwks::{IssuerReadiness, KeySets};
 pub use jwt::Authenticator;
 pub use policy::authorize;
-pub(crate) use revocation::{Revocation, Revocations, SharedRevocations};
+pub(crate) use revocation::{Revocation, RevocationWatch, Revocations, SharedRevocations};
 
 /// Who is calling. Handlers receive it; nothing else says who a request comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +33,11 @@ pub enum Principal {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenPrincipal {
     pub issuer: String,
+    /// `sub`, as the issuer says it: what revocations and routes' `principals` name, together with the issuer.
     pub subject: String,
+    /// Who that is to services and to handlers, which know of no issuers: the issuer's `subject_prefix`, then the subject.
+    /// Nobody of another issuer has the same name.
+    pub name: String,
     pub scopes: Vec<String>,
     pub roles: Vec<String>,
     /// Other claims that are strings, or lists of strings joined by a space.
@@ -52,12 +56,12 @@ pub struct ApiKeyPrincipal {
 }
 
 impl Principal {
-    /// The stable name of the caller: a token's subject, a key's owner.
+    /// The stable name of the caller: a token's subject behind its issuer's prefix, a key's owner.
     #[must_use]
     pub fn subject(&self) -> Option<&str> {
         match self {
             Self::Anonymous => None,
-            Self::Token(token) => Some(&token.subject),
+            Self::Token(token) => Some(&token.name),
             Self::ApiKey(key) => Some(&key.owner),
         }
     }

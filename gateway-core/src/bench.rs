@@ -19,7 +19,7 @@ use crate::cache::{DependsOn, Forward, Question};
 use crate::config::{CacheRule, Config, RouteCache, StaleWindows};
 use crate::context::{ContextParts, RequestContext, RequestId};
 use crate::deadline::Deadline;
-use crate::edge::{Counted, RouteKey};
+use crate::edge::{Counted, RateLimitHeaders, RouteKey};
 use crate::error::Error;
 use crate::gateway::{App, Gateway, Shared, StartError};
 use crate::trace::TraceContext;
@@ -86,8 +86,13 @@ impl Workbench {
             deadline: Deadline::from_instant(Instant::now() + BUDGET),
         };
         let limiter = &self.shared.limiter;
-        limiter.check(&limits.before, &counted).await.is_ok()
-            && limiter.check(&limits.after, &counted).await.is_ok()
+        let mut told = RateLimitHeaders::default();
+        let before = limiter.check(&limits.before, &counted, &mut told).await;
+        before.is_ok()
+            && limiter
+                .check(&limits.after, &counted, &mut told)
+                .await
+                .is_ok()
     }
 
     /// The answer for `target` from the response cache, which is filled with `body` when it has none. Returns its length.
@@ -133,6 +138,7 @@ impl Workbench {
                 client_address: CLIENT,
                 started: Instant::now(),
                 budget: BUDGET,
+                revocations: None,
                 permit: None,
             },
             &self.shared.config.deadline,

@@ -68,6 +68,7 @@ pub struct Config {
     pub rate_limits: BTreeMap<String, RateLimitConfig>,
     /// What replicas share; without it each process counts for itself.
     pub redis: Option<RedisConfig>,
+    pub store: StoreConfig,
     pub cache: CacheConfig,
     /// Where changes are heard of; without it nothing that is stored learns of them.
     pub events: Option<EventsConfig>,
@@ -185,6 +186,10 @@ pub struct DeadlineConfig {
 pub struct IssuerConfig {
     /// Exactly as in `iss`; discovery is at `{issuer}/.well-known/openid-configuration`.
     pub issuer: String,
+    /// What its subjects' names begin with for services and handlers, so that they are nobody else's.
+    pub subject_prefix: String,
+    /// Those of other issuers that a subject of this one could begin with; tokens with such a one are refused.
+    pub reserved_prefixes: Vec<String>,
     /// Where the keys are, when discovery is not wanted.
     pub jwks_uri: Option<Uri>,
     /// At least one of them has to be in `aud`.
@@ -290,6 +295,13 @@ impl fmt::Display for RedisServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self.0.addr(), f)
     }
+}
+
+/// What outlives the process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoreConfig {
+    /// The SQLite file; `None` = in memory, so that nothing outlives the process.
+    pub path: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

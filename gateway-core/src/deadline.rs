@@ -105,6 +105,7 @@ mod tests {
             Principal::Token(std::sync::Arc::new(crate::auth::TokenPrincipal {
                 issuer: String::new(),
                 subject: String::new(),
+                name: String::new(),
                 scopes: Vec::new(),
                 roles: Vec::new(),
                 attributes: std::collections::BTreeMap::new(),

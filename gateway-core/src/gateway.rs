@@ -1,19 +1,21 @@
 //! Putting a gateway together from a BFF's [`App`] and a configuration, and ending it. What the parts do is their own;
 //! when another configuration takes over is `reload.rs`.
 
+mod upkeep;
+
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin;
 use crate::auth::internal_token::InternalTokenSigner;
-use crate::auth::{Authenticator, KeySets, KeyUses, Revocations, SharedRevocations};
+use crate::auth::{
+    Authenticator, KeySets, KeyUses, RevocationWatch, Revocations, SharedRevocations,
+};
 use crate::cache::{ResponseCache, Tags};
 use crate::config::{Config, ConfigFault, ConfigFaults, TracingConfig};
 use crate::edge::{Admission, Edge, RateLimitStore, RateLimiter};
@@ -26,6 +28,7 @@ use crate::reload::{Live, Reloader};
 use crate::route::{RouteSummary, RouteTable, Routes};
 use crate::server::{Server, Tls, TlsFault};
 use crate::shutdown::{Lifecycle, Phase};
+use crate::store::{self, Store, Tables};
 use crate::telemetry::{Traces, TracesFault};
 use crate::trace::Sampling;
 use crate::upstream::{Reads, SharedUpstreams, UnknownUpstream, Upstreams};
@@ -39,6 +42,8 @@ pub struct App {
     pub routes: fn(&Upstreams, &Config) -> Result<Routes, UnknownUpstream>,
     /// Which tags a change event concerns; [`no_tags`](crate::events::no_tags) for an app without events.
     pub tags: fn(&ChangeEvent) -> Option<Vec<String>>,
+    /// What it keeps in the durable store, which is there only for an app that has such tables.
+    pub tables: &'static [Tables],
 }
 
 /// What all workers of a process share for as long as one configuration is at work.
@@ -56,6 +61,8 @@ pub(crate) struct Shared {
     /// What composed reads share.
     pub(crate) reads: Reads,
     pub(crate) events: Events,
+    /// For the life of the process; it is opened when the gateway runs.
+    pub(crate) store: Store,
     /// For the life of the process, when its first configuration has a feed.
     pub(crate) feed: Option<Arc<Feed>>,
     pub(crate) signer: Option<Arc<InternalTokenSigner>>,
@@ -63,6 +70,8 @@ pub(crate) struct Shared {
     pub(crate) revocations: Arc<Revocations>,
     /// How replicas tell one another of revocations, when the configuration names a place.
     pub(crate) shared_revocations: Option<Arc<SharedRevocations>>,
+    /// For what has been let in already.
+    pub(crate) revocation_watch: RevocationWatch,
     pub(crate) key_uses: KeyUses,
     pub(crate) metrics: Metrics,
     /// Which traces are recorded.
@@ -91,6 +100,8 @@ pub enum StartError {
     Inherited(#[source] std::io::Error),
     #[error("cannot start a thread or its runtime")]
     Thread(#[source] std::io::Error),
+    #[error("the durable store cannot be used")]
+    Store(#[from] store::OpenError),
     #[error(transparent)]
     Traces(Box<dyn std::error::Error + Send + Sync>),
 }
@@ -156,18 +167,26 @@ impl Generation {
             .as_ref()
             .map(|_| Feed::new(events.clone(), app.tags, metrics.feed()));
         let upstreams = SharedUpstreams::new(&config.upstreams, commands.len(), &metrics);
+        let store = Store::new(config.store.path.clone());
         let shared = Shared {
             tls,
             name: app.name,
             number: 1,
-            table: build_table(app, &config, &upstreams, &limiter, &metrics, &events)?,
+            table: build_table(
+                app, &config, &upstreams, &limiter, &metrics, &events, &store,
+            )?,
             upstreams: Arc::new(upstreams),
             reads,
             events,
+            store,
             feed,
             signer: signer(app, &config),
             keys: KeySets::new(&config.issuers),
             key_uses: KeyUses::after(None, config.api_keys.as_ref()),
+            revocation_watch: RevocationWatch::new(
+                Arc::clone(&revocations),
+                config.api_keys.as_ref(),
+            ),
             revocations,
             shared_revocations,
             limiter: Arc::new(limiter),
@@ -198,6 +217,7 @@ impl Generation {
     ) -> Result<Self, ConfigFaults> {
         // What replicas share is connected to at the start.
         config.redis.clone_from(&previous.config.redis);
+        config.store.clone_from(&previous.config.store);
         // So is the collector of traces; how many there are can change.
         config.tracing = TracingConfig {
             ratio: config.tracing.ratio,
@@ -222,11 +242,13 @@ impl Generation {
                 Reads::new(config.cache.parts_max_bytes, tags, &previous.metrics)
             },
             events: previous.events.clone(),
+            store: previous.store.clone(),
             feed: previous.feed.clone(),
             signer: signer(app, &config),
             tls: previous.tls.clone(),
             revocations: Arc::clone(&previous.revocations),
             shared_revocations: previous.shared_revocations.clone(),
+            revocation_watch: previous.revocation_watch.clone(),
             key_uses: KeyUses::after(Some(&previous.key_uses), config.api_keys.as_ref()),
             limiter_store,
             name: app.name,
@@ -238,6 +260,7 @@ impl Generation {
                 &limiter,
                 &previous.metrics,
                 &previous.events,
+                &previous.store,
             )?,
             upstreams: Arc::new(upstreams),
             keys: KeySets::after(&previous.keys, &config.issuers),
@@ -284,6 +307,7 @@ impl Generation {
                 shared.signer.as_ref(),
                 &shared.reads,
                 &shared.events,
+                &shared.store,
             );
             let routes = (app.routes)(&upstreams, config)
                 .map_err(|unknown| ConfigFaults(vec![unknown_upstream(&unknown)]))?;
@@ -317,6 +341,7 @@ fn build_table(
     limiter: &RateLimiter,
     metrics: &Metrics,
     events: &Events,
+    store: &Store,
 ) -> Result<RouteTable, ConfigFaults> {
     let upstreams = Upstreams::new(
         upstreams,
@@ -325,6 +350,7 @@ fn build_table(
         None,
         &Reads::new(0, &Arc::default(), metrics),
         events,
+        store,
     );
     match (app.routes)(&upstreams, config) {
         Ok(routes) => RouteTable::build(config, &routes.into_parts().1, limiter, metrics),
@@ -406,9 +432,16 @@ impl Gateway {
         let (admin_address, admin_listener) = bind(shared.config.admin.address, inherited.admin)?;
         let (address, listener) = bind(shared.config.server.address, inherited.public)?;
 
+        if !app.tables.is_empty() {
+            // After the sockets: a second process that was started by mistake does not touch the file of the first.
+            shared.store.open(app.tables)?;
+        }
+
         // Everything shared that does I/O lives here; workers only ever wait for it by channels.
         let control = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
+            // Two: what takes long on one of them (a large key set that is parsed, a console's page, an answer for a scraper)
+            // keeps neither the other's timers nor Redis' answers, which requests wait for, from being heard.
+            .worker_threads(2)
             .thread_name("control")
             .enable_all()
             .build()
@@ -435,9 +468,12 @@ impl Gateway {
         if let Some(revocations) = &shared.shared_revocations {
             revocations.start_link(control.handle(), stop_control.clone());
         }
-        control.spawn(upkeep(Arc::clone(&live)));
+        control.spawn(upkeep::look_after(Arc::clone(&live)));
         if let Some(tls) = &shared.tls {
-            control.spawn(watch_certificate(Arc::clone(tls), shared.metrics.clone()));
+            control.spawn(upkeep::watch_certificate(
+                Arc::clone(tls),
+                shared.metrics.clone(),
+            ));
         }
         control.spawn(admin::serve(
             admin_listener,
@@ -459,6 +495,11 @@ impl Gateway {
         tracing::info!(name = shared.name, %address, admin = %admin_address, "listening");
         for warning in &shared.config.warnings {
             tracing::warn!("{warning}");
+        }
+        if !app.tables.is_empty() && shared.config.store.path.is_none() {
+            tracing::warn!(
+                "store.path is not set: quotas, idempotency keys and the like are forgotten at a restart"
+            );
         }
         if shared.config.internal_token.is_none() && !shared.config.upstreams.is_empty() {
             tracing::warn!(
@@ -489,48 +530,6 @@ fn unknown_upstream(unknown: &UnknownUpstream) -> ConfigFault {
     ConfigFault {
         path: format!("upstreams.{}", unknown.name),
         message: unknown.to_string(),
-    }
-}
-
-/// How often idle limiter keys and revocations that are over are forgotten, and uses of keys folded.
-const UPKEEP: Duration = Duration::from_secs(5);
-
-async fn upkeep(live: Arc<Live>) {
-    let mut ticks = tokio::time::interval(UPKEEP);
-    loop {
-        ticks.tick().await;
-        let shared = live.shared();
-        shared.limiter.forget_idle();
-        shared.key_uses.fold();
-        shared.revocations.forget_ended();
-        shared.upstreams.sweep();
-    }
-}
-
-/// How often the certificate's files are looked at.
-const CERTIFICATE_LOOK: Duration = Duration::from_secs(2);
-
-/// Takes a new certificate when its files change, or on SIGHUP.
-async fn watch_certificate(tls: Arc<Tls>, metrics: Metrics) {
-    let mut ticks = tokio::time::interval(CERTIFICATE_LOOK);
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-        tracing::error!("SIGHUP cannot be listened to");
-        return;
-    };
-    loop {
-        let asked = tokio::select! {
-            _ = ticks.tick() => false,
-            _ = hangup.recv() => true,
-        };
-        match tls.reload(asked) {
-            Ok(true) => tracing::info!("the certificate has been read again"),
-            Ok(false) => {}
-            Err(fault) => {
-                metrics.certificate_faults.increment(1);
-                let error = chain(&fault);
-                tracing::error!(key = fault.key(), error, "the old certificate stays in use");
-            }
-        }
     }
 }
 
@@ -577,8 +576,13 @@ impl RunningGateway {
         }
         let patience = shared.config.tracing.timeout;
         let traces = shared.traces.clone();
+        let store = shared.store.clone();
+        let ending = tokio::task::spawn_blocking(move || {
+            store.close();
+            traces.finish(patience);
+        });
         // What comes of it is in the log.
-        let _ = tokio::task::spawn_blocking(move || traces.finish(patience)).await;
+        let _ = ending.await;
         tracing::info!(name = shared.name, "ended");
     }
 }

@@ -30,6 +30,7 @@ pub mod openapi;
 pub mod problem;
 pub mod route;
 mod server;
+pub mod store;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 pub mod upstream;
@@ -51,7 +52,6 @@ mod metrics;
 mod proxy;
 mod reload;
 mod shutdown;
-mod store;
 mod telemetry;
 mod trace;
 mod waterfall;

@@ -30,7 +30,7 @@ pub(crate) use registry::Registry;
 pub(crate) use scrape::scrape;
 pub(crate) use text::{Format, render};
 pub(crate) use totals::{Counts, Totals};
-pub(crate) use upstream::UpstreamMetrics;
+pub(crate) use upstream::{ConnectMetrics, UpstreamMetrics};
 
 /// The registry, and the handles of what there is once in a gateway. Cloning is cheap.
 #[derive(Clone)]

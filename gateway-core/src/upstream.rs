@@ -57,6 +57,7 @@ use tokio_util::task::TaskTracker;
 use crate::auth::internal_token::InternalTokenSigner;
 use crate::config::UpstreamProtocol;
 use crate::events::Events;
+use crate::store::Store;
 
 /// The upstreams as one worker sees them.
 #[derive(Clone)]
@@ -64,6 +65,7 @@ pub struct Upstreams {
     stacks: Arc<BTreeMap<&'static str, Stack>>,
     reads: Reads,
     events: Events,
+    store: Store,
 }
 
 /// A BFF asked for an upstream that the configuration does not have, or has with another protocol.
@@ -87,6 +89,7 @@ impl Upstreams {
         signer: Option<&Arc<InternalTokenSigner>>,
         reads: &Reads,
         events: &Events,
+        store: &Store,
     ) -> Self {
         let stacks = shared
             .iter()
@@ -99,6 +102,7 @@ impl Upstreams {
             stacks: Arc::new(stacks),
             reads: reads.clone(),
             events: events.clone(),
+            store: store.clone(),
         }
     }
 
@@ -106,6 +110,12 @@ impl Upstreams {
     #[must_use]
     pub fn events(&self) -> &Events {
         &self.events
+    }
+
+    /// What outlives the process. It is open for apps that have tables in it.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
     }
 
     /// Keeps connections ready, for as long as somebody polls.

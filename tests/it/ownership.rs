@@ -86,6 +86,7 @@ fn person(subject: &str, role: &str, restaurants: &str) -> Principal {
     Principal::Token(Arc::new(TokenPrincipal {
         issuer: "http://issuer.example".to_owned(),
         subject: subject.to_owned(),
+        name: subject.to_owned(),
         scopes: Vec::new(),
         roles: vec![role.to_owned()],
         attributes: restaurants.into_iter().collect::<BTreeMap<_, _>>(),

@@ -44,7 +44,10 @@ impl World {
         let upstream = Upstream::start().await?;
         let route = "[[routes]]\nname = \"mine\"\npath = \"/x/mine\"\nupstream = \"order\"\n\
                      access = \"authenticated\"\nmethods = [\"GET\"]\n";
-        let issuers = [issuer.config(), another.config()];
+        let prefixed = another
+            .config()
+            .replacen('{', "{ subject_prefix = \"another:\",", 1);
+        let issuers = [issuer.config(), prefixed];
         let overlay = overlay_trusting(&issuers, upstream.address, route);
         let config = config::from_text(&[Bff::Mobile.shipped(), &overlay])?;
         let world = Self {

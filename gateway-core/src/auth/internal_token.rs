@@ -1,7 +1,8 @@
 //! The internal token: who is calling, said to one service in a short-lived JWT that only this gateway can sign. Services
 //! never see the client's own credentials. What a service makes of the token is the service's business.
 //!
-//! Claims: `iss` (the gateway's name), `aud` (the upstream's name), `sub`, `kind` (`token`, `api_key`, or `gateway` for the
+//! Claims: `iss` (the gateway's name), `aud` (the upstream's name), `sub` (the caller's name, which no caller of another
+//! issuer has: see `issuers.subject_prefix`), `kind` (`token`, `api_key`, or `gateway` for the
 //! gateway itself), `roles` (a list), `scope` (words), `attributes` (a table of texts: those that the configuration
 //! names), `iat` and `exp`. Header: `typ` is `internal+jwt`, `alg` ES256 or EdDSA, as the key is.
 
@@ -118,6 +119,11 @@ impl InternalTokenSigner {
             lifetime: config.lifetime,
             attributes: config.attributes.clone(),
         }
+    }
+
+    /// Those attributes of a caller that a token tells of.
+    pub(crate) fn attributes(&self) -> &[String] {
+        &self.attributes
     }
 
     /// A token that tells the service `audience` who is calling; `None` for a caller who is nobody in particular.

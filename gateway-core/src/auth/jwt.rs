@@ -167,7 +167,7 @@ impl Authenticator {
         }
         check_claims(&claims, issuer.config(), now).map_err(invalid)?;
         Ok(Verified {
-            principal: Arc::new(principal(claims)),
+            principal: Arc::new(principal(claims, issuer.config())),
             issuer: Arc::clone(issuer),
             version: found.version,
         })
@@ -230,11 +230,16 @@ fn check_claims(claims: &Claims, config: &IssuerConfig, now: u64) -> Result<(), 
     if claims.subject.is_empty() {
         return Err("empty sub");
     }
+    let prefixes = &config.reserved_prefixes;
+    if prefixes.iter().any(|p| claims.subject.starts_with(p)) {
+        return Err("a sub that would be another issuer's");
+    }
     Ok(())
 }
 
-fn principal(claims: Claims) -> TokenPrincipal {
+fn principal(claims: Claims, config: &IssuerConfig) -> TokenPrincipal {
     TokenPrincipal {
+        name: format!("{}{}", config.subject_prefix, claims.subject),
         issuer: claims.issuer,
         subject: claims.subject,
         scopes: claims.scopes,

@@ -74,6 +74,7 @@ mod tests {
         Principal::Token(Arc::new(TokenPrincipal {
             issuer: "https://login.example.com".to_owned(),
             subject: "someone".to_owned(),
+            name: "someone".to_owned(),
             scopes: words(scopes),
             roles: words(roles),
             attributes: BTreeMap::new(),

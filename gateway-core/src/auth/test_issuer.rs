@@ -152,6 +152,8 @@ impl TestIssuer {
     pub(super) fn config(&self) -> IssuerConfig {
         IssuerConfig {
             issuer: self.url.clone(),
+            subject_prefix: String::new(),
+            reserved_prefixes: Vec::new(),
             jwks_uri: None,
             audiences: vec!["acme-mobile".to_owned(), "acme-web".to_owned()],
             algorithms: vec![Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA],

@@ -13,7 +13,11 @@ use crate::error::Error;
 
 /// The sections that were picked; all of them when nothing was said.
 #[derive(Debug, Default)]
-pub(super) struct Fields(Option<Vec<String>>);
+pub(super) struct Fields {
+    picked: Option<Vec<String>>,
+    /// Those that there are. What is no section is always shown.
+    sections: &'static [&'static str],
+}
 
 impl Fields {
     /// What `query` picks of the sections of `S`. An answer without sections has nothing to pick from.
@@ -36,28 +40,35 @@ impl Fields {
                 "fields: there is no section {unknown:?}; there are {}.",
                 sections.join(", ")
             ))),
-            None => Ok(Self(Some(picked))),
+            None => Ok(Self {
+                picked: Some(picked),
+                sections,
+            }),
         }
     }
 
     pub(super) fn picks(&self, name: &str) -> bool {
-        self.0
+        self.picked
             .as_ref()
             .is_none_or(|fields| fields.iter().any(|field| field == name))
     }
 
-    /// Takes out of a JSON object what was not picked; the rest stays byte for byte.
+    fn shows(&self, member: &str) -> bool {
+        self.picks(member) || !self.sections.contains(&member)
+    }
+
+    /// Takes out of a JSON object the sections that were not picked; the rest stays byte for byte.
     ///
     /// # Errors
     /// When `json` is not an object.
     pub(super) fn cut(&self, json: Vec<u8>) -> Result<Vec<u8>, serde_json::Error> {
-        if self.0.is_none() {
+        if self.picked.is_none() {
             return Ok(json);
         }
         let Members(members) = serde_json::from_slice(&json)?;
         let mut cut = Vec::with_capacity(json.len());
         cut.push(b'{');
-        for (name, value) in members.iter().filter(|(name, _)| self.picks(name)) {
+        for (name, value) in members.iter().filter(|(name, _)| self.shows(name)) {
             if cut.len() > 1 {
                 cut.push(b',');
             }

@@ -69,6 +69,7 @@ pub(super) struct RawConfig {
     pub(super) dns: RawDns,
     pub(super) rate_limits: BTreeMap<String, RawRateLimit>,
     pub(super) redis: Option<RawRedis>,
+    pub(super) store: RawStore,
     pub(super) cache: RawCache,
     pub(super) events: Option<RawEvents>,
     pub(super) graphql: RawGraphql,
@@ -226,6 +227,7 @@ impl Default for RawDeadline {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawIssuer {
     pub(super) issuer: Option<String>,
+    pub(super) subject_prefix: String,
     pub(super) jwks_uri: Option<Text<Uri>>,
     pub(super) audiences: Vec<String>,
     pub(super) algorithms: Vec<Text<Algorithm>>,
@@ -240,6 +242,7 @@ impl Default for RawIssuer {
     fn default() -> Self {
         Self {
             issuer: None,
+            subject_prefix: String::new(),
             jwks_uri: None,
             audiences: Vec::new(),
             algorithms: vec![Text(Algorithm::RS256), Text(Algorithm::ES256)],
@@ -339,6 +342,12 @@ impl Default for RawRedis {
             prefix: None,
         }
     }
+}
+
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawStore {
+    pub(super) path: String,
 }
 
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]

@@ -7,6 +7,7 @@ mod edge;
 mod events;
 mod internal_token;
 mod routes;
+mod subjects;
 mod tracing;
 mod upstreams;
 
@@ -28,7 +29,8 @@ use super::raw::{
 };
 use super::{
     AdminConfig, ApiKeyConfig, ApiKeysConfig, CacheConfig, Config, DeadlineConfig, IssuerConfig,
-    LogConfig, Origin, RateLimitConfig, RateLimitKey, RedisConfig, ServerConfig, TlsConfig,
+    LogConfig, Origin, RateLimitConfig, RateLimitKey, RedisConfig, ServerConfig, StoreConfig,
+    TlsConfig,
 };
 use crate::graphql::Limits;
 use check::Check;
@@ -111,6 +113,9 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
         upstreams,
         rate_limits,
         redis,
+        store: StoreConfig {
+            path: (!raw.store.path.is_empty()).then(|| raw.store.path.into()),
+        },
         cache,
         events,
         graphql,
@@ -220,7 +225,8 @@ fn issuers(
     check: &mut Check<'_>,
 ) -> Vec<IssuerConfig> {
     let mut seen = BTreeSet::new();
-    raw.into_iter()
+    let mut issuers: Vec<IssuerConfig> = raw
+        .into_iter()
         .enumerate()
         .map(|(index, raw)| {
             let at = element("issuers", index);
@@ -232,7 +238,9 @@ fn issuers(
             );
             issuer
         })
-        .collect()
+        .collect();
+    subjects::settle(&mut issuers, check);
+    issuers
 }
 
 fn issuer(
@@ -284,6 +292,9 @@ fn issuer(
     });
     IssuerConfig {
         issuer,
+        subject_prefix: raw.subject_prefix,
+        // Known when all issuers are.
+        reserved_prefixes: Vec::new(),
         jwks_uri,
         audiences: raw.audiences,
         algorithms,

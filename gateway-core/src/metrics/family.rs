@@ -57,7 +57,7 @@ macro_rules! families {
 
 families! {
     REQUESTS = Counter "gateway_requests_total" "Requests by route and class of status.";
-    REQUEST_SECONDS = Histogram "gateway_request_duration_seconds" "Time to the end of the response body.";
+    REQUEST_SECONDS = Histogram "gateway_request_duration_seconds" "Time to the end of the response body, of a stream of events to its head.";
     RESPONSE_BYTES = Counter "gateway_response_bytes_total" "Bytes of response bodies sent.";
     IN_FLIGHT = Gauge "gateway_requests_in_flight" "Requests being worked on, bodies included.";
     CONNECTIONS = Gauge "gateway_connections" "Open client connections.";
@@ -81,6 +81,8 @@ families! {
     UPSTREAM_EJECTIONS = Counter "gateway_upstream_ejections_total" "Endpoints that were left out because they kept failing.";
     UPSTREAM_FAILED_LOOKUPS = Counter "gateway_upstream_lookup_failures_total" "Lookups of upstreams' names that failed.";
     UPSTREAM_ENDPOINTS = Gauge "gateway_upstream_endpoints" "Endpoints by state.";
+    UPSTREAM_CONNECTS = Counter "gateway_upstream_connects_total" "Connections to upstreams that were tried, by outcome.";
+    UPSTREAM_CONNECT_SECONDS = Histogram "gateway_upstream_connect_duration_seconds" "Time until a connection to an upstream was there.";
     UPSTREAM_CONNECTIONS = Gauge "gateway_upstream_connections" "Connections to upstreams by state.";
 
     LIMIT_DECISIONS = Counter "gateway_rate_limit_decisions_total" "Requests that a rate limit has allowed, and those it was the one to deny.";

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::cells::Counter;
 use super::family::{
-    UPSTREAM_BREAKER, UPSTREAM_CALLS, UPSTREAM_EJECTIONS, UPSTREAM_FAILED_LOOKUPS,
-    UPSTREAM_RETRIES, UPSTREAM_SECONDS,
+    UPSTREAM_BREAKER, UPSTREAM_CALLS, UPSTREAM_CONNECT_SECONDS, UPSTREAM_CONNECTS,
+    UPSTREAM_EJECTIONS, UPSTREAM_FAILED_LOOKUPS, UPSTREAM_RETRIES, UPSTREAM_SECONDS,
 };
 use super::histogram::{Buckets, Histogram};
 use super::registry::Registry;
@@ -41,6 +41,18 @@ pub(crate) struct UpstreamMetrics {
     pub(crate) closed: Counter,
     pub(crate) ejections: Counter,
     pub(crate) failed_lookups: Counter,
+    pub(crate) connects: ConnectMetrics,
+}
+
+/// Handles for the connections to one upstream.
+#[derive(Clone)]
+pub(crate) struct ConnectMetrics {
+    pub(crate) made: Counter,
+    pub(crate) failed: Counter,
+    pub(crate) timed_out: Counter,
+    /// Not tried: there were as many as there may be.
+    pub(crate) over_limit: Counter,
+    pub(crate) duration: Histogram,
 }
 
 impl UpstreamMetrics {
@@ -58,7 +70,20 @@ impl UpstreamMetrics {
             "to",
             ["open", "half_open", "closed"],
         );
+        let [made, failed, timed_out, over_limit] = registry.counters(
+            &UPSTREAM_CONNECTS,
+            labels,
+            "outcome",
+            ["ok", "failed", "timeout", "over_limit"],
+        );
         Self {
+            connects: ConnectMetrics {
+                made,
+                failed,
+                timed_out,
+                over_limit,
+                duration: registry.histogram(&UPSTREAM_CONNECT_SECONDS, labels),
+            },
             retried,
             out_of_budget,
             hedged,

@@ -77,6 +77,7 @@ const APP: App = App {
     name: "test",
     routes,
     tags: crate::events::no_tags,
+    tables: &[],
 };
 
 /// Starts a gateway on ports of its own; `server` are more keys of `[server]`.

@@ -108,6 +108,7 @@ pub(crate) const SETUP: Setup = Setup {
         name: "widgets",
         routes,
         tags: crate::events::no_tags,
+        tables: &[],
     },
     config: &[
         "[server]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n\

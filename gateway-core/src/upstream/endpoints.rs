@@ -89,9 +89,9 @@ impl Place {
 }
 
 impl Endpoint {
-    pub(super) fn new(place: Place, config: &UpstreamConfig, workers: usize, now: Millis) -> Self {
+    pub(super) fn new(place: Place, pool: Pool, config: &UpstreamConfig, now: Millis) -> Self {
         Self {
-            pool: Pool::new(config, workers),
+            pool,
             load: Load::new(now),
             ejection: Ejection::new(&config.ejection),
             health: Health::default(),

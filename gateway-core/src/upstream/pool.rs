@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout};
 use super::endpoints::{Dial, Endpoint};
 use super::outgoing::Outgoing;
 use crate::config::{UpstreamConfig, UpstreamProtocol};
+use crate::metrics::ConnectMetrics;
 
 /// Where a peer that has vanished without a word is noticed.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
@@ -31,6 +32,7 @@ pub(super) struct Pool {
     workers: Box<[Worker]>,
     /// Open connections, of all workers.
     open: Arc<AtomicUsize>,
+    metrics: ConnectMetrics,
 }
 
 #[derive(Clone)]
@@ -51,6 +53,8 @@ struct Worker {
     multiplexed: Mutex<Option<http2::SendRequest<Outgoing>>>,
     /// Held while the one HTTP/2 connection is made: who comes second waits for it.
     dialing: tokio::sync::Mutex<()>,
+    /// How often it could not be made: who waited meanwhile does not wait for another try.
+    failed: AtomicUsize,
 }
 
 struct Idle {
@@ -67,6 +71,8 @@ pub(super) enum ConnectError {
     Io { to: String, source: std::io::Error },
     #[error("no HTTP connection to {to}")]
     Handshake { to: String, source: hyper::Error },
+    #[error("no connection to {to}, as a call before this one has found")]
+    Awaited { to: String },
     #[error("as many connections to {to} as the configuration allows")]
     TooMany { to: String },
 }
@@ -91,7 +97,7 @@ pub(super) struct Lease {
 }
 
 impl Pool {
-    pub(super) fn new(config: &UpstreamConfig, workers: usize) -> Self {
+    pub(super) fn new(config: &UpstreamConfig, workers: usize, metrics: &ConnectMetrics) -> Self {
         Self {
             settings: Settings {
                 protocol: config.protocol,
@@ -103,6 +109,7 @@ impl Pool {
             },
             workers: (0..workers.max(1)).map(|_| Worker::default()).collect(),
             open: Arc::default(),
+            metrics: metrics.clone(),
         }
     }
 
@@ -119,6 +126,24 @@ impl Pool {
             .iter()
             .map(|worker| locked(&worker.idle).len())
             .sum()
+    }
+
+    /// Closes the connection that has been idle for longest, of whichever worker. Whether there was one.
+    fn make_room(&self) -> bool {
+        let oldest = |worker: &&Worker| locked(&worker.idle).first().map(|idle| idle.since);
+        let with_idle = self
+            .workers
+            .iter()
+            .filter(|worker| oldest(worker).is_some());
+        let Some(worker) = with_idle.min_by_key(oldest) else {
+            return false;
+        };
+        let mut idle = locked(&worker.idle);
+        // It may have been taken since.
+        !idle.is_empty() && {
+            idle.remove(0);
+            true
+        }
     }
 
     /// Closes what has been idle for too long, or whose peer has closed it: without calls nobody else would.
@@ -244,11 +269,26 @@ async fn http2(
     if let Some(sender) = known() {
         return Ok((sender, true));
     }
+    let failed = slot.failed.load(Ordering::Relaxed);
     let _dialing = slot.dialing.lock().await;
     if let Some(sender) = known() {
         return Ok((sender, true));
     }
-    let (stream, open) = Box::pin(dial(endpoint)).await?;
+    if slot.failed.load(Ordering::Relaxed) != failed {
+        let to = endpoint.place.dial.to_string();
+        return Err(ConnectError::Awaited { to });
+    }
+    let sender = Box::pin(open_http2(endpoint)).await.inspect_err(|_| {
+        slot.failed.fetch_add(1, Ordering::Relaxed);
+    })?;
+    *locked(&slot.multiplexed) = Some(sender.clone());
+    Ok((sender, false))
+}
+
+async fn open_http2(
+    endpoint: &Arc<Endpoint>,
+) -> Result<http2::SendRequest<Outgoing>, ConnectError> {
+    let (stream, open) = dial(endpoint).await?;
     let (sender, connection) = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(HTTP2_PING)
@@ -266,8 +306,7 @@ async fn http2(
             tracing::debug!(%error, "a connection to an upstream ended");
         }
     });
-    *locked(&slot.multiplexed) = Some(sender.clone());
-    Ok((sender, false))
+    Ok(sender)
 }
 
 /// Counts a connection for as long as it is open.
@@ -282,17 +321,31 @@ impl Drop for Open {
 async fn dial(endpoint: &Endpoint) -> Result<(TcpStream, Open), ConnectError> {
     let pool = &endpoint.pool;
     let to = || endpoint.place.dial.to_string();
+    let metrics = &pool.metrics;
     let before = pool.open.fetch_add(1, Ordering::Relaxed);
     let open = Open(Arc::clone(&pool.open));
-    if before >= pool.settings.max_connections {
+    // What another worker has no use for is no reason to refuse: it is closing, and counts for a moment longer.
+    if before >= pool.settings.max_connections && !pool.make_room() {
+        metrics.over_limit.increment(1);
         return Err(ConnectError::TooMany { to: to() });
     }
+    let began = Instant::now();
     let connect = connect(&endpoint.place.dial);
-    let stream = timeout(pool.settings.connect_timeout, connect)
-        .await
-        .map_err(|_elapsed| ConnectError::Timeout { to: to() })?
-        .map_err(|source| ConnectError::Io { to: to(), source })?;
-    Ok((stream, open))
+    match timeout(pool.settings.connect_timeout, connect).await {
+        Ok(Ok(stream)) => {
+            metrics.made.increment(1);
+            metrics.duration.observe(began.elapsed());
+            Ok((stream, open))
+        }
+        Ok(Err(source)) => {
+            metrics.failed.increment(1);
+            Err(ConnectError::Io { to: to(), source })
+        }
+        Err(_elapsed) => {
+            metrics.timed_out.increment(1);
+            Err(ConnectError::Timeout { to: to() })
+        }
+    }
 }
 
 /// A socket as all ours are.

@@ -14,6 +14,7 @@ use super::budget::RetryBudget;
 use super::clock::{Clock, Millis};
 use super::endpoints::{Endpoint, Endpoints, Place};
 use super::limit::ConcurrencyLimit;
+use super::pool::Pool;
 use super::{discovery, health};
 use crate::config::{Discovery, UpstreamConfig};
 use crate::metrics::{Metrics, UpstreamMetrics};
@@ -145,7 +146,10 @@ impl Upstream {
             .map(|place| {
                 let known = before.all().iter().find(|known| known.place == place);
                 known.map_or_else(
-                    || Arc::new(Endpoint::new(place, &self.config, self.workers, now)),
+                    || {
+                        let pool = Pool::new(&self.config, self.workers, &self.metrics.connects);
+                        Arc::new(Endpoint::new(place, pool, &self.config, now))
+                    },
                     Arc::clone,
                 )
             })

@@ -480,6 +480,7 @@ impl Stack {
             ConnectError::TooMany { .. } => UpstreamErrorKind::OverLimit,
             ConnectError::Timeout { .. }
             | ConnectError::Io { .. }
+            | ConnectError::Awaited { .. }
             | ConnectError::Handshake { .. } => UpstreamErrorKind::Unreachable,
         };
         Failure {

@@ -21,6 +21,7 @@ use crate::config;
 use crate::context::RequestContext;
 use crate::events::Events;
 use crate::metrics::Metrics;
+use crate::store::Store;
 use service::Service;
 
 const TIME: Duration = Duration::from_secs(10);
@@ -45,16 +46,17 @@ fn a_caller(budget: Duration) -> RequestContext {
 }
 
 /// A worker's upstreams; nothing is stored.
-fn of_worker(shared: &SharedUpstreams, metrics: &Metrics) -> Upstreams {
+fn of_worker(worker: usize, shared: &SharedUpstreams, metrics: &Metrics) -> Upstreams {
     let tags = Arc::default();
     let reads = Reads::new(0, &tags, metrics);
     Upstreams::new(
         shared,
-        0,
+        worker,
         &TaskTracker::new(),
         None,
         &reads,
         &Events::new(&tags),
+        &Store::new(None),
     )
 }
 
@@ -63,7 +65,7 @@ impl World {
         let config = config::from_text(&[text]).unwrap();
         let metrics = Metrics::new(1);
         let shared = SharedUpstreams::new(&config.upstreams, 1, &metrics);
-        let upstreams = of_worker(&shared, &metrics);
+        let upstreams = of_worker(0, &shared, &metrics);
         Self { shared, upstreams }
     }
 
@@ -230,7 +232,7 @@ async fn what_is_configured_as_before_goes_on_after_a_reload() {
     let metrics = Metrics::new(1);
     let config = |limit| config::from_text(&[&text(limit)]).unwrap().upstreams;
     let before = SharedUpstreams::new(&config(7), 1, &metrics);
-    let upstreams = of_worker(&before, &metrics);
+    let upstreams = of_worker(0, &before, &metrics);
     for name in ["widgets", "gadgets"] {
         let client = upstreams.client(name).unwrap();
         let context = a_caller(TIME);

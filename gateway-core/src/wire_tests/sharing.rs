@@ -215,6 +215,7 @@ impl World {
             name: "widgets",
             routes,
             tags: events::no_tags,
+            tables: &[],
         };
         Self {
             gateway: Gateway::start(app, config::from_text(&[&text]).unwrap()).unwrap(),

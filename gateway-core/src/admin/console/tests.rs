@@ -59,6 +59,7 @@ async fn start() -> RunningGateway {
         name: "widgets",
         routes,
         tags: crate::events::no_tags,
+        tables: &[],
     };
     Gateway::start(app, config::from_text(&[&text]).unwrap()).unwrap()
 }

@@ -18,6 +18,8 @@ pub(super) const GENERATION: usize = 2048;
 pub(crate) struct InternalTokens {
     signer: Arc<InternalTokenSigner>,
     audience: &'static str,
+    /// A copy of this worker's own: its count of references is no other worker's business.
+    attributes: Arc<[String]>,
     // Only its own worker ever takes it, so nobody waits for it; it makes the worker's tasks `Send`.
     generations: Mutex<Generations>,
 }
@@ -36,18 +38,50 @@ struct Signed {
     renew_at: Instant,
 }
 
-/// A principal as a key. Equal are those who are the same in everything that a token could say; the same `Arc` is seen to
-/// be equal without looking into it.
-#[derive(PartialEq, Eq)]
-struct Caller(Principal);
+/// A principal as a key. Equal are those of whom a token says the same, whatever credential each of them has shown: not its
+/// end, its id or the key's, nor attributes that no token tells of.
+struct Caller {
+    principal: Principal,
+    attributes: Arc<[String]>,
+}
+
+impl Caller {
+    /// What a token says without allocating: all of it but the attributes.
+    fn said(&self) -> (&str, Option<&str>, &[String], &[String]) {
+        let principal = &self.principal;
+        (
+            principal.kind(),
+            principal.subject(),
+            principal.roles(),
+            principal.scopes(),
+        )
+    }
+
+    /// Whether both are the same in memory: the usual case, a client that goes on with its token or key.
+    fn is(&self, other: &Self) -> bool {
+        match (&self.principal, &other.principal) {
+            (Principal::Token(one), Principal::Token(other)) => Arc::ptr_eq(one, other),
+            (Principal::ApiKey(one), Principal::ApiKey(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+}
+
+impl PartialEq for Caller {
+    fn eq(&self, other: &Self) -> bool {
+        let same = |name: &String| {
+            self.principal.attribute(name.as_str()) == other.principal.attribute(name.as_str())
+        };
+        self.is(other) || self.said() == other.said() && self.attributes.iter().all(same)
+    }
+}
+
+impl Eq for Caller {}
 
 impl Hash for Caller {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        match &self.0 {
-            Principal::Anonymous => 0_u8.hash(state),
-            Principal::Token(token) => (1_u8, &token.subject).hash(state),
-            Principal::ApiKey(key) => (2_u8, &key.key_id).hash(state),
-        }
+        // Equal callers have both in common; what else tells callers apart is looked at where these are the same.
+        (self.principal.kind(), self.principal.subject()).hash(state);
     }
 }
 
@@ -56,6 +90,7 @@ impl InternalTokens {
         Self {
             signer: Arc::clone(signer),
             audience,
+            attributes: signer.attributes().into(),
             generations: Mutex::default(),
         }
     }
@@ -66,8 +101,11 @@ impl InternalTokens {
             return None;
         }
         let now = Instant::now();
-        // A clone of a principal counts a reference, and copies nothing.
-        let caller = Caller(principal.clone());
+        // Clones count references, and copy nothing.
+        let caller = Caller {
+            principal: principal.clone(),
+            attributes: Arc::clone(&self.attributes),
+        };
         if let Some(header) = self.lock().find(&caller, now) {
             return Some(header);
         }

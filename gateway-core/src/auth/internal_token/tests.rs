@@ -59,6 +59,7 @@ fn someone(subject: &str) -> Principal {
     Principal::Token(Arc::new(TokenPrincipal {
         issuer: "https://login.example.com".to_owned(),
         subject: subject.to_owned(),
+        name: subject.to_owned(),
         scopes: vec!["widgets:read".to_owned(), "widgets:write".to_owned()],
         roles: vec!["member".to_owned()],
         attributes: BTreeMap::from([
@@ -121,6 +122,22 @@ async fn nobody_in_particular_gets_none() {
 }
 
 #[tokio::test]
+async fn callers_of_two_issuers_are_two_for_services() {
+    let fixture = Fixture::new();
+    let tokens = fixture.tokens("widgets");
+    let own = someone("anna");
+    let partner = changed(&own, |token| {
+        token.issuer = "https://partners.example.com".to_owned();
+        token.name = "partners:anna".to_owned();
+    });
+    for (principal, sub) in [(own, "anna"), (partner, "partners:anna")] {
+        let header = tokens.header(&principal).unwrap();
+        let claims = fixture.claims(text(&header), "widgets").unwrap();
+        assert_eq!(claims["sub"], sub);
+    }
+}
+
+#[tokio::test]
 async fn an_api_key_speaks_for_its_owner() {
     let fixture = Fixture::new();
     let key = Principal::ApiKey(Arc::new(ApiKeyPrincipal {
@@ -166,18 +183,76 @@ async fn a_token_is_signed_once_and_anew_when_half_of_it_is_over() {
     assert_eq!(tokens.len(), 2);
 }
 
+/// `someone`, in another token of theirs.
+fn changed(principal: &Principal, change: impl FnOnce(&mut TokenPrincipal)) -> Principal {
+    let Principal::Token(token) = principal else {
+        unreachable!("someone has a token")
+    };
+    let mut token = (**token).clone();
+    change(&mut token);
+    Principal::Token(Arc::new(token))
+}
+
+#[tokio::test]
+async fn what_no_service_is_told_is_no_reason_to_sign_again() {
+    let fixture = Fixture::new();
+    let tokens = fixture.tokens("widgets");
+    let anna = someone("anna");
+    let first = tokens.header(&anna).unwrap();
+    // The next token that her client was given.
+    let renewed = changed(&anna, |token| {
+        token.expires_at += 300;
+        token.token_id = Some("token-2".to_owned());
+        let attributes = &mut token.attributes;
+        attributes.insert("sid".to_owned(), "another session".to_owned());
+    });
+    assert_eq!(tokens.header(&renewed).unwrap(), first);
+    assert_eq!(tokens.len(), 1);
+
+    let key = |key_id: &str| {
+        Principal::ApiKey(Arc::new(ApiKeyPrincipal {
+            key_id: key_id.to_owned(),
+            owner: "anna".to_owned(),
+            scopes: Vec::new(),
+            attributes: BTreeMap::new(),
+        }))
+    };
+    let old_key = tokens.header(&key("old")).unwrap();
+    assert_eq!(tokens.header(&key("new")).unwrap(), old_key);
+    assert_ne!(old_key, first);
+
+    for (what, other) in [
+        (
+            "role",
+            changed(&anna, |token| token.roles.push("admin".to_owned())),
+        ),
+        (
+            "attribute",
+            changed(&anna, |token| {
+                token
+                    .attributes
+                    .insert("team".to_owned(), "blue".to_owned());
+            }),
+        ),
+        (
+            "attribute gone",
+            changed(&anna, |token| token.attributes.clear()),
+        ),
+        (
+            "issuer",
+            changed(&anna, |token| token.name.insert_str(0, "b:")),
+        ),
+    ] {
+        assert_ne!(tokens.header(&other).unwrap(), first, "{what}");
+    }
+}
+
 #[tokio::test]
 async fn other_permissions_are_another_token() {
     let fixture = Fixture::new();
     let tokens = fixture.tokens("widgets");
     let all = tokens.header(&someone("anna")).unwrap();
-    let Principal::Token(token) = someone("anna") else {
-        unreachable!("someone has a token")
-    };
-    let fewer = Principal::Token(Arc::new(TokenPrincipal {
-        scopes: vec!["widgets:read".to_owned()],
-        ..(*token).clone()
-    }));
+    let fewer = changed(&someone("anna"), |token| token.scopes.truncate(1));
     let fewer = tokens.header(&fewer).unwrap();
     assert_ne!(fewer, all);
     let claims = fixture.claims(text(&fewer), "widgets").unwrap();

@@ -114,6 +114,7 @@ async fn a_good_token_says_who_is_calling() {
             TokenPrincipal {
                 issuer: fixture.issuer.url.clone(),
                 subject: "someone".to_owned(),
+                name: "someone".to_owned(),
                 scopes: vec!["widgets:read".to_owned(), "widgets:write".to_owned()],
                 roles: vec!["member".to_owned()],
                 attributes: BTreeMap::from([("team".to_owned(), "red".to_owned())]),
@@ -295,6 +296,60 @@ async fn a_token_with_one_thing_wrong_is_refused() {
     // One fetch at the start, one for the kid that nobody knows.
     assert_eq!(fixture.issuer.fetches(), 2);
     assert!(fixture.bearer(&good).await.is_ok());
+}
+
+#[tokio::test]
+async fn the_same_subject_of_two_issuers_is_two_callers() {
+    let issuers = [
+        TestIssuer::start(&[RSA.jwk("rsa")]).await,
+        TestIssuer::start(&[RSA.jwk("rsa")]).await,
+    ];
+    let configs = [
+        IssuerConfig {
+            reserved_prefixes: vec!["partners:".to_owned()],
+            ..issuers[0].config()
+        },
+        IssuerConfig {
+            subject_prefix: "partners:".to_owned(),
+            ..issuers[1].config()
+        },
+    ];
+    let keys = KeySets::new(&configs);
+    let stop = CancellationToken::new();
+    keys.spawn_refresh(&Handle::current(), &stop);
+    until("keys are there", || {
+        keys.readiness().iter().all(|issuer| issuer.usable)
+    })
+    .await;
+    let [own, other] = issuers;
+    let fixture = Fixture {
+        authenticator: Authenticator::new(keys),
+        issuer: own,
+        _stop: stop.drop_guard(),
+    };
+    let name = async |issuer: &str, subject: &str| {
+        let mut claims = fixture.claims_with("iss", issuer);
+        claims["sub"] = subject.into();
+        let token = fixture.bearer(&RSA.token("rsa", &claims)).await?;
+        assert_eq!(token.subject, subject);
+        let principal = Principal::Token(token);
+        Ok::<_, String>(principal.subject().unwrap_or_default().to_owned())
+    };
+    let own = &fixture.issuer.url;
+    assert_eq!(name(own, "someone").await.unwrap(), "someone");
+    assert_eq!(
+        name(&other.url, "someone").await.unwrap(),
+        "partners:someone"
+    );
+    // Whoever can choose a `sub` there cannot choose one of the other's people.
+    assert_eq!(
+        name(own, "partners:someone").await,
+        Err("a sub that would be another issuer's".to_owned())
+    );
+    assert_eq!(
+        name(&other.url, "partners:someone").await.unwrap(),
+        "partners:partners:someone"
+    );
 }
 
 #[tokio::test]

@@ -292,6 +292,7 @@ fn later_files_are_merged_over_earlier_ones() {
         [[issuers]]
         issuer = "https://two.example.com"
         audiences = ["a"]
+        subject_prefix = "two:"
         "#,
         r#"
         [server]

@@ -7,15 +7,17 @@ use std::time::Duration;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use futures_util::FutureExt;
 use http::{HeaderMap, StatusCode};
 use jsonwebtoken::Algorithm;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 
-use super::{World, route};
+use super::{PATIENCE, World, route};
 use crate::auth::api_key::{self, Environment};
 
-async fn reloaded(world: &World, text: &str) -> serde_json::Value {
+async fn reloaded(world: &World, text: &str) -> Value {
     let next = world.report().await["generation"].as_u64().unwrap() + 1;
     world.write(text);
     world.gateway.reload();
@@ -29,13 +31,55 @@ async fn reloaded(world: &World, text: &str) -> serde_json::Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn revocations_are_kept() {
-    let world = World::start(&route("always", "")).await;
+    // Nobody is there: whether it has keys is not the question.
+    let issuer = "[[issuers]]\nissuer = \"http://127.0.0.1:9\"\naudiences = [\"a\"]\n";
+    let text = |name: &str| format!("{issuer}{}", route(name, ""));
+    let world = World::start(&text("always")).await;
     let url = format!("http://{}/revocations", world.gateway.admin_address());
-    let revocation = json!({ "issuer": "https://login.example", "jti": "stolen" });
-    let answer = world.http.post(url).json(&revocation).send().await.unwrap();
-    assert_eq!(answer.status(), StatusCode::NO_CONTENT);
-    reloaded(&world, &route("other", "")).await;
+    let told = async |revocation: Value| {
+        let told = world.http.post(&url).json(&revocation).send().await;
+        told.unwrap().status().as_u16()
+    };
+    let revocation = json!({ "issuer": "http://127.0.0.1:9", "jti": "stolen" });
+    assert_eq!(told(revocation).await, 204);
+    // What would refuse nothing is not taken for done.
+    let unknown = json!({ "issuer": "http://127.0.0.1:9/", "jti": "stolen" });
+    assert_eq!(told(unknown).await, 422);
+    let over = json!({ "issuer": "http://127.0.0.1:9", "sub": "anna", "until": 1_700_000_000 });
+    assert_eq!(told(over).await, 422);
     assert_eq!(world.admin("/revocations").await, r#"{"entries":1}"#);
+    reloaded(&world, &text("other")).await;
+    assert_eq!(world.admin("/revocations").await, r#"{"entries":1}"#);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_removed_key_has_open_is_closed() {
+    let [kept, removed] = [(); 2].map(|()| api_key::generate("acme", Environment::Live).unwrap());
+    let text = |keys: &[(&str, &api_key::NewApiKey)]| {
+        let mut text = "[api_keys]\nprefix = \"acme\"\n".to_owned();
+        for (id, key) in keys {
+            text.push_str(&format!(
+                "[[api_keys.keys]]\nid = \"{id}\"\nowner = \"partner\"\nhash = \"sha256:{}\"\n",
+                key.hash_hex
+            ));
+        }
+        text + "[[routes]]\nname = \"events\"\npath = \"/events\"\nupstream = \"service\"\naccess = \"authenticated\"\n"
+    };
+    let world = World::start(&text(&[("kept", &kept), ("removed", &removed)])).await;
+    let open = async |key: &api_key::NewApiKey| {
+        let request = world.http.get(world.url("/events"));
+        let mut events = request.bearer_auth(&key.secret).send().await.unwrap();
+        assert_eq!(events.chunk().await.unwrap().unwrap(), "data: 1\n\n");
+        events
+    };
+    let (mut stays, ends) = (open(&kept).await, open(&removed).await);
+    reloaded(&world, &text(&[("kept", &kept)])).await;
+    let rest = timeout(PATIENCE, ends.text()).await.unwrap().unwrap();
+    assert_eq!(
+        rest,
+        "event: end\ndata: {\"reason\":\"credentials_revoked\"}\n\n"
+    );
+    assert!(stays.chunk().now_or_never().is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]

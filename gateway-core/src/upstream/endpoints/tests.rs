@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::config;
+use crate::metrics::Metrics;
 
 const NOW: Millis = Millis(1_000);
 
@@ -14,11 +15,13 @@ fn endpoints(count: usize) -> Endpoints {
         base = "1s""#;
     let config = config::from_text(&[text]).unwrap();
     let config = &config.upstreams["widgets"];
+    let metrics = Metrics::new(1).upstream("widgets");
     let all = (0..count)
         .map(|number| {
             let address = format!("http://10.0.0.{number}:80").parse().unwrap();
             let place = Place::of(&address).unwrap();
-            Arc::new(Endpoint::new(place, config, 1, Millis(0)))
+            let pool = Pool::new(config, 1, &metrics.connects);
+            Arc::new(Endpoint::new(place, pool, config, Millis(0)))
         })
         .collect();
     Endpoints::new(all)

@@ -26,6 +26,7 @@ use crate::context::{RequestContext, Staleness};
 use crate::error::UpstreamErrorKind;
 use crate::events::Events;
 use crate::metrics::Metrics;
+use crate::store::Store;
 use crate::upstream::{Call, SharedUpstreams, UpstreamClient, UpstreamError, Upstreams};
 
 const LONG: Duration = Duration::from_secs(20);
@@ -117,6 +118,7 @@ impl World {
             None,
             &reads,
             &Events::new(&tags),
+            &Store::new(None),
         );
         Self {
             service,

@@ -5,11 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 
 use super::service::Service;
-use super::{World, reason, until};
+use super::{TIME, World, a_caller, of_worker, reason, until};
+use crate::config;
+use crate::metrics::Metrics;
+use crate::upstream::{SharedUpstreams, Upstreams};
 
 #[tokio::test]
 async fn connections_are_used_again() {
@@ -61,6 +66,68 @@ async fn there_are_no_more_connections_than_configured() {
         answer.unwrap();
     }
     until(|| world.status().endpoints[0].connections == 1).await;
+}
+
+/// One worker keeps what it does not need, another needs one, and there may be no more.
+#[tokio::test]
+async fn idle_connections_of_one_worker_make_room_for_another() {
+    let service = Service::start().await;
+    let text = format!(
+        "[upstreams.widgets]\naddress = {}\nmax_connections = 2\n",
+        service.quoted_url()
+    );
+    let config = config::from_text(&[&text]).unwrap();
+    let metrics = Metrics::new(2);
+    let shared = SharedUpstreams::new(&config.upstreams, 2, &metrics);
+    let [one, other] = [0, 1].map(|worker| of_worker(worker, &shared, &metrics));
+    let held = |upstreams: &Upstreams| {
+        let client = upstreams.client("widgets").unwrap();
+        tokio::spawn(client.get(a_caller(TIME), "/held").send())
+    };
+    let (first, second) = (held(&one), held(&one));
+    until(|| service.seen("/held") == 2).await;
+    let refused = held(&other).await.unwrap();
+    assert_eq!(reason(refused), "overloaded");
+    service.release();
+    for call in [first, second] {
+        call.await.unwrap().unwrap();
+    }
+    for _ in 0..2 {
+        held(&other).await.unwrap().unwrap();
+    }
+    assert_eq!(service.connections(), 3);
+}
+
+/// Nobody answers there, not even with a refusal: the place where connections wait to be accepted is full.
+async fn black_hole() -> (SocketAddr, Vec<TcpStream>, Socket) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket
+        .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+        .unwrap();
+    socket.listen(0).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    let mut waiting = Vec::new();
+    while let Ok(connected) = timeout(Duration::from_millis(200), TcpStream::connect(address)).await
+    {
+        waiting.push(connected.unwrap());
+    }
+    (address, waiting, socket)
+}
+
+#[tokio::test]
+async fn calls_that_wait_for_one_connection_fail_with_it() {
+    let (address, _waiting, _socket) = black_hole().await;
+    let world = World::new(&format!(
+        "[upstreams.widgets]\naddress = \"http://{address}\"\nprotocol = \"http2\"\nconnect_timeout = \"400ms\"\n\
+         [upstreams.widgets.retry]\nretries = 0\n[upstreams.widgets.breaker]\nenabled = false\n"
+    ));
+    let began = tokio::time::Instant::now();
+    let calls = futures_util::future::join_all((0..20).map(|_| world.get("/ok"))).await;
+    for call in calls {
+        assert_eq!(reason(call), "unreachable");
+    }
+    // One after the other they would take 8 s.
+    assert!(began.elapsed() < Duration::from_secs(4));
 }
 
 #[tokio::test]
@@ -148,5 +215,51 @@ async fn a_command_that_was_sent_is_not_sent_again() {
     assert!(world.get("/").await.is_ok());
     assert!(world.get("/").await.is_ok());
     assert_eq!(read.load(Ordering::Relaxed), 5);
+    assert_eq!(world.status().breaker.failures, 0);
+}
+
+/// Speaks HTTP/2, and on each connection refuses one stream and then says that it closes (RFC 9113, 6.8 and 8.7), as a
+/// service that is being replaced does.
+async fn leaving() -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&connections);
+    tokio::spawn(async move {
+        loop {
+            let (socket, _) = listener.accept().await.unwrap();
+            counted.fetch_add(1, Ordering::Relaxed);
+            tokio::spawn(async move {
+                let mut connection = h2::server::handshake(socket).await.unwrap();
+                let mut number = 0;
+                while let Some(Ok((_, mut stream))) = connection.accept().await {
+                    number += 1;
+                    if number == 3 {
+                        stream.send_reset(h2::Reason::REFUSED_STREAM);
+                        connection.graceful_shutdown();
+                    } else {
+                        let answer = http::Response::new(());
+                        let _ = stream.send_response(answer, true);
+                    }
+                }
+            });
+        }
+    });
+    (address, connections)
+}
+
+#[tokio::test]
+async fn a_service_that_leaves_in_good_order_loses_no_read() {
+    let (address, connections) = leaving().await;
+    let world = World::new(&format!(
+        "[upstreams.widgets]\naddress = \"http://{address}\"\nprotocol = \"http2\"\n[upstreams.widgets.retry]\nretries = 0\n"
+    ));
+    for _ in 0..30 {
+        let answers = futures_util::future::join_all((0..4).map(|_| world.get("/ok"))).await;
+        for answer in answers {
+            assert_eq!(answer.unwrap().status, 200);
+        }
+    }
+    assert!(connections.load(Ordering::Relaxed) > 20);
     assert_eq!(world.status().breaker.failures, 0);
 }

@@ -145,6 +145,7 @@ impl Children {
         }
         let process = command
             .env("INTERNAL_TOKEN_KEY_FILE", files.gateway_key())
+            .env("STORE_PATH", files.store(bff.name))
             .envs(needs.environment(bff))
             .stdin(Stdio::null())
             .stdout(out)

@@ -59,6 +59,11 @@ impl Files {
         self.databases().join("seed.json")
     }
 
+    /// What a BFF keeps over a restart.
+    pub(crate) fn store(&self, name: &str) -> PathBuf {
+        self.databases().join(format!("{name}.db"))
+    }
+
     pub(crate) fn logs(&self) -> PathBuf {
         self.root.join("logs")
     }

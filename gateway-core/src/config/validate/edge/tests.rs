@@ -156,7 +156,7 @@ fn callers_are_named_beyond_doubt() {
         let mut text = String::new();
         for issuer in issuers {
             text.push_str(&format!(
-                "[[issuers]]\nissuer = \"{issuer}\"\naudiences = [\"a\"]\n"
+                "[[issuers]]\nissuer = \"{issuer}\"\naudiences = [\"a\"]\nsubject_prefix = \"{issuer}#\"\n"
             ));
         }
         text.push_str(&format!(

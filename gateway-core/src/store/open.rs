@@ -1,0 +1,144 @@
+//! Opening the store's file and bringing its tables up to date. What is done with them is their owners'.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
+
+/// How long SQLite itself waits for a lock: only another process can have one, while it hands the file over.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The tables of one owner, as the changes that lead to them.
+#[derive(Clone, Copy, Debug)]
+pub struct Tables {
+    /// Whose they are: its tables begin with this name.
+    pub owner: &'static str,
+    /// SQL scripts. Each is run once, in order and in a transaction of its own; one that was released never changes.
+    pub migrations: &'static [&'static str],
+}
+
+/// Why the store could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("cannot create {}", path.display())]
+    Create { path: PathBuf, source: io::Error },
+    #[error("cannot open the database")]
+    Open(#[source] sqlx::Error),
+    #[error("cannot bring the tables of `{owner}` up to date")]
+    Migrate {
+        owner: &'static str,
+        source: sqlx::Error,
+    },
+    #[error("a newer version has changed the tables of `{owner}`")]
+    Newer { owner: &'static str },
+    #[error("cannot start a thread or its runtime")]
+    Thread(#[source] io::Error),
+    #[error("the store's thread has ended")]
+    Ended,
+}
+
+/// A connection that may write, with all tables as they should be.
+pub(super) async fn writer(
+    path: Option<&Path>,
+    tables: &[Tables],
+) -> Result<SqliteConnection, OpenError> {
+    if let Some(path) = path {
+        create(path)?;
+    }
+    let mut connection = options(path).connect().await.map_err(OpenError::Open)?;
+    sqlx::raw_sql(
+        "CREATE TABLE IF NOT EXISTS store_migrations (
+            owner TEXT NOT NULL,
+            number INTEGER NOT NULL,
+            PRIMARY KEY (owner, number)
+        ) STRICT, WITHOUT ROWID",
+    )
+    .execute(&mut connection)
+    .await
+    .map_err(OpenError::Open)?;
+    for tables in tables {
+        migrate(&mut connection, tables).await?;
+    }
+    Ok(connection)
+}
+
+/// A connection beside it that sees what is committed and cannot write.
+pub(super) async fn reader(path: &Path) -> Result<SqliteConnection, OpenError> {
+    options(Some(path))
+        .pragma("query_only", "ON")
+        .connect()
+        .await
+        .map_err(OpenError::Open)
+}
+
+fn options(path: Option<&Path>) -> SqliteConnectOptions {
+    let options = match path {
+        Some(path) => SqliteConnectOptions::new()
+            .filename(path)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Normal),
+        None => SqliteConnectOptions::new().in_memory(true),
+    };
+    options.foreign_keys(true).busy_timeout(BUSY_TIMEOUT)
+}
+
+/// The file and its folder, for their owner alone: what clients were answered is in it.
+fn create(path: &Path) -> Result<(), OpenError> {
+    let failed = |source| OpenError::Create {
+        path: path.to_owned(),
+        source,
+    };
+    if let Some(folder) = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(failed)?;
+    }
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(failed)?;
+    Ok(())
+}
+
+async fn migrate(connection: &mut SqliteConnection, tables: &Tables) -> Result<(), OpenError> {
+    let owner = tables.owner;
+    let failed = |source| OpenError::Migrate { owner, source };
+    let done: i64 = sqlx::query_scalar("SELECT count(*) FROM store_migrations WHERE owner = ?")
+        .bind(owner)
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(failed)?;
+    let done = usize::try_from(done).unwrap_or(usize::MAX);
+    if done > tables.migrations.len() {
+        return Err(OpenError::Newer { owner });
+    }
+    for (number, script) in (1_i64..).zip(tables.migrations).skip(done) {
+        let mut tx = connection
+            .begin_with("BEGIN IMMEDIATE")
+            .await
+            .map_err(failed)?;
+        sqlx::raw_sql(*script)
+            .execute(&mut *tx)
+            .await
+            .map_err(failed)?;
+        sqlx::query("INSERT INTO store_migrations (owner, number) VALUES (?, ?)")
+            .bind(owner)
+            .bind(number)
+            .execute(&mut *tx)
+            .await
+            .map_err(failed)?;
+        tx.commit().await.map_err(failed)?;
+    }
+    Ok(())
+}
