@@ -8,12 +8,14 @@ mod tunnel;
 mod upgrade;
 mod upload;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
-use http::header::{SET_COOKIE, TE};
-use http::{Request, uri};
+use http::header::{HOST, SET_COOKIE, TE};
+use http::{Request, Uri, uri};
+use http_body::Body as _;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use matchit::Params;
@@ -21,7 +23,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::cache::{DependsOn, Forward, Joined, Question, ResponseCache, SetsCookie, Slot};
+use crate::cache::{DependsOn, Forward, Glance, Joined, Question, ResponseCache, SetsCookie, Slot};
 use crate::config::{RouteCache, StreamConfig};
 use crate::context::RequestContext;
 use crate::deadline::StreamEnd;
@@ -97,8 +99,15 @@ impl Proxy {
             }
             RouteCache::Off | RouteCache::Private => context,
         };
+        let path = path(rule, parameters, request.uri());
+        if share != RouteCache::Off
+            && let Some(response) = self.glance(rule, &path, &request, context)
+        {
+            return Ok(failure::in_our_form(stack, response, context).await);
+        }
         let authorized = headers::show_credentials(request.headers());
-        let (request, upload) = outgoing(rule, parameters, request, context, stack)?;
+        let path = path.into_owned();
+        let (request, upload) = outgoing(rule, path, request, context, stack)?;
         let kind = CallKind::of(request.method());
         let response = if kind == CallKind::Safe && share == RouteCache::Off {
             exchange(stack, request, rule.template, context, &upload, share)
@@ -127,6 +136,35 @@ impl Proxy {
         }
         // Behind the cache, which has rules of its own for answers that are errors.
         Ok(failure::in_our_form(stack, response, context).await)
+    }
+
+    /// The answer that is there already, in the plain case.
+    fn glance(
+        &self,
+        rule: &ProxyRule,
+        path: &str,
+        request: &Request<Body>,
+        context: &RequestContext,
+    ) -> Option<Response> {
+        let headers = request.headers();
+        if !request.body().is_end_stream() || !headers::has_plain_connection(headers) {
+            return None;
+        }
+        let over_tls = request
+            .extensions()
+            .get::<OverTls>()
+            .is_some_and(|tls| tls.0);
+        let proto = headers::proto(over_tls);
+        self.cache.glance(&Glance {
+            upstream: rule.upstream,
+            target: path,
+            addressed_as: [headers.get(HOST), Some(&proto)],
+            share: rule.cache.share,
+            principal: context.principal_for_upstreams(),
+            method: request.method(),
+            headers,
+            alters: headers::is_altered,
+        })
     }
 
     async fn through_cache(
@@ -200,7 +238,8 @@ impl Proxy {
             return Err(GatewayError::Overloaded.into());
         }
         let client = upgrade::take(&mut request)?;
-        let (mut request, upload) = outgoing(rule, parameters, request, context, stack)?;
+        let path = path(rule, parameters, request.uri()).into_owned();
+        let (mut request, upload) = outgoing(rule, path, request, context, stack)?;
         upgrade::mark(request.headers_mut());
         let off = RouteCache::Off;
         let mut response = exchange(stack, request, rule.template, context, &upload, off)
@@ -270,23 +309,31 @@ fn tags<'a>(
         .map(|tag| reads.tags.slot(&tag.apply(parameters)))
 }
 
+/// The path and query upstream.
+fn path<'a>(rule: &ProxyRule, parameters: &Params<'_, '_>, uri: &'a Uri) -> Cow<'a, str> {
+    match (&rule.rewrite, uri.query()) {
+        (Some(rewrite), Some(query)) => {
+            let mut path = rewrite.apply(parameters);
+            path.push('?');
+            path.push_str(query);
+            Cow::Owned(path)
+        }
+        (Some(rewrite), None) => Cow::Owned(rewrite.apply(parameters)),
+        (None, _) => uri
+            .path_and_query()
+            .map_or(Cow::Borrowed("/"), |target| Cow::Borrowed(target.as_str())),
+    }
+}
+
 /// The request as it is sent upstream.
 fn outgoing(
     rule: &ProxyRule,
-    parameters: &Params<'_, '_>,
+    target: String,
     request: Request<Body>,
     context: &RequestContext,
     stack: &Stack,
 ) -> Result<(Request<Body>, Upload), Error> {
     let (mut parts, body) = request.into_parts();
-    let path = match &rule.rewrite {
-        Some(rewrite) => rewrite.apply(parameters),
-        None => parts.uri.path().to_owned(),
-    };
-    let target = match parts.uri.query() {
-        Some(query) => format!("{path}?{query}"),
-        None => path,
-    };
     let target = uri::PathAndQuery::try_from(target)
         .map_err(|e| GatewayError::Bug(format!("rewrite: {e}")))?;
     let hop = headers::Hop {

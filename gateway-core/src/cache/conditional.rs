@@ -17,8 +17,6 @@ use super::stored::Stored;
 /// What a 304 says of the answer that it stands for (RFC 9110, 15.4.5).
 const IN_NOT_MODIFIED: [HeaderName; 6] =
     [CACHE_CONTROL, CONTENT_LOCATION, DATE, ETAG, EXPIRES, VARY];
-/// Fields that come on the way out: `Age`, `Cache-Status`, and those of the edge.
-const ADDED: usize = 12;
 
 pub(super) fn respond(
     stored: &Stored,
@@ -38,13 +36,7 @@ pub(super) fn respond(
         response.headers_mut().insert(AGE, age);
         return response;
     }
-    let mut headers = HeaderMap::with_capacity(stored.headers().len() + ADDED);
-    headers.extend(
-        stored
-            .headers()
-            .iter()
-            .map(|(name, value)| (name.clone(), value.clone())),
-    );
+    let mut headers = stored.headers().clone();
     headers.insert(AGE, age);
     *response.status_mut() = stored.status();
     *response.headers_mut() = headers;

@@ -24,6 +24,8 @@ use crate::upstream::Identity;
 const MAX_VARIANTS: usize = 8;
 /// What an entry costs besides its bytes, roughly.
 const OVERHEAD: usize = 512;
+/// Fields that come on the way out: `Age`, `Cache-Status`, and those of the edge.
+const ADDED: usize = 12;
 /// Fields that a service may build absolute links from, although hardly any says `Vary` for them.
 const ADDRESSED_AS: [HeaderName; 2] = [
     HeaderName::from_static("x-forwarded-host"),
@@ -53,9 +55,7 @@ pub(super) struct Key {
 
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        // The rest tells apart, and is hardly ever all that differs.
-        self.target.as_str().hash(state);
-        self.identity.hash(state);
+        Self::hash_parts(self.target(), &self.identity, state);
     }
 }
 
@@ -74,6 +74,28 @@ impl Key {
             share,
             identity,
         }
+    }
+
+    /// The rest tells apart, and is hardly ever all that differs.
+    pub(super) fn hash_parts<H: Hasher>(target: &str, identity: &Identity, state: &mut H) {
+        target.hash(state);
+        identity.hash(state);
+    }
+
+    /// Whether it is made of these.
+    pub(super) fn is(
+        &self,
+        upstream: &'static str,
+        target: &str,
+        addressed_as: [Option<&HeaderValue>; 2],
+        share: RouteCache,
+        identity: &Identity,
+    ) -> bool {
+        self.target() == target
+            && self.upstream == upstream
+            && self.share == share
+            && self.identity == *identity
+            && self.addressed_as.each_ref().map(Option::as_ref) == addressed_as
     }
 
     pub(super) fn upstream(&self) -> &'static str {
@@ -222,6 +244,8 @@ impl Stored {
         for name in withheld(&control, how) {
             headers.remove(name);
         }
+        // A copy with room for what comes on the way out does not grow twice.
+        headers.reserve(ADDED);
         // Its age is told anew each time; when it was made, once (RFC 9110, 6.6.1).
         headers.remove(AGE);
         if !headers.contains_key(DATE)

@@ -168,6 +168,20 @@ const RULES: &[Row] = &[
         ("GET | A: 1", "200 | Cache-Control: max-age=60", "fwd=uri-miss; stored"),
         ("GET | A: 2", "", "hit"),
     ]),
+    ("4.1: what does not come to the service selects nothing", Everybodys, &[
+        ("GET | Cookie: a=1", "200 | Cache-Control: public, max-age=60 | Vary: Cookie | ?!cookie", "fwd=uri-miss; stored"),
+        ("GET | Cookie: a=2", "", "hit"),
+        ("GET", "", "hit"),
+    ]),
+    ("4.1: what the service is told of the way does", Everybodys, &[
+        ("GET", "200 | Cache-Control: max-age=60 | Vary: Forwarded", "fwd=uri-miss; stored"),
+        ("GET", "", "hit"),
+    ]),
+    ("7.3: what was asked for by another name is another thing", Everybodys, &[
+        ("GET", "200 | Cache-Control: max-age=60", "fwd=uri-miss; stored"),
+        ("GET http://other.example", "200 | Cache-Control: max-age=60", "fwd=uri-miss; stored"),
+        ("GET", "", "hit"),
+    ]),
     // 4.2: freshness.
     ("4.2.1: s-maxage goes before max-age", Everybodys, &[
         ("GET", "200 | Cache-Control: max-age=10, s-maxage=100 | Age: 50", "fwd=uri-miss; stored"),
@@ -656,7 +670,10 @@ async fn play(stage: &Stage, path: &str, (ask, answers, says): Step) -> Result<(
     let method = line.next().unwrap();
     let target = line.next().map_or_else(
         || path.to_owned(),
-        |relative| format!("{}/{}", &path[..path.rfind('/').unwrap()], &relative[3..]),
+        |other| match other.strip_prefix("../") {
+            Some(sibling) => format!("{}/{sibling}", &path[..path.rfind('/').unwrap()]),
+            None => format!("{other}{path}"),
+        },
     );
     let fields: Vec<&str> = asked.collect();
     let reply = stage.send(method, &target, &fields).await;

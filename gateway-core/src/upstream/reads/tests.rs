@@ -379,7 +379,8 @@ async fn a_waiter_has_its_own_deadline_whoever_began_the_call() {
 /// A time that is set for attempts is the same for all of them: what has just hung is not repeated for each who waited.
 #[tokio::test]
 async fn an_attempt_that_was_given_up_is_given_up_for_all_who_wait() {
-    let more = "connect_timeout = \"1s\"\ntimeout = \"1s\"\n[upstreams.widgets.retry]\nretries = 0\n";
+    let more =
+        "connect_timeout = \"1s\"\ntimeout = \"1s\"\n[upstreams.widgets.retry]\nretries = 0\n";
     let world = World::held_with(more).await;
     let first = world.start(of("ann"));
     world.is_asked(1).await;
