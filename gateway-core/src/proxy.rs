@@ -110,9 +110,17 @@ impl Proxy {
         let (request, upload) = outgoing(rule, path, request, context, stack)?;
         let kind = CallKind::of(request.method());
         let response = if kind == CallKind::Safe && share == RouteCache::Off {
-            exchange(stack, request, rule.template, context, &upload, share)
-                .await
-                .map_err(|error| failure::at_fault(error, &upload, limit))
+            // Boxed, all three: all that stands around them would have room for the largest, and be moved with it.
+            Box::pin(exchange(
+                stack,
+                request,
+                rule.template,
+                context,
+                &upload,
+                share,
+            ))
+            .await
+            .map_err(|error| failure::at_fault(error, &upload, limit))
         } else {
             let way = Way {
                 share,
@@ -124,10 +132,9 @@ impl Proxy {
             };
             match kind {
                 CallKind::Safe => {
-                    self.through_cache(rule, parameters, request, authorized, way)
-                        .await
+                    Box::pin(self.through_cache(rule, parameters, request, authorized, way)).await
                 }
-                CallKind::Command => self.command(rule, parameters, request, way).await,
+                CallKind::Command => Box::pin(self.command(rule, parameters, request, way)).await,
             }
         }?;
         if upgrade::agreed(&response) {
@@ -421,7 +428,7 @@ async fn send(
     upload: &Upload,
     kind: CallKind,
 ) -> Result<http::Response<Answer>, UpstreamError> {
-    let request = request.map(Outgoing::stream);
+    let request = Box::new(request.map(Outgoing::stream));
     let result = stack
         .send(request, &mut attempt, kind, Judged::AtHead)
         .await;
