@@ -20,12 +20,15 @@ use crate::events::{ChangeEvent, Events};
 const TAG: &str = "widget:1";
 const BUDGET: Duration = Duration::from_secs(3);
 
+/// From where, and what was heard by then.
+type Asked = (Start, Option<u64>);
+
 /// The log of a service, and what becomes of questions about it.
 #[derive(Clone, Default)]
 struct Log {
     last: Arc<Mutex<u64>>,
     failures: Arc<Mutex<Vec<Error>>>,
-    asked: Arc<Mutex<Vec<(Start, Option<u64>)>>>,
+    asked: Arc<Mutex<Vec<Asked>>>,
 }
 
 struct Widget {
