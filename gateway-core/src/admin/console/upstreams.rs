@@ -18,8 +18,12 @@ pub(super) fn section(out: &mut Html, moment: &Moment) {
         html!(out,
             "<tr><th scope=\"row\">" {upstream.name} "</th><td data-label=\"Breaker\" class=\"" {class(state)} "\">" {state.replace('_', "-")}
         );
-        if let Some(open_for) = upstream.breaker.open_for {
-            html!(out, " for " {Took(Duration::from_secs_f64(open_for.max(0.0)))} " more");
+        match upstream.breaker.open_for {
+            Some(open_for) if open_for > 0.0 => {
+                html!(out, " for " {Took(Duration::from_secs_f64(open_for))} " more");
+            }
+            Some(_) => html!(out, ", the next call probes"),
+            None => {}
         }
         html!(out, "</td><td data-label=\"Endpoints\">");
         endpoints(out, &upstream);
