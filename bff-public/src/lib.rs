@@ -1,16 +1,18 @@
 //! The API for partners' servers: shapes that stay as they are, versions side by side, a partner's own account only.
 //! How requests are received, checked and forwarded is gateway-core's.
 //!
-//! A request arrives at one of the lines in `routes.rs` and is answered by the version that it asks for (`v1`), which
+//! A request arrives at one of the lines in `routes.rs` and is answered by the version that it asks for (`v1`, `v2`), which
 //! calls services through `clients` and shows only shapes of its own.
 
 mod clients;
+mod error;
 mod partner;
 mod routes;
 mod tags;
 mod v1;
+mod v2;
 
-use gateway_core::App;
+use gateway_core::{App, idempotency, quota};
 
 /// The partners' API, to be run by [`gateway_core::main`] or, in a test, by [`gateway_core::Gateway::start`].
 #[must_use]
@@ -22,7 +24,7 @@ const APP: App = App {
     name: "bff-public",
     routes: routes::routes,
     tags: tags::of_event,
-    tables: &[],
+    tables: &[idempotency::TABLES, quota::TABLES],
 };
 
 #[cfg(test)]

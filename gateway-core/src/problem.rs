@@ -302,6 +302,29 @@ fn from_client(error: &ClientError) -> Problem {
             "Too many requests",
         )
         .retry_after(*retry_after),
+        ClientError::QuotaUsedUp { retry_after } => Problem::client(
+            StatusCode::TOO_MANY_REQUESTS,
+            "quota-used-up",
+            "The day's quota is used up",
+        )
+        .retry_after(*retry_after),
+        ClientError::PreconditionRequired => Problem::client(
+            StatusCode::PRECONDITION_REQUIRED,
+            "precondition-required",
+            "The version that is to be replaced has to be named",
+        )
+        .detail("Send If-Match with the ETag of the version that you mean to replace."),
+        ClientError::IdempotencyKeyReused => Problem::client(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "idempotency-key-reused",
+            "The idempotency key came with another request before",
+        ),
+        ClientError::IdempotencyKeyInUse => Problem::client(
+            StatusCode::CONFLICT,
+            "idempotency-key-in-use",
+            "A request with this idempotency key is being worked on",
+        )
+        .retry_after(Duration::from_secs(1)),
         ClientError::Refused(refusal) => {
             let slug = refusal.slug.as_deref().unwrap_or("refused");
             let mut problem = Problem::client(refusal.status, slug, "Refused by the service");

@@ -80,6 +80,16 @@ impl UpstreamClient {
         self.call(context, Method::POST, path.into()).json(body)
     }
 
+    /// `PUT path` with `body` as JSON.
+    pub fn put(
+        &self,
+        context: RequestContext,
+        path: impl Into<String>,
+        body: &impl Serialize,
+    ) -> Call {
+        self.call(context, Method::PUT, path.into()).json(body)
+    }
+
     fn call(&self, context: RequestContext, method: Method, path: String) -> Call {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, JSON);

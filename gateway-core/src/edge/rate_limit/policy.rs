@@ -61,9 +61,10 @@ pub(super) struct Wait {
 }
 
 impl<C: Clock> Policy<C> {
-    /// `replicas` is how many processes share the limit, `largest_cost` what its dearest route costs.
+    /// `shown` is its name in headers, `replicas` is how many processes share the limit, `largest_cost` what its dearest route costs.
     pub(super) fn new(
         name: &str,
+        shown: &str,
         config: &RateLimitConfig,
         replicas: u32,
         largest_cost: u32,
@@ -81,7 +82,7 @@ impl<C: Clock> Policy<C> {
         let burst = NonZeroU32::new(own.burst).unwrap_or(NonZeroU32::MIN);
         let quota = Quota::with_period(own.interval)
             .map_or(Quota::per_second(burst), |quota| quota.allow_burst(burst));
-        let quoted = format!("\"{name}\"");
+        let quoted = format!("\"{shown}\"");
         let policy_item = format!(
             "{quoted};q={};w={}",
             whole.burst,
@@ -193,6 +194,14 @@ impl RateLimitHeaders {
         Self {
             policy: text,
             limit,
+        }
+    }
+
+    /// Of one policy that grants `quota` in `window` seconds, of which `remaining` are left, and all again in `reset`.
+    pub(crate) fn of(name: &str, quota: u64, window: u64, remaining: u64, reset: Duration) -> Self {
+        Self {
+            policy: format!("\"{name}\";q={quota};w={window}"),
+            limit: format!("\"{name}\";r={remaining};t={}", whole_seconds(reset)),
         }
     }
 
