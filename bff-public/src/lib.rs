@@ -6,11 +6,14 @@
 
 mod clients;
 mod error;
+mod onboarding;
 mod partner;
 mod routes;
 mod tags;
 mod v1;
 mod v2;
+
+use std::process::ExitCode;
 
 use gateway_core::{App, idempotency, quota};
 
@@ -18,6 +21,15 @@ use gateway_core::{App, idempotency, quota};
 #[must_use]
 pub fn app() -> App {
     APP
+}
+
+/// The process: the gateway, or `partners …`, which looks after its partners and ends.
+#[must_use]
+pub fn main() -> ExitCode {
+    match std::env::args_os().nth(1) {
+        Some(first) if first == onboarding::COMMAND => onboarding::main(),
+        _ => gateway_core::main(APP),
+    }
 }
 
 const APP: App = App {

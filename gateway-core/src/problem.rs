@@ -12,7 +12,7 @@ use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
 use crate::context::RequestId;
-use crate::error::{ClientError, Error, ErrorSource, FieldError, GatewayError};
+use crate::error::{ClientError, Error, ErrorSource, FieldError, GatewayError, Refusal};
 use crate::upstream::{UpstreamError, UpstreamErrorKind};
 
 /// The media type of every error answer.
@@ -433,6 +433,21 @@ impl Problem {
             }
             .header(RETRY_AFTER, wait),
         }
+    }
+}
+
+impl Refusal {
+    /// Whether it would be refused again: what is refused for reasons of the moment, or of the caller's permissions, may be
+    /// granted the next time.
+    pub(crate) fn is_final(&self) -> bool {
+        !matches!(
+            self.status,
+            StatusCode::UNAUTHORIZED
+                | StatusCode::FORBIDDEN
+                | StatusCode::REQUEST_TIMEOUT
+                | StatusCode::TOO_EARLY
+                | StatusCode::TOO_MANY_REQUESTS
+        )
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) struct NewOrderV2 {
     /// As soon as possible when absent.
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     delivery_time: Option<DateTime<FixedOffset>>,
-    #[schemars(length(min = 1, max = 100))]
+    #[schemars(length(min = 1, max = 50))]
     line_items: Vec<QuantityV2>,
 }
 
@@ -37,7 +37,7 @@ pub(crate) struct NewOrderV2 {
 struct QuantityV2 {
     #[schemars(length(min = 1, max = 100))]
     menu_item_id: String,
-    #[schemars(range(min = 1, max = 1000))]
+    #[schemars(range(min = 1, max = 100))]
     quantity: u32,
 }
 

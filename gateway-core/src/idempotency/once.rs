@@ -149,7 +149,7 @@ where
     let result = work(derived).await;
     let outcome = match &result {
         Ok(answer) => Some(answer.outcome.clone()),
-        Err(Error::Client(ClientError::Refused(refusal))) if is_final(refusal.status) => {
+        Err(Error::Client(ClientError::Refused(refusal))) if refusal.is_final() => {
             Some(Outcome::from(refusal))
         }
         Err(_) => None,
@@ -157,18 +157,6 @@ where
     // What comes of it is in the log: the service knows the key, too.
     let _ = in_time(records::end(store, claim, outcome.as_ref())).await;
     result
-}
-
-/// What is refused for reasons of the moment may be granted the next time.
-fn is_final(status: StatusCode) -> bool {
-    !matches!(
-        status,
-        StatusCode::UNAUTHORIZED
-            | StatusCode::FORBIDDEN
-            | StatusCode::REQUEST_TIMEOUT
-            | StatusCode::TOO_EARLY
-            | StatusCode::TOO_MANY_REQUESTS
-    )
 }
 
 async fn in_time<T>(record: impl Future<Output = Result<T, RecordError>>) -> Option<T> {
@@ -236,3 +224,6 @@ impl<T: JsonSchema> Describe for OnceAnswer<T> {
         <Accepted<T> as Describe>::describe(operation);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,3 +1,4 @@
+//! Counting over days, restarts and outages, at times that each test says itself.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::sync::Arc;
