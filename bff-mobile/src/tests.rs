@@ -1,6 +1,7 @@
 //! The app's screens and actions in front of services that answer as each test says, over real sockets.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod courier;
 mod fake;
 mod matrix;
 mod openapi;

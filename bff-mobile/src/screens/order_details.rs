@@ -181,7 +181,7 @@ impl From<Bill> for BillView {
 }
 
 #[derive(Serialize, JsonSchema)]
-struct RestaurantView {
+pub(crate) struct RestaurantView {
     id: String,
     name: String,
     address: Address,
