@@ -3,6 +3,7 @@
 
 mod access_log;
 mod admission;
+mod app_version;
 mod body_limit;
 mod client;
 mod client_addr;
@@ -56,9 +57,11 @@ use crate::gateway::Shared;
 use crate::proxy::{OverTls, Proxy};
 use crate::quota::{self, PlanUsage};
 use crate::route::{Action, Matched, NoMatch, Route};
+use crate::streams::HasPlace;
 use crate::trace::TraceContext;
 use crate::upstream::Upstreams;
 use access_log::Observation;
+use app_version::Verdict;
 use client::Client;
 use csrf::Credential;
 use rate_limit::LimitId;
@@ -134,6 +137,10 @@ impl Edge {
         let config = &self.shared.config;
         let trusted = client_addr::is_trusted(peer.ip(), &config.server.trusted_proxies);
         let client = Client::of(request.headers(), config, trusted);
+        let recommended = match app_version::judge(&config.app_version, request.headers()) {
+            Verdict::Old(recommended) => Some(recommended.clone()),
+            Verdict::Current | Verdict::Unsupported(_) => None,
+        };
         let mut observation = Observation::begin(&self.shared, self.worker, &request, arrival);
 
         // A bug in a handler costs its own request a 500, never the connection's other requests.
@@ -155,6 +162,9 @@ impl Edge {
         let status = response.status();
         let headers = response.headers_mut();
         response_headers::set(headers, &observation);
+        if let Some(recommended) = recommended {
+            headers.insert(&app_version::RECOMMENDED, recommended);
+        }
         // What a page of this or another origin may do with the answer, also with one that says what went wrong.
         security_headers::set(headers, status, client.secure, &config.security_headers);
         if let Some(cors) = self.cors(route.as_deref()) {
@@ -231,6 +241,8 @@ impl Edge {
             csrf::check(route.csrf, request.method(), request.headers(), &own)?;
         }
         authorize(&route.access, &principal)?;
+        // An app that is too old for what services have become; whoever it belongs to may not use it any more.
+        app_version::judge(&self.shared.config.app_version, request.headers()).admit()?;
         let counted = Counted {
             principal: &principal,
             ..counted
@@ -290,6 +302,11 @@ impl Edge {
         } else {
             response
         };
+        if response.extensions().get::<HasPlace>().is_some() {
+            // It waits for something to happen, is counted as a stream, and takes no place from those who work.
+            context.give_place_back();
+            return Ok(response);
+        }
         Ok(permit.held_by(response))
     }
 

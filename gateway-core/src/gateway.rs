@@ -199,7 +199,7 @@ impl Generation {
             shared_revocations,
             limiter: Arc::new(limiter),
             limiter_store,
-            cache: Arc::new(ResponseCache::new(&config.cache, metrics.cache())),
+            cache: Arc::new(ResponseCache::new(&config.cache, &tags, metrics.cache())),
             sampling: config.tracing.sampling(),
             traces: Traces::new(&config.tracing, app.name, metrics.traces()),
             recent: Arc::new(RecentRequests::new(commands.len())),
@@ -281,7 +281,12 @@ impl Generation {
             cache: if keep_cache {
                 Arc::clone(&previous.cache)
             } else {
-                Arc::new(ResponseCache::new(&config.cache, previous.metrics.cache()))
+                let tags = &previous.reads.tags;
+                Arc::new(ResponseCache::new(
+                    &config.cache,
+                    tags,
+                    previous.metrics.cache(),
+                ))
             },
             metrics: previous.metrics.clone(),
             sampling: config.tracing.sampling(),
@@ -304,6 +309,7 @@ impl Generation {
         let shared = Arc::new(shared);
         let config = &shared.config;
         let mut edges = Vec::new();
+        shared.events.places().configure(&config.streams);
         if let Some(events) = &config.events {
             shared.events.allow(events.max_subscribers);
         }
@@ -570,8 +576,8 @@ impl RunningGateway {
     }
 
     #[cfg(test)]
-    pub(crate) fn reads(&self) -> Reads {
-        self.live.shared().reads.clone()
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        self.live.shared()
     }
 
     /// Asks for the configuration files to be read again, as SIGHUP does; what came of it is in the log, in the metrics
