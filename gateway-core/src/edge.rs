@@ -24,10 +24,12 @@ mod security_headers;
 mod slot;
 mod vary;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -47,11 +49,13 @@ pub(crate) use rate_limit::{Counted, RateLimitStore, RateLimiter, RouteKey, Rout
 pub(crate) use slot::EdgeSlot;
 
 use crate::auth::{Authenticator, Principal, RevocationWatch, authorize};
+use crate::config::PLAN;
 use crate::context::{ContextParts, RequestContext, RequestId};
 use crate::deadline::{Deadline, StreamEnd};
 use crate::error::{ClientError, Error, GatewayError};
 use crate::gateway::Shared;
 use crate::proxy::{OverTls, Proxy};
+use crate::quota::{self, PlanUsage};
 use crate::route::{Action, Matched, NoMatch, Route};
 use crate::streams::HasPlace;
 use crate::trace::TraceContext;
@@ -245,6 +249,10 @@ impl Edge {
         };
         self.limit(&route.limits.after, &counted, observation)
             .await?;
+        if let Some(policies) = &route.limits.plan {
+            let usage = self.count_in_plan(policies, &counted, observation).await?;
+            request.extensions_mut().insert(usage);
+        }
         asked?;
         expectation::check(request.headers())?;
         if expectation::is_last_hop(&mut request) {
@@ -349,6 +357,51 @@ impl Edge {
         checked.map_err(|denied| {
             let retry_after = denied.retry_after;
             ClientError::RateLimited { retry_after }.into()
+        })
+    }
+
+    /// Counts the request against the caller's plan: first how fast, then how many in a day.
+    async fn count_in_plan(
+        &self,
+        policies: &BTreeMap<String, &'static str>,
+        request: &Counted<'_>,
+        observation: &mut Observation,
+    ) -> Result<PlanUsage, Error> {
+        let without_plan = || ClientError::Forbidden("The credentials have no plan.");
+        let name = request.principal.attribute(PLAN);
+        let plan = name.and_then(|name| self.shared.limiter.plan(name));
+        let (plan, partner) = plan
+            .zip(request.principal.partner())
+            .ok_or_else(without_plan)?;
+        if let Some(policy) = policies.get(&*plan.name) {
+            observation.rate_limits.policy = policy;
+        }
+        self.limit(&[plan.pace], request, observation).await?;
+
+        let now = SystemTime::now();
+        let cost = u64::from(request.cost.get());
+        let daily = plan.allows.daily;
+        let counted = self.shared.quotas.take(partner, daily, cost, now);
+        let counted = counted.ok_or_else(without_plan)?;
+        let (Ok(used) | Err(used)) = counted;
+        let (resets_at, resets_in) = quota::end_of_day(now);
+        let left = daily.saturating_sub(used);
+        observation.rate_limits.add_quota(left, resets_in);
+        if counted.is_err() {
+            plan.quota.denied.increment(1);
+            return Err(ClientError::QuotaUsedUp {
+                retry_after: resets_in,
+            }
+            .into());
+        }
+        plan.quota.allowed.increment(1);
+        plan.quota.cost.increment(cost);
+        Ok(PlanUsage {
+            plan: Arc::clone(&plan.name),
+            allows: Arc::clone(&plan.allows),
+            used,
+            resets_at,
+            resets_in,
         })
     }
 

@@ -93,6 +93,16 @@ pub enum ClientError {
     Unprocessable(Vec<FieldError>),
     #[error("rate limited")]
     RateLimited { retry_after: Duration },
+    /// Everything that the caller's plan allows in a day.
+    #[error("the day's quota is used up")]
+    QuotaUsedUp { retry_after: Duration },
+    /// What is written over has to be named.
+    #[error("no If-Match")]
+    PreconditionRequired,
+    #[error("the idempotency key came with another payload")]
+    IdempotencyKeyReused,
+    #[error("somebody is at the idempotency key")]
+    IdempotencyKeyInUse,
     /// The app is older than what is still served.
     #[error("unsupported version of the app")]
     AppVersionUnsupported { store_url: String },

@@ -28,6 +28,7 @@ pub mod graphql;
 pub mod idempotency;
 pub mod openapi;
 pub mod problem;
+pub mod quota;
 pub mod route;
 mod server;
 pub mod store;

@@ -12,7 +12,7 @@ use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
 use crate::context::RequestId;
-use crate::error::{ClientError, Error, ErrorSource, FieldError, GatewayError};
+use crate::error::{ClientError, Error, ErrorSource, FieldError, GatewayError, Refusal};
 use crate::upstream::{UpstreamError, UpstreamErrorKind};
 
 /// The media type of every error answer.
@@ -309,6 +309,29 @@ fn from_client(error: &ClientError) -> Problem {
             "Too many requests",
         )
         .retry_after(*retry_after),
+        ClientError::QuotaUsedUp { retry_after } => Problem::client(
+            StatusCode::TOO_MANY_REQUESTS,
+            "quota-used-up",
+            "The day's quota is used up",
+        )
+        .retry_after(*retry_after),
+        ClientError::PreconditionRequired => Problem::client(
+            StatusCode::PRECONDITION_REQUIRED,
+            "precondition-required",
+            "The version that is to be replaced has to be named",
+        )
+        .detail("Send If-Match with the ETag of the version that you mean to replace."),
+        ClientError::IdempotencyKeyReused => Problem::client(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "idempotency-key-reused",
+            "The idempotency key came with another request before",
+        ),
+        ClientError::IdempotencyKeyInUse => Problem::client(
+            StatusCode::CONFLICT,
+            "idempotency-key-in-use",
+            "A request with this idempotency key is being worked on",
+        )
+        .retry_after(Duration::from_secs(1)),
         ClientError::AppVersionUnsupported { store_url } => {
             let mut problem = Problem::client(
                 StatusCode::FORBIDDEN,
@@ -434,6 +457,21 @@ impl Problem {
             }
             .header(RETRY_AFTER, wait),
         }
+    }
+}
+
+impl Refusal {
+    /// Whether it would be refused again: what is refused for reasons of the moment, or of the caller's permissions, may be
+    /// granted the next time.
+    pub(crate) fn is_final(&self) -> bool {
+        !matches!(
+            self.status,
+            StatusCode::UNAUTHORIZED
+                | StatusCode::FORBIDDEN
+                | StatusCode::REQUEST_TIMEOUT
+                | StatusCode::TOO_EARLY
+                | StatusCode::TOO_MANY_REQUESTS
+        )
     }
 }
 

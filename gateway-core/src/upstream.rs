@@ -57,6 +57,7 @@ use tokio_util::task::TaskTracker;
 use crate::auth::internal_token::InternalTokenSigner;
 use crate::config::UpstreamProtocol;
 use crate::events::Events;
+use crate::idempotency::Idempotency;
 use crate::store::Store;
 
 /// The upstreams as one worker sees them.
@@ -66,6 +67,7 @@ pub struct Upstreams {
     reads: Reads,
     events: Events,
     store: Store,
+    commands: TaskTracker,
 }
 
 /// A BFF asked for an upstream that the configuration does not have, or has with another protocol.
@@ -103,6 +105,7 @@ impl Upstreams {
             reads: reads.clone(),
             events: events.clone(),
             store: store.clone(),
+            commands: commands.clone(),
         }
     }
 
@@ -116,6 +119,13 @@ impl Upstreams {
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// For commands that are done once for each idempotency key. Apps that use it have
+    /// [`idempotency::TABLES`](crate::idempotency::TABLES) in their store.
+    #[must_use]
+    pub fn idempotency(&self) -> Idempotency {
+        Idempotency::new(&self.store, &self.commands)
     }
 
     /// Keeps connections ready, for as long as somebody polls.
