@@ -250,6 +250,36 @@ impl RequestContext {
         }
     }
 
+    /// This context for something that happens later, on behalf of the same request: with a deadline as long as the
+    /// request's was, and without its place among those worked on.
+    #[must_use]
+    pub fn renewed(&self) -> Self {
+        let budget = self
+            .deadline
+            .at()
+            .saturating_duration_since(self.shared.started);
+        let now = Instant::now();
+        Self {
+            deadline: Deadline::from_instant(now + budget),
+            part: None,
+            for_everybody: false,
+            span: self.shared.trace.span(),
+            staleness: None,
+            shared: Arc::new(Shared {
+                request_id: self.shared.request_id.clone(),
+                trace: self.shared.trace.clone(),
+                principal: self.shared.principal.clone(),
+                client_address: self.shared.client_address,
+                started: now,
+                optional_reserve: self.shared.optional_reserve,
+                waterfall: Mutex::default(),
+                lifetime: AtomicU64::new(u64::MAX),
+                revocations: self.shared.revocations.clone(),
+                _permit: None,
+            }),
+        }
+    }
+
     /// How much earlier than the answer its optional parts have to be there.
     pub(crate) fn optional_reserve(&self) -> Duration {
         self.shared.optional_reserve

@@ -57,6 +57,7 @@ use tokio_util::task::TaskTracker;
 use crate::auth::internal_token::InternalTokenSigner;
 use crate::config::UpstreamProtocol;
 use crate::events::Events;
+use crate::graphql::{Documents, Settings};
 use crate::store::Store;
 
 /// The upstreams as one worker sees them.
@@ -66,6 +67,7 @@ pub struct Upstreams {
     reads: Reads,
     events: Events,
     store: Store,
+    documents: Documents,
 }
 
 /// A BFF asked for an upstream that the configuration does not have, or has with another protocol.
@@ -103,7 +105,15 @@ impl Upstreams {
             reads: reads.clone(),
             events: events.clone(),
             store: store.clone(),
+            documents: Documents::new(&Settings::default()),
         }
+    }
+
+    /// With the documents that the whole process knows.
+    #[must_use]
+    pub(crate) fn with_documents(mut self, documents: &Documents) -> Self {
+        self.documents = documents.clone();
+        self
     }
 
     /// What changes at the upstreams, as far as their feed of events tells.
@@ -116,6 +126,12 @@ impl Upstreams {
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// The GraphQL documents that are known, for a BFF with a schema.
+    #[must_use]
+    pub fn documents(&self) -> &Documents {
+        &self.documents
     }
 
     /// Keeps connections ready, for as long as somebody polls.
