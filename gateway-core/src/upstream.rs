@@ -41,13 +41,13 @@ use std::sync::Arc;
 
 pub(crate) use answer::Answer;
 pub(crate) use attempt::Attempt;
-pub use call::{Call, UpstreamClient, UpstreamResponse};
+pub use call::{Answered, Call, UpstreamClient, UpstreamResponse};
 pub(crate) use call::{is_json, refusal};
 pub use error::{UpstreamError, UpstreamErrorKind};
 pub use grpc::{GrpcChannel, GrpcUpstream};
 pub(crate) use outgoing::Outgoing;
 pub(crate) use reads::Reads;
-pub(crate) use request_key::RequestKey;
+pub(crate) use request_key::{Identity, RequestKey};
 pub(crate) use shared::SharedUpstreams;
 pub(crate) use stack::{CallKind, Judged, Stack};
 pub(crate) use status::{EndpointStatus, UpstreamStatus};
@@ -58,6 +58,7 @@ use crate::auth::internal_token::InternalTokenSigner;
 use crate::config::UpstreamProtocol;
 use crate::events::Events;
 use crate::graphql::{Documents, Settings};
+use crate::idempotency::Idempotency;
 use crate::store::Store;
 
 /// The upstreams as one worker sees them.
@@ -68,6 +69,7 @@ pub struct Upstreams {
     events: Events,
     store: Store,
     documents: Documents,
+    commands: TaskTracker,
 }
 
 /// A BFF asked for an upstream that the configuration does not have, or has with another protocol.
@@ -106,6 +108,7 @@ impl Upstreams {
             events: events.clone(),
             store: store.clone(),
             documents: Documents::new(&Settings::default()),
+            commands: commands.clone(),
         }
     }
 
@@ -134,11 +137,22 @@ impl Upstreams {
         &self.documents
     }
 
+    /// For commands that are done once for each idempotency key. Apps that use it have
+    /// [`idempotency::TABLES`](crate::idempotency::TABLES) in their store.
+    #[must_use]
+    pub fn idempotency(&self) -> Idempotency {
+        Idempotency::new(&self.store, &self.commands)
+    }
+
     /// Keeps connections ready, for as long as somebody polls.
     pub(crate) async fn warm_up(&self) {
         for stack in self.stacks.values() {
             stack.warm_up().await;
         }
+    }
+
+    pub(crate) fn reads(&self) -> &Reads {
+        &self.reads
     }
 
     pub(crate) fn stack(&self, name: &str) -> Option<&Stack> {

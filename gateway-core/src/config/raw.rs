@@ -2,6 +2,7 @@
 //! Nothing is cross-checked here (`config/validate.rs`), and no file is read (`config/load.rs`).
 
 mod edge;
+mod plans;
 mod text;
 mod tree;
 mod upstream;
@@ -23,9 +24,10 @@ use super::RedisServer;
 use super::fault::ConfigFaults;
 use crate::graphql::Settings;
 pub(super) use edge::{
-    RawCoding, RawCompression, RawCors, RawCsrf, RawCsrfRule, RawHsts, RawResourcePolicy,
-    RawRouteCors, RawSecurityHeaders, RawStreams, RawSwitch, RawUpgrade,
+    RawAppVersion, RawCoding, RawCompression, RawCors, RawCsrf, RawCsrfRule, RawHsts,
+    RawResourcePolicy, RawRouteCors, RawSecurityHeaders, RawStreams, RawSwitch, RawUpgrade,
 };
+pub(super) use plans::{RawPartner, RawPlan};
 pub(super) use text::{Rate, Share, Size, Text};
 pub(super) use tree::{Tree, child, element};
 pub(super) use upstream::{
@@ -65,9 +67,12 @@ pub(super) struct RawConfig {
     pub(super) security_headers: RawSecurityHeaders,
     pub(super) compression: RawCompression,
     pub(super) streams: RawStreams,
+    pub(super) app_version: RawAppVersion,
     pub(super) upstreams: BTreeMap<String, RawUpstream>,
     pub(super) dns: RawDns,
     pub(super) rate_limits: BTreeMap<String, RawRateLimit>,
+    pub(super) plans: BTreeMap<String, RawPlan>,
+    pub(super) partners: BTreeMap<String, RawPartner>,
     pub(super) redis: Option<RawRedis>,
     pub(super) store: RawStore,
     pub(super) cache: RawCache,
@@ -232,6 +237,7 @@ pub(super) struct RawIssuer {
     pub(super) audiences: Vec<String>,
     pub(super) algorithms: Vec<Text<Algorithm>>,
     pub(super) token_types: Vec<String>,
+    pub(super) partner_claim: Option<String>,
     pub(super) leeway: Text<Duration>,
     pub(super) refresh: Text<Duration>,
     pub(super) cooldown: Text<Duration>,
@@ -248,6 +254,7 @@ impl Default for RawIssuer {
             algorithms: vec![Text(Algorithm::RS256), Text(Algorithm::ES256)],
             // RFC 9068: without it an ID token of the same issuer would do as an access token.
             token_types: vec!["at+jwt".to_owned()],
+            partner_claim: None,
             leeway: Text(Duration::from_secs(5)),
             refresh: Text(Duration::from_mins(10)),
             cooldown: Text(Duration::from_secs(10)),
@@ -464,6 +471,9 @@ pub(super) struct RawRoute {
     pub(super) csrf: Option<RawCsrfRule>,
     pub(super) compression: Option<RawSwitch>,
     pub(super) cache: RawRouteCache,
+    pub(super) stale_while_revalidate: Option<Text<Duration>>,
+    pub(super) stale_if_error: Option<Text<Duration>>,
+    pub(super) tags: Vec<String>,
     pub(super) upgrade: Option<RawUpgrade>,
 }
 
@@ -484,6 +494,9 @@ impl Default for RawRoute {
             csrf: None,
             compression: None,
             cache: RawRouteCache::Off,
+            stale_while_revalidate: None,
+            stale_if_error: None,
+            tags: Vec::new(),
             upgrade: None,
         }
     }

@@ -1,3 +1,4 @@
+//! The store on real files: batches, migrations, what outlives it.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::os::unix::fs::PermissionsExt;

@@ -116,7 +116,7 @@ fn a_whole_file_becomes_domain_types() {
     assert_eq!(limit.window, Duration::from_secs(10));
     let route = &config.routes[0];
     assert_eq!(route.methods, [Method::GET, Method::PUT]);
-    assert_eq!(route.cache, RouteCache::Shared);
+    assert_eq!(route.cache.share, RouteCache::Shared);
     assert_eq!(route.policy.max_body_bytes, Some(1 << 20));
     assert_eq!(
         route.policy.access,
@@ -248,6 +248,52 @@ fn paths_are_what_a_normalized_request_can_match() {
         );
         assert_eq!(report.lines().count(), 1, "{path}: {report}");
     }
+}
+
+#[test]
+fn a_route_that_stores_nothing_has_nothing_to_say_of_it() {
+    let route = |more: &str| {
+        format!(
+            r#"
+            [upstreams.widgets]
+            address = "http://127.0.0.1:1"
+            [[routes]]
+            name = "widget"
+            path = "/{{id}}"
+            upstream = "widgets"
+            access = "public"
+            {more}
+            "#
+        )
+    };
+    for (more, fault) in [
+        (
+            "stale_while_revalidate = \"1s\"",
+            "routes[0].stale_while_revalidate: needs `cache`: nothing is stored",
+        ),
+        (
+            "stale_if_error = \"1s\"",
+            "routes[0].stale_if_error: needs `cache`: nothing is stored",
+        ),
+        (
+            "tags = [\"widget:{id}\"]",
+            "routes[0].tags: needs `cache`, or a method that changes something",
+        ),
+    ] {
+        assert_eq!(report(&route(more)), fault);
+    }
+    let config = load(&[&route(
+        "cache = \"shared\"\nstale_while_revalidate = \"1s\"\nstale_if_error = \"2s\"\ntags = [\"widget:{id}\"]",
+    )])
+    .unwrap();
+    let route_of = &config.routes[0];
+    assert_eq!(
+        route_of.cache.stale.while_revalidate,
+        Duration::from_secs(1)
+    );
+    assert_eq!(route_of.cache.stale.if_error, Duration::from_secs(2));
+    // Who changes something may say what, also when nothing is stored there.
+    assert!(load(&[&route("methods = [\"PUT\"]\ntags = [\"widget:{id}\"]")]).is_ok());
 }
 
 #[test]
