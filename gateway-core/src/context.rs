@@ -285,30 +285,8 @@ impl RequestContext {
     /// request's was, and without its place among those worked on.
     #[must_use]
     pub fn renewed(&self) -> Self {
-        let budget = self
-            .deadline
-            .at()
-            .saturating_duration_since(self.shared.started);
-        let now = Instant::now();
-        Self {
-            deadline: Deadline::from_instant(now + budget),
-            part: None,
-            for_everybody: false,
-            span: self.shared.trace.span(),
-            staleness: None,
-            shared: Arc::new(Shared {
-                request_id: self.shared.request_id.clone(),
-                trace: self.shared.trace.clone(),
-                principal: self.shared.principal.clone(),
-                client_address: self.shared.client_address,
-                started: now,
-                optional_reserve: self.shared.optional_reserve,
-                waterfall: Mutex::default(),
-                lifetime: AtomicU64::new(u64::MAX),
-                revocations: self.shared.revocations.clone(),
-                _permit: None,
-            }),
-        }
+        let started = self.shared.started;
+        self.anew(self.deadline.at().saturating_duration_since(started))
     }
 
     /// This context for a call that something can stand in for: its deadline leaves time to answer with that.

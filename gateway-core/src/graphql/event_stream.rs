@@ -28,6 +28,7 @@ pub(super) fn answer<E: Executor>(
     context: &RequestContext,
 ) -> Response {
     // It goes on when the request has been answered, and gives its place to others.
+    context.give_place_back();
     let context = context.renewed();
     let results: BoxStream<'static, Executed> = match prepared {
         Ok(ready) => transport.results(ready, context),

@@ -59,6 +59,7 @@ pub(super) fn open<E: Executor>(
     let tunnels: Tunnels = request.extensions().get().cloned().ok_or_else(missing)?;
     let context: &RequestContext = request.extensions().get().ok_or_else(missing)?;
     // The place among those worked on is given back: a socket is not a request that is worked on.
+    context.give_place_back();
     let context = context.renewed();
     if tunnels.drain.is_cancelled() {
         return Err(GatewayError::Overloaded.into());
