@@ -655,7 +655,7 @@ fn malicious() -> Vec<(&'static str, String, &'static str)> {
     let doubling: String = (0..40)
         .map(|number| {
             format!(
-                "fragment F{number} on Widget {{ a: inner {{ ...F{0} }} b: inner {{ ...F{0} }} }} ",
+                "fragment F{number} on Widget {{ inner {{ ...F{0} }} inner {{ ...F{0} }} }} ",
                 number + 1
             )
         })
