@@ -57,6 +57,7 @@ use tokio_util::task::TaskTracker;
 use crate::auth::internal_token::InternalTokenSigner;
 use crate::config::UpstreamProtocol;
 use crate::events::Events;
+use crate::graphql::{Documents, Settings};
 use crate::idempotency::Idempotency;
 use crate::store::Store;
 
@@ -67,6 +68,7 @@ pub struct Upstreams {
     reads: Reads,
     events: Events,
     store: Store,
+    documents: Documents,
     commands: TaskTracker,
 }
 
@@ -105,8 +107,16 @@ impl Upstreams {
             reads: reads.clone(),
             events: events.clone(),
             store: store.clone(),
+            documents: Documents::new(&Settings::default()),
             commands: commands.clone(),
         }
+    }
+
+    /// With the documents that the whole process knows.
+    #[must_use]
+    pub(crate) fn with_documents(mut self, documents: &Documents) -> Self {
+        self.documents = documents.clone();
+        self
     }
 
     /// What changes at the upstreams, as far as their feed of events tells.
@@ -119,6 +129,12 @@ impl Upstreams {
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// The GraphQL documents that are known, for a BFF with a schema.
+    #[must_use]
+    pub fn documents(&self) -> &Documents {
+        &self.documents
     }
 
     /// For commands that are done once for each idempotency key. Apps that use it have
