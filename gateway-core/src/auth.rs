@@ -16,6 +16,7 @@ use std::sync::Arc;
 pub(crate) use api_key::KeyUses;
 pub use jwks::{IssuerReadiness, KeySets};
 pub use jwt::Authenticator;
+pub(crate) use jwt::{SignedClaims, claim_attribute, claim_words};
 pub use policy::authorize;
 pub(crate) use revocation::{Revocation, Revocations, SharedRevocations};
 

@@ -33,7 +33,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{BoxError, Router};
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::{Method, Request};
+use http::{HeaderMap, Method, Request};
 use tokio::time::Instant;
 use tower::{Service, ServiceExt};
 
@@ -50,6 +50,7 @@ use crate::error::{ClientError, Error, GatewayError};
 use crate::gateway::Shared;
 use crate::proxy::{OverTls, Proxy};
 use crate::route::{Action, Matched, NoMatch, Route};
+use crate::session::{self, CurrentSession, Session};
 use crate::trace::TraceContext;
 use crate::upstream::Upstreams;
 use access_log::Observation;
@@ -207,11 +208,19 @@ impl Edge {
         if let Some(cors) = route.cors.as_ref().filter(|_| is_preflight) {
             return Ok(cors.answer(client.origin.as_ref(), matched.methods()));
         }
-        let principal = self
-            .authenticator
-            .authenticate(request.headers(), deadline)
-            .await?;
-        observation.principal = Some(principal.kind());
+        let session = self.session(request.headers(), client, deadline).await?;
+        let principal = match &session {
+            Some(session) => session.principal(),
+            None => {
+                self.authenticator
+                    .authenticate(request.headers(), deadline)
+                    .await?
+            }
+        };
+        observation.principal = Some(match &session {
+            Some(_) => "session",
+            None => principal.kind(),
+        });
         // What a browser sends by itself is believed only when one of our own pages made it.
         if client.credential == Credential::Cookie {
             let own = csrf::Own {
@@ -254,6 +263,10 @@ impl Edge {
         observation.context = Some(context.clone());
         request.extensions_mut().insert(context.clone());
         request.extensions_mut().insert(OverTls(client.secure));
+        let is_for_one = session.is_some() && !route.action.is_for_everybody();
+        if let Some(session) = session {
+            request.extensions_mut().insert(CurrentSession(session));
+        }
 
         // Pinned where it is: it is large, and would be moved with every step that wraps it.
         let action = pin!(async {
@@ -266,10 +279,26 @@ impl Edge {
                 Action::Composed => self.compose(head::as_get(request)).await,
             }
         });
-        let response = deadline::cut(deadline.at(), action).await??;
+        let mut response = deadline::cut(deadline.at(), action).await??;
+        if is_for_one {
+            session::keep_private(response.headers_mut());
+        }
         let drain = &self.shared.lifecycle.close_connections;
         let response = event_stream::bound(response, streams.idle, stream_end, drain);
         Ok(permit.held_by(response))
+    }
+
+    /// The session that authenticates the request. With other credentials its cookie is not looked at.
+    async fn session(
+        &self,
+        headers: &HeaderMap,
+        client: &Client,
+        deadline: Deadline,
+    ) -> Result<Option<Arc<Session>>, Error> {
+        match (&self.shared.sessions, client.credential) {
+            (Some(sessions), Credential::Cookie) => sessions.find(headers, deadline).await,
+            _ => Ok(None),
+        }
     }
 
     /// The request's route; for a preflight that of the request that a script wants to send.

@@ -25,6 +25,7 @@ use crate::proxy::{Proxy, Tunnels};
 use crate::reload::{Live, Reloader};
 use crate::route::{RouteSummary, RouteTable, Routes};
 use crate::server::{Server, Tls, TlsFault};
+use crate::session::Sessions;
 use crate::shutdown::{Lifecycle, Phase};
 use crate::store::{self, Store, Tables};
 use crate::telemetry::{Traces, TracesFault};
@@ -66,6 +67,8 @@ pub(crate) struct Shared {
     pub(crate) signer: Option<Arc<InternalTokenSigner>>,
     pub(crate) upstreams: Arc<SharedUpstreams>,
     pub(crate) revocations: Arc<Revocations>,
+    /// Of browsers, when the configuration has them.
+    pub(crate) sessions: Option<Sessions>,
     /// How replicas tell one another of revocations, when the configuration names a place.
     pub(crate) shared_revocations: Option<Arc<SharedRevocations>>,
     pub(crate) key_uses: KeyUses,
@@ -164,6 +167,11 @@ impl Generation {
             .map(|_| Feed::new(events.clone(), app.tags, metrics.feed()));
         let upstreams = SharedUpstreams::new(&config.upstreams, commands.len(), &metrics);
         let store = Store::new(config.store.path.clone());
+        let keys = KeySets::new(&config.issuers);
+        let sessions = config.session.as_ref().map(|session| {
+            let redis = config.redis.as_ref();
+            Sessions::new(session, redis, app.name, &keys, &revocations, &metrics)
+        });
         let shared = Shared {
             tls,
             name: app.name,
@@ -177,7 +185,8 @@ impl Generation {
             store,
             feed,
             signer: signer(app, &config),
-            keys: KeySets::new(&config.issuers),
+            keys,
+            sessions,
             key_uses: KeyUses::after(None, config.api_keys.as_ref()),
             revocations,
             shared_revocations,
@@ -210,6 +219,7 @@ impl Generation {
         // What replicas share is connected to at the start.
         config.redis.clone_from(&previous.config.redis);
         config.store.clone_from(&previous.config.store);
+        config.session.clone_from(&previous.config.session);
         // So is the collector of traces; how many there are can change.
         config.tracing = TracingConfig {
             ratio: config.tracing.ratio,
@@ -219,6 +229,7 @@ impl Generation {
         let limiter = RateLimiter::new(&config, limiter_store.clone(), &previous.metrics)
             .inherit(&previous.limiter);
         let keep_cache = may_keep_cache(&previous.config, &config);
+        let keys = KeySets::after(&previous.keys, &config.issuers);
         let upstreams = SharedUpstreams::after(
             &previous.upstreams,
             &config.upstreams,
@@ -254,7 +265,11 @@ impl Generation {
                 &previous.store,
             )?,
             upstreams: Arc::new(upstreams),
-            keys: KeySets::after(&previous.keys, &config.issuers),
+            sessions: previous
+                .sessions
+                .as_ref()
+                .map(|sessions| sessions.with_keys(&keys)),
+            keys,
             limiter: Arc::new(limiter),
             cache: if keep_cache {
                 Arc::clone(&previous.cache)
@@ -294,7 +309,8 @@ impl Generation {
                 &shared.reads,
                 &shared.events,
                 &shared.store,
-            );
+            )
+            .with_sessions(shared.sessions.as_ref());
             let routes = (app.routes)(&upstreams, config)
                 .map_err(|unknown| ConfigFaults(vec![unknown_upstream(&unknown)]))?;
             let authenticator = Authenticator::new(Arc::clone(&shared.keys))
@@ -440,6 +456,9 @@ impl Gateway {
         shared.upstreams.look_after(control.handle());
         if let Some(store) = &shared.limiter_store {
             store.spawn_link(control.handle(), stop_control.clone());
+        }
+        if let Some(sessions) = &shared.sessions {
+            sessions.start(control.handle(), &stop_control);
         }
         if let Some(feed) = &shared.feed {
             let live = Arc::clone(&live);

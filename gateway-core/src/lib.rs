@@ -30,6 +30,7 @@ pub mod openapi;
 pub mod problem;
 pub mod route;
 mod server;
+pub mod session;
 pub mod store;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;

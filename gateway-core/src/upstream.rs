@@ -57,6 +57,7 @@ use tokio_util::task::TaskTracker;
 use crate::auth::internal_token::InternalTokenSigner;
 use crate::config::UpstreamProtocol;
 use crate::events::Events;
+use crate::session::Sessions;
 use crate::store::Store;
 
 /// The upstreams as one worker sees them.
@@ -66,6 +67,7 @@ pub struct Upstreams {
     reads: Reads,
     events: Events,
     store: Store,
+    sessions: Option<Sessions>,
 }
 
 /// A BFF asked for an upstream that the configuration does not have, or has with another protocol.
@@ -103,7 +105,23 @@ impl Upstreams {
             reads: reads.clone(),
             events: events.clone(),
             store: store.clone(),
+            sessions: None,
         }
+    }
+
+    /// With the sessions of browsers.
+    #[must_use]
+    pub(crate) fn with_sessions(self, sessions: Option<&Sessions>) -> Self {
+        Self {
+            sessions: sessions.cloned(),
+            ..self
+        }
+    }
+
+    /// The sessions of browsers, when the configuration has them.
+    #[must_use]
+    pub fn sessions(&self) -> Option<&Sessions> {
+        self.sessions.as_ref()
     }
 
     /// What changes at the upstreams, as far as their feed of events tells.

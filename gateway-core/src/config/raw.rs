@@ -2,6 +2,7 @@
 //! Nothing is cross-checked here (`config/validate.rs`), and no file is read (`config/load.rs`).
 
 mod edge;
+mod session;
 mod text;
 mod tree;
 mod upstream;
@@ -26,6 +27,7 @@ pub(super) use edge::{
     RawCoding, RawCompression, RawCors, RawCsrf, RawCsrfRule, RawHsts, RawResourcePolicy,
     RawRouteCors, RawSecurityHeaders, RawStreams, RawSwitch, RawUpgrade,
 };
+pub(super) use session::RawSession;
 pub(super) use text::{Rate, Share, Size, Text};
 pub(super) use tree::{Tree, child, element};
 pub(super) use upstream::{
@@ -62,6 +64,7 @@ pub(super) struct RawConfig {
     pub(super) internal_token: RawInternalToken,
     pub(super) cors: RawCors,
     pub(super) csrf: RawCsrf,
+    pub(super) session: Option<RawSession>,
     pub(super) security_headers: RawSecurityHeaders,
     pub(super) compression: RawCompression,
     pub(super) streams: RawStreams,

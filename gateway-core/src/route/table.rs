@@ -39,6 +39,13 @@ pub(crate) enum Action {
     Proxy(ProxyRule),
 }
 
+impl Action {
+    /// Whether its answers are the same for everybody.
+    pub(crate) fn is_for_everybody(&self) -> bool {
+        matches!(self, Self::Proxy(rule) if rule.cache == RouteCache::Shared)
+    }
+}
+
 pub(crate) struct ProxyRule {
     pub(crate) upstream: &'static str,
     pub(crate) rewrite: Option<Rewrite>,
