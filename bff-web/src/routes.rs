@@ -19,5 +19,6 @@ pub(crate) fn routes(upstreams: &Upstreams, config: &Config) -> Result<Routes, U
             "/graphiql/{version}/{file}",
             graphiql::asset,
         )
+        .sessions(upstreams.sessions())
         .with_state(Api::new(Clients::new(upstreams)?, config.graphql)))
 }

@@ -3,15 +3,18 @@
 
 pub mod bff;
 pub mod books;
+pub mod browser;
 pub mod client;
 pub mod collector;
 pub mod fleet;
 pub mod issuer;
 pub mod process;
 pub mod promtool;
+pub mod provider;
 pub mod redis;
 pub mod system;
 pub mod upstream;
+pub mod web;
 
 pub use client::{Answer, Client};
 pub use system::System;

@@ -169,7 +169,7 @@ mod tests {
         assert!(memory.len() <= 160, "{}", memory.len());
         let is_there = |session: &&Arc<Session>| memory.find(&session.key, 1100).is_some();
         assert_eq!(sessions[..1000].iter().filter(is_there).count(), 0);
-        assert!(sessions.last().iter().all(|last| is_there(last)));
+        assert!(sessions.last().iter().all(is_there));
     }
 
     #[test]
