@@ -18,7 +18,7 @@ use crate::auth::{Authenticator, Principal};
 use crate::config::{Config, RouteCache};
 use crate::context::{ContextParts, RequestContext, RequestId};
 use crate::deadline::Deadline;
-use crate::edge::{Counted, RouteKey};
+use crate::edge::{Counted, RateLimitHeaders, RouteKey};
 use crate::error::Error;
 use crate::gateway::{App, Gateway, Shared, StartError};
 use crate::trace::TraceContext;
@@ -85,8 +85,13 @@ impl Workbench {
             deadline: Deadline::from_instant(Instant::now() + BUDGET),
         };
         let limiter = &self.shared.limiter;
-        limiter.check(&limits.before, &counted).await.is_ok()
-            && limiter.check(&limits.after, &counted).await.is_ok()
+        let mut told = RateLimitHeaders::default();
+        let before = limiter.check(&limits.before, &counted, &mut told).await;
+        before.is_ok()
+            && limiter
+                .check(&limits.after, &counted, &mut told)
+                .await
+                .is_ok()
     }
 
     /// The answer for `target` from the response cache, which is filled with `body` when it has none. Returns its length.
@@ -122,6 +127,7 @@ impl Workbench {
                 client_address: CLIENT,
                 started: Instant::now(),
                 budget: BUDGET,
+                revocations: None,
                 permit: None,
             },
             &self.shared.config.deadline,

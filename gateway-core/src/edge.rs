@@ -40,10 +40,12 @@ use tower::{Service, ServiceExt};
 pub(crate) use admission::{Admission, Permit};
 pub(crate) use body_limit::BodyLimit;
 pub(crate) use cors::Cors;
+#[cfg(feature = "bench")]
+pub(crate) use rate_limit::RateLimitHeaders;
 pub(crate) use rate_limit::{Counted, RateLimitStore, RateLimiter, RouteKey, RouteLimits};
 pub(crate) use slot::EdgeSlot;
 
-use crate::auth::{Authenticator, Principal, authorize};
+use crate::auth::{Authenticator, Principal, RevocationWatch, authorize};
 use crate::context::{ContextParts, RequestContext, RequestId};
 use crate::deadline::{Deadline, StreamEnd};
 use crate::error::{ClientError, Error, GatewayError};
@@ -56,7 +58,7 @@ use crate::upstream::Upstreams;
 use access_log::Observation;
 use client::Client;
 use csrf::Credential;
-use rate_limit::{LimitId, RateLimitHeaders};
+use rate_limit::LimitId;
 
 /// One worker's edge: what is shared by the process, and what is this worker's own.
 pub(crate) struct Edge {
@@ -64,6 +66,8 @@ pub(crate) struct Edge {
     /// The worker's number, from 0.
     worker: usize,
     authenticator: Authenticator,
+    /// This worker's copy of what the process shares.
+    revocations: Arc<RevocationWatch>,
     composed: ComposedService,
     proxy: Proxy,
     /// For answers to requests that have no route.
@@ -92,6 +96,7 @@ impl Edge {
     ) -> Self {
         Self {
             cors: shared.config.cors.as_deref().map(Cors::new),
+            revocations: Arc::new(shared.revocation_watch.clone()),
             shared,
             worker,
             authenticator,
@@ -172,7 +177,7 @@ impl Edge {
     ) -> Result<Response, Error> {
         // Nothing may be believed of a request whose target is ambiguous.
         host::settle(&mut request)?;
-        path::check(request.uri(), self.shared.config.server.max_uri_bytes)?;
+        path::settle(&mut request, self.shared.config.server.max_uri_bytes)?;
         let address = client_addr::find(
             request.headers(),
             observation.arrival().peer.ip(),
@@ -202,6 +207,7 @@ impl Edge {
             deadline,
         };
         // Before anything is verified: who guesses credentials uses up the address's limit, too.
+        observation.rate_limits.policy = route.limits.policy;
         self.limit(&route.limits.before, &counted, observation)
             .await?;
         // A browser asks without credentials whether a script may ask with them.
@@ -256,6 +262,7 @@ impl Edge {
                 client_address: address,
                 started,
                 budget,
+                revocations: Some(Arc::clone(&self.revocations)),
                 permit: Some(permit.clone()),
             },
             &self.shared.config.deadline,
@@ -284,7 +291,13 @@ impl Edge {
             session::keep_private(response.headers_mut());
         }
         let drain = &self.shared.lifecycle.close_connections;
-        let response = event_stream::bound(response, streams.idle, stream_end, drain);
+        let response = if event_stream::is_one(&response) {
+            observation.is_stream = true;
+            let revoked = context.until_revoked();
+            event_stream::bound(response, streams.idle, stream_end, drain, revoked)
+        } else {
+            response
+        };
         Ok(permit.held_by(response))
     }
 
@@ -312,10 +325,14 @@ impl Edge {
             && let Ok(matched) = table.find(&wanted, path)
             && matched.route.cors.is_some()
         {
+            path::is_one_route(table, &wanted, path, &matched)?;
             return Ok((matched, true));
         }
         match table.find(request.method(), path) {
-            Ok(matched) => Ok((matched, false)),
+            Ok(matched) => {
+                path::is_one_route(table, request.method(), path, &matched)?;
+                Ok((matched, false))
+            }
             Err(NoMatch::Path) => Err(ClientError::NotFound),
             Err(NoMatch::Method { allow }) => Err(ClientError::MethodNotAllowed { allow }),
         }
@@ -339,17 +356,12 @@ impl Edge {
         if limits.is_empty() {
             return Ok(());
         }
-        let (headers, outcome) = match self.shared.limiter.check(limits, request).await {
-            Ok(headers) => (headers, Ok(())),
-            Err(denied) => (
-                denied.headers,
-                Err(ClientError::RateLimited {
-                    retry_after: denied.retry_after,
-                }),
-            ),
-        };
-        observation.rate_limits = std::mem::take(&mut observation.rate_limits).merge(headers);
-        Ok(outcome?)
+        let told = &mut observation.rate_limits;
+        let checked = self.shared.limiter.check(limits, request, told).await;
+        checked.map_err(|denied| {
+            let retry_after = denied.retry_after;
+            ClientError::RateLimited { retry_after }.into()
+        })
     }
 
     async fn compose(&self, request: Request<Body>) -> Result<Response, Error> {

@@ -13,7 +13,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin;
 use crate::auth::internal_token::InternalTokenSigner;
-use crate::auth::{Authenticator, KeySets, KeyUses, Revocations, SharedRevocations};
+use crate::auth::{
+    Authenticator, KeySets, KeyUses, RevocationWatch, Revocations, SharedRevocations,
+};
 use crate::cache::{ResponseCache, Tags};
 use crate::config::{Config, ConfigFault, ConfigFaults, TracingConfig};
 use crate::edge::{Admission, Edge, RateLimitStore, RateLimiter};
@@ -71,6 +73,8 @@ pub(crate) struct Shared {
     pub(crate) sessions: Option<Sessions>,
     /// How replicas tell one another of revocations, when the configuration names a place.
     pub(crate) shared_revocations: Option<Arc<SharedRevocations>>,
+    /// For what has been let in already.
+    pub(crate) revocation_watch: RevocationWatch,
     pub(crate) key_uses: KeyUses,
     pub(crate) metrics: Metrics,
     /// Which traces are recorded.
@@ -188,6 +192,10 @@ impl Generation {
             keys,
             sessions,
             key_uses: KeyUses::after(None, config.api_keys.as_ref()),
+            revocation_watch: RevocationWatch::new(
+                Arc::clone(&revocations),
+                config.api_keys.as_ref(),
+            ),
             revocations,
             shared_revocations,
             limiter: Arc::new(limiter),
@@ -251,6 +259,7 @@ impl Generation {
             tls: previous.tls.clone(),
             revocations: Arc::clone(&previous.revocations),
             shared_revocations: previous.shared_revocations.clone(),
+            revocation_watch: previous.revocation_watch.clone(),
             key_uses: KeyUses::after(Some(&previous.key_uses), config.api_keys.as_ref()),
             limiter_store,
             name: app.name,
@@ -441,7 +450,9 @@ impl Gateway {
 
         // Everything shared that does I/O lives here; workers only ever wait for it by channels.
         let control = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
+            // Two: what takes long on one of them (a large key set that is parsed, a console's page, an answer for a scraper)
+            // keeps neither the other's timers nor Redis' answers, which requests wait for, from being heard.
+            .worker_threads(2)
             .thread_name("control")
             .enable_all()
             .build()

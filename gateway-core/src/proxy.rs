@@ -177,7 +177,8 @@ impl Tunnels {
                 }
             };
             let opened = Instant::now();
-            let summary = tunnel::run(client, service, &bounds, &drain).await;
+            let revoked = context.until_revoked();
+            let summary = tunnel::run(client, service, &bounds, &drain, revoked).await;
             tracing::info!(
                 upstream,
                 request_id = context.request_id().as_str(),

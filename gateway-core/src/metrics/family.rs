@@ -57,7 +57,7 @@ macro_rules! families {
 
 families! {
     REQUESTS = Counter "gateway_requests_total" "Requests by route and class of status.";
-    REQUEST_SECONDS = Histogram "gateway_request_duration_seconds" "Time to the end of the response body.";
+    REQUEST_SECONDS = Histogram "gateway_request_duration_seconds" "Time to the end of the response body, of a stream of events to its head.";
     RESPONSE_BYTES = Counter "gateway_response_bytes_total" "Bytes of response bodies sent.";
     IN_FLIGHT = Gauge "gateway_requests_in_flight" "Requests being worked on, bodies included.";
     CONNECTIONS = Gauge "gateway_connections" "Open client connections.";

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::{StreamExt, stream};
 use http::StatusCode;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -72,6 +73,7 @@ impl World {
         };
         let router = axum::Router::new()
             .route("/wait", axum::routing::any(wait))
+            .route("/events", axum::routing::get(events))
             .fallback(|| async {
                 sleep(Duration::from_millis(5)).await;
                 "here"
@@ -152,6 +154,13 @@ impl World {
         });
         assert!(there.await.is_ok(), "the service was not asked");
     }
+}
+
+/// One event, and silence.
+async fn events() -> impl axum::response::IntoResponse {
+    let first = stream::once(async { Ok::<_, std::io::Error>("data: 1\n\n") });
+    let body = axum::body::Body::from_stream(first.chain(stream::pending()));
+    ([("content-type", "text/event-stream")], body)
 }
 
 fn whole(service: &str, text: &str) -> String {

@@ -216,7 +216,11 @@ impl Call {
             let answer = read(&stack, &response)?;
             Ok((response, answer))
         });
-        attempt.finished(result.as_ref().map_or_else(UpstreamError::reason, |_| "ok"));
+        attempt.finished(
+            result
+                .as_ref()
+                .map_or_else(UpstreamError::outcome, |_| "ok"),
+        );
         result
     }
 

@@ -118,6 +118,20 @@ impl UpstreamError {
             || status == StatusCode::PROXY_AUTHENTICATION_REQUIRED
     }
 
+    /// How a call ended, as metrics, log and console say it: a refusal of what the caller wants is no fault of the service.
+    pub(crate) fn outcome(&self) -> &'static str {
+        match &self.kind {
+            UpstreamErrorKind::Status(refusal)
+                if refusal.status.is_client_error()
+                    && refusal.status != StatusCode::NOT_FOUND
+                    && !Self::is_failure(refusal.status) =>
+            {
+                "refused"
+            }
+            _ => self.reason(),
+        }
+    }
+
     /// The reason that a section gives for having no data.
     #[must_use]
     pub fn reason(&self) -> &'static str {

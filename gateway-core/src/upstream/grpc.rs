@@ -109,7 +109,9 @@ impl GrpcUpstream {
             Ok(Err(status)) => Err(self.classify(status, &verdict)),
             Ok(Ok(answer)) => Ok(answer.into_inner()),
         };
-        let outcome = result.as_ref().map_or_else(UpstreamError::reason, |_| "ok");
+        let outcome = result
+            .as_ref()
+            .map_or_else(UpstreamError::outcome, |_| "ok");
         attempt.finish(outcome);
         result
     }
