@@ -40,6 +40,7 @@ use tower::{Service, ServiceExt};
 pub(crate) use admission::{Admission, Permit};
 pub(crate) use body_limit::BodyLimit;
 pub(crate) use cors::Cors;
+pub(crate) use csrf::Credential;
 #[cfg(feature = "bench")]
 pub(crate) use rate_limit::RateLimitHeaders;
 pub(crate) use rate_limit::{Counted, RateLimitStore, RateLimiter, RouteKey, RouteLimits};
@@ -52,12 +53,11 @@ use crate::error::{ClientError, Error, GatewayError};
 use crate::gateway::Shared;
 use crate::proxy::{OverTls, Proxy};
 use crate::route::{Action, Matched, NoMatch, Route};
-use crate::session::{self, CurrentSession, Session};
+use crate::session::{self, Session};
 use crate::trace::TraceContext;
 use crate::upstream::Upstreams;
 use access_log::Observation;
 use client::Client;
-use csrf::Credential;
 use rate_limit::LimitId;
 
 /// One worker's edge: what is shared by the process, and what is this worker's own.
@@ -214,7 +214,9 @@ impl Edge {
         if let Some(cors) = route.cors.as_ref().filter(|_| is_preflight) {
             return Ok(cors.answer(client.origin.as_ref(), matched.methods()));
         }
-        let session = self.session(request.headers(), client, deadline).await?;
+        let session = self
+            .session(request.headers(), uri.path(), client, deadline)
+            .await?;
         let principal = match &session {
             Some(session) => session.principal(),
             None => {
@@ -270,10 +272,6 @@ impl Edge {
         observation.context = Some(context.clone());
         request.extensions_mut().insert(context.clone());
         request.extensions_mut().insert(OverTls(client.secure));
-        let is_for_one = session.is_some() && !route.action.is_for_everybody();
-        if let Some(session) = session {
-            request.extensions_mut().insert(CurrentSession(session));
-        }
 
         // Pinned where it is: it is large, and would be moved with every step that wraps it.
         let action = pin!(async {
@@ -287,7 +285,7 @@ impl Edge {
             }
         });
         let mut response = deadline::cut(deadline.at(), action).await??;
-        if is_for_one {
+        if session.is_some() && !route.action.is_for_everybody() {
             session::keep_private(response.headers_mut());
         }
         let drain = &self.shared.lifecycle.close_connections;
@@ -301,10 +299,12 @@ impl Edge {
         Ok(permit.held_by(response))
     }
 
-    /// The session that authenticates the request. With other credentials its cookie is not looked at.
+    /// The session that authenticates the request. With other credentials its cookie is not looked at; and the routes of
+    /// sessions look themselves, so that signing out does not wait for new tokens.
     async fn session(
         &self,
         headers: &HeaderMap,
+        path: &str,
         client: &Client,
         deadline: Deadline,
     ) -> Result<Option<Arc<Session>>, Error> {

@@ -2,6 +2,7 @@
 //! when another configuration takes over is `reload.rs`.
 
 mod upkeep;
+mod warnings;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -172,10 +173,7 @@ impl Generation {
         let upstreams = SharedUpstreams::new(&config.upstreams, commands.len(), &metrics);
         let store = Store::new(config.store.path.clone());
         let keys = KeySets::new(&config.issuers);
-        let sessions = config.session.as_ref().map(|session| {
-            let redis = config.redis.as_ref();
-            Sessions::new(session, redis, app.name, &keys, &revocations, &metrics)
-        });
+        let sessions = Sessions::of(&config, app.name, &keys, &revocations, &metrics);
         let shared = Shared {
             tls,
             name: app.name,
@@ -274,10 +272,7 @@ impl Generation {
                 &previous.store,
             )?,
             upstreams: Arc::new(upstreams),
-            sessions: previous
-                .sessions
-                .as_ref()
-                .map(|sessions| sessions.with_keys(&keys)),
+            sessions: Sessions::after(previous.sessions.as_ref(), &keys),
             keys,
             limiter: Arc::new(limiter),
             cache: if keep_cache {
@@ -507,19 +502,7 @@ impl Gateway {
         let server = Server::start(listener, &shared, edges).map_err(StartError::Thread)?;
         shared.lifecycle.enter(Phase::Serving);
         tracing::info!(name = shared.name, %address, admin = %admin_address, "listening");
-        for warning in &shared.config.warnings {
-            tracing::warn!("{warning}");
-        }
-        if !app.tables.is_empty() && shared.config.store.path.is_none() {
-            tracing::warn!(
-                "store.path is not set: quotas, idempotency keys and the like are forgotten at a restart"
-            );
-        }
-        if shared.config.internal_token.is_none() && !shared.config.upstreams.is_empty() {
-            tracing::warn!(
-                "internal_token has no key: services are not told who is calling and cannot check it again"
-            );
-        }
+        warnings::log(&shared, app);
         Ok(RunningGateway {
             address,
             admin_address,

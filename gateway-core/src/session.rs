@@ -30,8 +30,9 @@ use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{KeySets, Revocations};
-use crate::config::{RedisConfig, SessionConfig};
+use crate::config::{Config, CsrfConfig, SessionConfig, covers};
 use crate::deadline::Deadline;
+use crate::edge::Credential;
 use crate::error::{Error, GatewayError};
 use crate::metrics::{Metrics, SessionMetrics};
 use memory::Memory;
@@ -39,13 +40,17 @@ use provider::{Provider, TokenKind};
 pub(crate) use record::Session;
 use record::{SessionId, SessionKey, unix_time};
 use refresh::Renewal;
-pub(crate) use routes::CurrentSession;
 use shared::SharedSessions;
 
 /// Where the routes of sessions are.
 pub(crate) const BASE: &str = "/bff";
 /// Where the provider sends browsers back to.
 pub(crate) const CALLBACK: &str = "/bff/callback";
+
+/// Whether `path` is one of the routes of sessions.
+pub(crate) fn is_own(path: &str) -> bool {
+    covers(BASE, path)
+}
 
 /// The sessions of a process, as the configuration at work sees them. Cloning is cheap.
 #[derive(Clone)]
@@ -59,6 +64,8 @@ pub struct Sessions {
 /// What lives as long as the process.
 struct Inner {
     config: Arc<SessionConfig>,
+    /// By what a request is judged.
+    csrf: CsrfConfig,
     memory: Memory,
     /// Where replicas keep them together, when the configuration names a place.
     shared: Option<Arc<SharedSessions>>,
@@ -77,23 +84,26 @@ pub(crate) struct SessionReadiness {
 }
 
 impl Sessions {
-    /// Nothing is dialled before `start`. `app` begins all keys in a store that replicas share.
-    pub(crate) fn new(
-        config: &Arc<SessionConfig>,
-        redis: Option<&RedisConfig>,
+    /// Those that `config` asks for. Nothing is dialled before `start`. `app` begins all keys in a store that replicas share.
+    pub(crate) fn of(
+        config: &Config,
         app: &str,
         keys: &Arc<KeySets>,
         revocations: &Arc<Revocations>,
         metrics: &Metrics,
-    ) -> Self {
-        let idle = config.idle.as_secs();
-        let shared =
-            redis.map(|redis| SharedSessions::new(redis, app, idle, metrics.session_store_up()));
-        Self {
+    ) -> Option<Self> {
+        let session = config.session.as_ref()?;
+        let idle = session.idle.as_secs();
+        let shared = config
+            .redis
+            .as_ref()
+            .map(|redis| SharedSessions::new(redis, app, idle, metrics.session_store_up()));
+        Some(Self {
             inner: Arc::new(Inner {
-                memory: Memory::new(config.max_sessions, idle),
-                provider: Provider::new(config),
-                config: Arc::clone(config),
+                memory: Memory::new(session.max_sessions, idle),
+                provider: Provider::new(session),
+                config: Arc::clone(session),
+                csrf: config.csrf.clone(),
                 shared,
                 flights: Mutex::default(),
                 control: OnceLock::new(),
@@ -101,15 +111,15 @@ impl Sessions {
             }),
             keys: Arc::clone(keys),
             revocations: Arc::clone(revocations),
-        }
+        })
     }
 
     /// The same sessions under another configuration of issuers.
-    pub(crate) fn with_keys(&self, keys: &Arc<KeySets>) -> Self {
-        Self {
+    pub(crate) fn after(previous: Option<&Self>, keys: &Arc<KeySets>) -> Option<Self> {
+        Some(Self {
             keys: Arc::clone(keys),
-            ..self.clone()
-        }
+            ..previous?.clone()
+        })
     }
 
     /// What is done for them beside requests runs on `control`, until `stop`.
@@ -173,6 +183,9 @@ impl Sessions {
 
     /// The session whose cookie a request has, whatever its tokens are worth.
     async fn known(&self, headers: &HeaderMap) -> Result<Option<Arc<Session>>, Error> {
+        if Credential::of(headers, &self.inner.csrf) != Credential::Cookie {
+            return Ok(None);
+        }
         let cookie = cookie::find(headers, &self.config().cookie);
         match cookie.and_then(SessionId::parse) {
             Some(id) => self.look_up(&id).await,

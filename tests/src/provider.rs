@@ -12,6 +12,7 @@ use axum::{Json, Router};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::issuer::{Issuer, unix_time};
 
@@ -35,6 +36,8 @@ struct Shared {
     /// `Authorization` of requests for tokens.
     clients: Mutex<Vec<String>>,
     metadata: Mutex<Value>,
+    /// Whether requests for tokens wait for their answers.
+    held: watch::Sender<bool>,
 }
 
 impl Provider {
@@ -57,6 +60,7 @@ impl Provider {
             revoked: Mutex::default(),
             clients: Mutex::default(),
             metadata: Mutex::new(metadata),
+            held: watch::Sender::new(false),
         });
         let router = Router::new()
             .route("/.well-known/openid-configuration", get(metadata_of))
@@ -74,6 +78,11 @@ impl Provider {
     /// How the token endpoint answers from now on.
     pub fn answers(&self, answers: impl FnMut(&Form) -> (u16, Value) + Send + 'static) {
         *lock(&self.shared.tokens) = Box::new(answers);
+    }
+
+    /// Whoever asks for tokens waits for them from now on, or not any more.
+    pub fn hold(&self, held: bool) {
+        self.shared.held.send_replace(held);
     }
 
     /// Changes what the provider says of itself; only before anybody has asked.
@@ -145,6 +154,8 @@ async fn token(
         .and_then(|value| value.to_str().ok());
     lock(&shared.clients).push(client.unwrap_or_default().to_owned());
     lock(&shared.asked).push(form.clone());
+    // The sender is in the same place: it does not go away.
+    let _ = shared.held.subscribe().wait_for(|held| !held).await;
     let (status, answer) = (lock(&shared.tokens))(&form);
     let status = StatusCode::from_u16(status).unwrap_or_default();
     (status, Json(answer)).into_response()

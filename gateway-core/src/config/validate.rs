@@ -81,7 +81,7 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
     let mut csrf = edge::csrf(raw.csrf, &mut check);
     let session = raw
         .session
-        .and_then(|raw| session::session(raw, &issuers, &mut csrf, &mut warnings, &mut check));
+        .and_then(|raw| session::session(raw, &issuers, &mut csrf, &mut check));
     let security_headers = edge::security_headers(&raw.security_headers, &mut check);
     let compression = edge::compression(&raw.compression, &mut check);
     let streams = edge::streams(raw.streams, &mut check);

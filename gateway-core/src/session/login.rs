@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use super::cookie;
 use super::id_token::Expected;
 use super::parameters::Parameters;
-use super::provider::{Metadata, ProviderError, TokenAnswer};
+use super::provider::{Metadata, ProviderError, TokenAnswer, oauth_code};
 use super::record::{Record, Secret, Session, SessionId, unix_time};
 use super::return_url::ReturnUrl;
 use super::seal::Seal;
@@ -117,6 +117,19 @@ impl Sessions {
         query: &str,
         deadline: Deadline,
     ) -> Result<Response, Error> {
+        let finished = self.finish(headers, query, deadline).await;
+        if finished.is_err() {
+            self.inner.metrics.logins_failed.increment(1);
+        }
+        finished
+    }
+
+    async fn finish(
+        &self,
+        headers: &HeaderMap,
+        query: &str,
+        deadline: Deadline,
+    ) -> Result<Response, Error> {
         let parameters = Parameters::parse(query).map_err(|_| failed("the answer's query"))?;
         let state = parameters
             .get("state")
@@ -141,7 +154,7 @@ impl Sessions {
                 return Ok(response);
             }
             (Some(code), _) => {
-                tracing::warn!(code, "the provider refused a login");
+                tracing::warn!(code = oauth_code(code), "the provider refused a login");
                 return Err(failed("the provider refused it"));
             }
             (None, None) => return Err(failed("the answer has no code")),
@@ -195,9 +208,8 @@ impl Sessions {
             ];
             sessions.inner.provider.tokens(&form).await
         });
-        let answer = answer.await?.map_err(|error| self.unusable(&error))?;
-        let record = self.record(answer, &login.nonce, deadline).await;
-        let record = record.inspect_err(|_| self.inner.metrics.logins_failed.increment(1))?;
+        let answer = answer.await?.map_err(|error| unusable(&error))?;
+        let record = self.record(answer, &login.nonce, deadline).await?;
         let id = SessionId::new().map_err(no_randomness)?;
         Ok(Session::new(id, record, unix_time()))
     }
@@ -262,21 +274,7 @@ impl Sessions {
             deadline,
             async move { sessions.inner.provider.metadata().await },
         );
-        asked.await?.map_err(|error| self.unusable(&error))
-    }
-
-    fn unusable(&self, error: &ProviderError) -> Error {
-        self.inner.metrics.logins_failed.increment(1);
-        match error {
-            ProviderError::Refused { .. } => {
-                tracing::warn!(error = chain(error), "a login was refused");
-                failed("the provider did not take the code")
-            }
-            _ => {
-                tracing::warn!(error = chain(error), "the provider cannot be used");
-                GatewayError::IdentityProviderUnavailable.into()
-            }
-        }
+        asked.await?.map_err(|error| unusable(&error))
     }
 
     /// The name of the cookie that keeps the login with this state.
@@ -311,6 +309,20 @@ impl Sessions {
         // One more is being begun.
         let old = logins.into_iter().skip(MOST_LOGINS - 1);
         old.map(|(_, name)| name.to_owned()).collect()
+    }
+}
+
+fn unusable(error: &ProviderError) -> Error {
+    let text = chain(error);
+    match error {
+        ProviderError::Refused { .. } => {
+            tracing::warn!(error = text, "a login was refused");
+            failed("the provider did not take the code")
+        }
+        _ => {
+            tracing::warn!(error = text, "the provider cannot be used");
+            GatewayError::IdentityProviderUnavailable.into()
+        }
     }
 }
 

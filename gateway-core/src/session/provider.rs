@@ -218,13 +218,7 @@ impl Provider {
             && let Ok(refusal) = json::<Refusal>(url, response).await
         {
             return Err(ProviderError::Refused {
-                // Somebody else's words: what is no code of an OAuth error is not repeated.
-                code: refusal
-                    .error
-                    .chars()
-                    .filter(|c| c.is_ascii_lowercase() || *c == '_')
-                    .take(64)
-                    .collect(),
+                code: oauth_code(&refusal.error),
             });
         }
         Err(ProviderError::Status {
@@ -280,6 +274,14 @@ impl Provider {
             })
             .await
     }
+}
+
+/// The code of an OAuth error as it may be logged: somebody else's words, of which only what can be a code is repeated.
+pub(super) fn oauth_code(text: &str) -> String {
+    text.chars()
+        .filter(|c| c.is_ascii_lowercase() || *c == '_')
+        .take(64)
+        .collect()
 }
 
 fn is_secure(url: &str) -> bool {

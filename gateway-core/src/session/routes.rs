@@ -2,7 +2,6 @@
 //! path that `[session]` names. What each does is beside.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::Request;
@@ -22,10 +21,6 @@ use crate::route::Routes;
 
 /// The media type of forms.
 const FORM: &str = "application/x-www-form-urlencoded";
-
-/// The session that authenticates a request; the edge puts it there.
-#[derive(Clone)]
-pub(crate) struct CurrentSession(pub(crate) Arc<Session>);
 
 /// Who has signed in, for the person's own pages.
 #[derive(Serialize)]
@@ -53,6 +48,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         let at = |sessions: Option<&Sessions>| sessions.cloned();
         let login = at(sessions);
         let callback = at(sessions);
+        let user = at(sessions);
         let logout = at(sessions);
         let backchannel = at(sessions);
         self.get(
@@ -82,7 +78,19 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
                 }
             },
         )
-        .get("session-user", "/bff/user", user)
+        .get(
+            "session-user",
+            "/bff/user",
+            move |context: RequestContext, request: Request| {
+                let sessions = user.clone();
+                async move {
+                    let sessions = sessions.ok_or_else(Error::not_found)?;
+                    let session = sessions.find(request.headers(), context.deadline());
+                    let session = session.await?.ok_or(ClientError::Unauthenticated)?;
+                    Ok::<_, Error>(show(&session))
+                }
+            },
+        )
         .post(
             "session-logout",
             "/bff/logout",
@@ -109,11 +117,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     }
 }
 
-async fn user(request: Request) -> Result<Response, Error> {
-    let CurrentSession(session) = request
-        .extensions()
-        .get::<CurrentSession>()
-        .ok_or(ClientError::Unauthenticated)?;
+fn show(session: &Session) -> Response {
     let record = &session.record;
     let ends = i64::try_from(record.ends)
         .ok()
@@ -128,7 +132,7 @@ async fn user(request: Request) -> Result<Response, Error> {
     let mut response = Json(user).into_response();
     let value = HeaderValue::from_static("no-store");
     response.headers_mut().insert(CACHE_CONTROL, value);
-    Ok(response)
+    response
 }
 
 async fn form(request: Request) -> Result<String, Error> {

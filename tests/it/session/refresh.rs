@@ -2,7 +2,6 @@
 //! they cannot be. The provider is the test's own.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -83,25 +82,17 @@ async fn a_refresh_runs_to_its_end_when_its_client_has_gone() -> Result<()> {
     let browser = Browser::new()?;
     sign_in(&browser, &web, &provider, "ann", 1).await?;
     let tokens = renewed(&provider, "ann", "refresh-2")?;
-    let (asked, release) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let (counted, released) = (Arc::clone(&asked), Arc::clone(&release));
-    provider.answers(move |_| {
-        counted.fetch_add(1, Ordering::SeqCst);
-        // On the provider's own task: it holds up nobody else.
-        while released.load(Ordering::SeqCst) == 0 {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        (200, tokens.clone())
-    });
+    provider.answers(move |_| (200, tokens.clone()));
+    provider.hold(true);
     token_has_ended().await;
     let request = browser.script(Method::GET, &web.url("/bff/user"))?;
     let asking = tokio::spawn(request.send());
     eventually("the provider is asked", async || {
-        Ok((asked.load(Ordering::SeqCst) == 1).then_some(()))
+        Ok((provider.refreshes() == 1).then_some(()))
     })
     .await?;
     asking.abort();
-    release.store(1, Ordering::SeqCst);
+    provider.hold(false);
     assert_eq!(user(&browser, &web).await?, 200);
     assert_eq!(provider.refreshes(), 1);
     Ok(())

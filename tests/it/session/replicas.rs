@@ -75,10 +75,8 @@ async fn a_session_is_every_replicas() -> Result<()> {
     let mut claims = provider.id_claims("ann", "");
     claims.as_object_mut().map(|claims| claims.remove("nonce"));
     let tokens = provider.tokens(&claims, 300, "refresh-2")?;
-    provider.answers(move |_| {
-        std::thread::sleep(Duration::from_millis(100));
-        (200, tokens.clone())
-    });
+    provider.answers(move |_| (200, tokens.clone()));
+    provider.hold(true);
     tokio::time::sleep(Duration::from_millis(2100)).await;
     let asks: Vec<_> = (0..20)
         .map(|at| {
@@ -90,6 +88,12 @@ async fn a_session_is_every_replicas() -> Result<()> {
             })
         })
         .collect();
+    // While one replica asks, the other one waits.
+    eventually("the provider is asked", async || {
+        Ok((provider.refreshes() > 0).then_some(()))
+    })
+    .await?;
+    provider.hold(false);
     for ask in asks {
         assert_eq!(ask.await??, 200);
     }

@@ -34,7 +34,6 @@ pub(super) fn session(
     raw: RawSession,
     issuers: &[IssuerConfig],
     csrf: &mut CsrfConfig,
-    warnings: &mut Vec<String>,
     check: &mut Check<'_>,
 ) -> Option<Arc<SessionConfig>> {
     cookie(&raw.cookie, csrf, check);
@@ -72,7 +71,6 @@ pub(super) fn session(
     let client_id = check.required(raw.client_id, "session.client_id");
     let max_sessions = check.at_least_one(raw.max_sessions, "session.max_sessions");
     if raw.client_secret.is_empty() {
-        warnings.push("session.client_secret is empty: nobody can sign in".to_owned());
         return None;
     }
     Some(Arc::new(SessionConfig {
