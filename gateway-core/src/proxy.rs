@@ -262,10 +262,13 @@ impl Way {
         identity: Option<&str>,
         upload: &Upload,
     ) -> Result<Response, Error> {
-        let forward = |request| async move {
-            exchange(&self.stack, request, self.template, &self.context, upload)
-                .await
-                .map_err(|error| failure::at_fault(error, upload, self.limit))
+        // Boxed: all that stands around it would have room for it, and be moved with it.
+        let forward = |request| {
+            Box::pin(async move {
+                exchange(&self.stack, request, self.template, &self.context, upload)
+                    .await
+                    .map_err(|error| failure::at_fault(error, upload, self.limit))
+            })
         };
         let upstream = self.stack.name();
         self.cache
@@ -308,7 +311,7 @@ async fn send(
     upload: &Upload,
     kind: CallKind,
 ) -> Result<http::Response<Answer>, UpstreamError> {
-    let request = request.map(Outgoing::stream);
+    let request = Box::new(request.map(Outgoing::stream));
     let result = stack
         .send(request, &mut attempt, kind, Judged::AtHead)
         .await;

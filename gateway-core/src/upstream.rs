@@ -41,7 +41,7 @@ use std::sync::Arc;
 
 pub(crate) use answer::Answer;
 pub(crate) use attempt::Attempt;
-pub use call::{Call, UpstreamClient, UpstreamResponse};
+pub use call::{Answered, Call, UpstreamClient, UpstreamResponse};
 pub(crate) use call::{is_json, refusal};
 pub use error::{UpstreamError, UpstreamErrorKind};
 pub use grpc::{GrpcChannel, GrpcUpstream};

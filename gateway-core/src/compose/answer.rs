@@ -41,8 +41,7 @@ impl<P> Composition<P> {
     }
 
     fn respond(&self, body: &impl Serialize) -> Response {
-        let written = serde_json::to_vec(body).and_then(|json| self.fields.cut(json));
-        let bytes = match written {
+        let bytes = match self.fields.write(body) {
             Ok(bytes) => bytes,
             Err(error) => {
                 return Error::from(GatewayError::Bug(format!("answer: {error}"))).into_response();

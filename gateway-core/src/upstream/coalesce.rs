@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -125,7 +125,8 @@ impl Vacancy<'_> {
             key: Arc::clone(self.key),
             flight,
         };
-        tokio::spawn(task.run(call));
+        // Boxed first: a task's future is moved on its way, and one that takes another has room for it twice.
+        tokio::spawn(task.run(Box::pin(call)));
         Seat { landing }
     }
 }
@@ -148,8 +149,7 @@ struct Task {
 }
 
 impl Task {
-    async fn run(self, call: impl Future<Output = Outcome>) {
-        let mut call = pin!(call);
+    async fn run(self, mut call: Pin<Box<impl Future<Output = Outcome>>>) {
         let outcome = loop {
             tokio::select! {
                 biased;

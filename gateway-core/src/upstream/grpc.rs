@@ -84,6 +84,15 @@ impl GrpcUpstream {
         F: FnOnce(GrpcChannel, Uri) -> Fut,
         Fut: Future<Output = Result<tonic::Response<T>, Status>>,
     {
+        // Boxed: a composition holds the futures of all its parts, and moves them.
+        Box::pin(self.ask(context, call)).await
+    }
+
+    async fn ask<T, F, Fut>(&self, context: RequestContext, call: F) -> Result<T, UpstreamError>
+    where
+        F: FnOnce(GrpcChannel, Uri) -> Fut,
+        Fut: Future<Output = Result<tonic::Response<T>, Status>>,
+    {
         context.note_lifetime(Duration::ZERO);
         let attempt = self
             .stack
@@ -212,7 +221,12 @@ impl tower::Service<Request<tonic::body::Body>> for GrpcChannel {
             attempt.target(CallTarget::Grpc { method });
             let response = this
                 .stack
-                .send(request, &mut attempt, CallKind::Safe, Judged::AtEnd)
+                .send(
+                    Box::new(request),
+                    &mut attempt,
+                    CallKind::Safe,
+                    Judged::AtEnd,
+                )
                 .await?;
             drop(attempt);
             this.verdict.look(response.headers());

@@ -84,7 +84,10 @@ enum Place<T> {
 
 impl Call {
     /// Reads what the call asks for.
-    pub(super) async fn read<T: Send + 'static>(self, read: Reader<T>) -> Result<T, UpstreamError> {
+    pub(super) async fn read<T: Send + 'static>(
+        self: Box<Self>,
+        read: Reader<T>,
+    ) -> Result<T, UpstreamError> {
         let key = self.key();
         if self.lifetime.is_none() {
             self.context.note_lifetime(Duration::ZERO);
@@ -155,7 +158,7 @@ impl Call {
 
     /// Asks the service, together with whoever asks the same at this time.
     async fn ask<T: Send + 'static>(
-        self,
+        self: Box<Self>,
         key: Arc<RequestKey>,
         read: Reader<T>,
     ) -> Result<T, UpstreamError> {
@@ -179,7 +182,7 @@ impl Call {
                     };
                 }
                 Place::Joined(seat, again) => {
-                    call = *again;
+                    call = again;
                     wait(seat, &context).await.ok_or_else(given_up)?
                 }
             };
@@ -203,14 +206,14 @@ impl Call {
 
     /// A place at the call under way that will do, or at this one, which is then begun.
     fn take_a_seat<T: Send + 'static>(
-        self,
+        self: Box<Self>,
         key: &Arc<RequestKey>,
         tags: &[Slot],
         read: Reader<T>,
     ) -> Place<T> {
         let flights = Arc::clone(&self.reads.flights);
         match flights.sit_down(key, tags) {
-            Ok(seat) => Place::Joined(seat, Box::new(self)),
+            Ok(seat) => Place::Joined(seat, self),
             Err(vacancy) => {
                 let (sender, decoded) = oneshot::channel();
                 let fill = self.fill(Arc::clone(key), vacancy.epoch, read, sender);
@@ -221,7 +224,7 @@ impl Call {
 
     /// The call itself. An answer that can be read, and may be used again, is stored.
     async fn fill<T>(
-        mut self,
+        mut self: Box<Self>,
         key: Arc<RequestKey>,
         epoch: Epoch,
         read: Reader<T>,
