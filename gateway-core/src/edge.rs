@@ -309,7 +309,9 @@ impl Edge {
         deadline: Deadline,
     ) -> Result<Option<Arc<Session>>, Error> {
         match (&self.shared.sessions, client.credential) {
-            (Some(sessions), Credential::Cookie) => sessions.find(headers, deadline).await,
+            (Some(sessions), Credential::Cookie) if !session::is_own(path) => {
+                sessions.find(headers, deadline).await
+            }
             _ => Ok(None),
         }
     }
