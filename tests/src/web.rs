@@ -99,7 +99,7 @@ impl Web {
         })
     }
 
-    /// In front of a provider of the test's own.
+    /// In front of a provider of the test's own; `more` begins in `[session]`.
     pub async fn with(provider: &Provider, echo: &Echo, more: &str) -> Result<Self> {
         let (listener, _) = Self::reserve()?;
         let web = Self::start_on(listener, echo.address, &format!("{}{more}", of(provider)))?;
@@ -132,7 +132,7 @@ impl Web {
     }
 }
 
-/// The tables for a provider of the test's own.
+/// The tables for a provider of the test's own; what follows is in `[session]`.
 pub fn of(provider: &Provider) -> String {
     format!(
         "[[issuers]]\nissuer = \"{}\"\naudiences = [\"ftgo-web\"]\nsubject_prefix = \"x-\"\n\

@@ -16,7 +16,7 @@ use super::answers::{sign_in, user};
 use super::{COOKIE, HOST};
 
 /// Tokens are replaced when they have ended, and not before.
-const AT_THE_END: &str = "[session]\nrefresh_before = \"0s\"\n";
+const AT_THE_END: &str = "refresh_before = \"0s\"\n";
 
 /// Until the token with a life of one second has ended.
 async fn token_has_ended() {
@@ -143,7 +143,7 @@ async fn a_session_ends_unused_and_at_the_end_of_its_life() -> Result<()> {
     let web = Web::with(
         &provider,
         &echo,
-        "[session]\nidle = \"3s\"\nlifetime = \"8s\"\n",
+        "idle = \"3s\"\nlifetime = \"8s\"\n",
     )
     .await?;
     let (used, unused) = (Browser::new()?, Browser::new()?);

@@ -20,7 +20,7 @@ async fn two(provider: &Provider, echo: &Echo, redis: &Redis) -> Result<(Web, We
     let (second, _) = Web::reserve()?;
     let start = |listener, name| {
         let more = format!(
-            "{}[session]\nrefresh_before = \"0s\"\npublic_url = \"{origin}\"\n[redis]\nurl = \"{}\"\nreplicas = 2\ntimeout = \"1s\"\n",
+            "{}refresh_before = \"0s\"\npublic_url = \"{origin}\"\n[redis]\nurl = \"{}\"\nreplicas = 2\ntimeout = \"1s\"\n",
             of(provider),
             redis.url()
         );
