@@ -159,6 +159,8 @@ const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.le
 async function main() {
   const data = mkdtempSync(path.join(tmpdir(), "round-trips-"));
   const children = [];
+  // Whatever ends this process: nothing is left behind.
+  process.on("exit", () => children.forEach((child) => child.kill("SIGKILL")));
   try {
     const services = start("ftgo", ["services", "--ports", "ephemeral", "--seed", "--data", data]);
     children.push(services);

@@ -394,9 +394,27 @@ pub struct PassthroughConfig {
     /// The path upstream, with the same placeholders; the client's path when absent.
     pub rewrite: Option<String>,
     pub policy: PolicyConfig,
-    pub cache: RouteCache,
+    pub cache: CacheRule,
+    /// What its answers depend on, and what its commands change; with the placeholders of `path`.
+    pub tags: Vec<String>,
     /// Whether WebSockets may be opened through it.
     pub websocket: bool,
+}
+
+/// What becomes of a passthrough route's answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheRule {
+    pub share: RouteCache,
+    pub stale: StaleWindows,
+}
+
+/// For how long after its lifetime an answer may be used all the same, when it says nothing about it (RFC 5861).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StaleWindows {
+    /// While it is being asked for again.
+    pub while_revalidate: Duration,
+    /// When the service fails.
+    pub if_error: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

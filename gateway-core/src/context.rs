@@ -250,6 +250,14 @@ impl RequestContext {
         }
     }
 
+    /// This context for a call that something can stand in for: its deadline leaves time to answer with that.
+    pub(crate) fn with_something_to_spare(&self) -> Self {
+        Self {
+            deadline: self.deadline.less(self.shared.optional_reserve),
+            ..self.clone()
+        }
+    }
+
     /// How much earlier than the answer its optional parts have to be there.
     pub(crate) fn optional_reserve(&self) -> Duration {
         self.shared.optional_reserve

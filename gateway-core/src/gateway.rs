@@ -198,7 +198,7 @@ impl Generation {
             shared_revocations,
             limiter: Arc::new(limiter),
             limiter_store,
-            cache: Arc::new(ResponseCache::new(&config.cache, metrics.cache())),
+            cache: Arc::new(ResponseCache::new(&config.cache, &tags, metrics.cache())),
             sampling: config.tracing.sampling(),
             traces: Traces::new(&config.tracing, app.name, metrics.traces()),
             recent: Arc::new(RecentRequests::new(commands.len())),
@@ -278,7 +278,12 @@ impl Generation {
             cache: if keep_cache {
                 Arc::clone(&previous.cache)
             } else {
-                Arc::new(ResponseCache::new(&config.cache, previous.metrics.cache()))
+                let tags = &previous.reads.tags;
+                Arc::new(ResponseCache::new(
+                    &config.cache,
+                    tags,
+                    previous.metrics.cache(),
+                ))
             },
             metrics: previous.metrics.clone(),
             sampling: config.tracing.sampling(),
@@ -544,8 +549,8 @@ impl RunningGateway {
     }
 
     #[cfg(test)]
-    pub(crate) fn reads(&self) -> Reads {
-        self.live.shared().reads.clone()
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        self.live.shared()
     }
 
     /// Asks for the configuration files to be read again, as SIGHUP does; what came of it is in the log, in the metrics

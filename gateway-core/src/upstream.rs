@@ -47,7 +47,7 @@ pub use error::{UpstreamError, UpstreamErrorKind};
 pub use grpc::{GrpcChannel, GrpcUpstream};
 pub(crate) use outgoing::Outgoing;
 pub(crate) use reads::Reads;
-pub(crate) use request_key::RequestKey;
+pub(crate) use request_key::{Identity, RequestKey};
 pub(crate) use shared::SharedUpstreams;
 pub(crate) use stack::{CallKind, Judged, Stack};
 pub(crate) use status::{EndpointStatus, UpstreamStatus};
@@ -141,6 +141,10 @@ impl Upstreams {
         for stack in self.stacks.values() {
             stack.warm_up().await;
         }
+    }
+
+    pub(crate) fn reads(&self) -> &Reads {
+        &self.reads
     }
 
     pub(crate) fn stack(&self, name: &str) -> Option<&Stack> {

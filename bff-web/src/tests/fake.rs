@@ -188,7 +188,7 @@ fn order(id: &str) -> Value {
         "restaurantId": "restaurant-1", "restaurantName": "Ajanta", "state": "APPROVED", "total": usd("61.70"),
         "lineItems": [{"menuItemId": "item-1", "name": "Chicken Vindaloo", "price": usd("12.34"), "quantity": 5}],
         "deliveryAddress": {"street1": "1 Main Library", "city": "Oakland", "state": "CA", "zip": "94612"},
-        "deliveryTime": null, "rejectionReason": null,
+        "deliveryTime": "2030-01-01T19:30:00Z", "rejectionReason": "ORDER_MINIMUM_NOT_MET",
         "createdAt": "2030-01-01T18:00:00Z", "updatedAt": "2030-01-01T18:00:01Z",
     })
 }

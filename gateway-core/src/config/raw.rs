@@ -437,6 +437,9 @@ pub(super) struct RawRoute {
     pub(super) csrf: Option<RawCsrfRule>,
     pub(super) compression: Option<RawSwitch>,
     pub(super) cache: RawRouteCache,
+    pub(super) stale_while_revalidate: Option<Text<Duration>>,
+    pub(super) stale_if_error: Option<Text<Duration>>,
+    pub(super) tags: Vec<String>,
     pub(super) upgrade: Option<RawUpgrade>,
 }
 
@@ -457,6 +460,9 @@ impl Default for RawRoute {
             csrf: None,
             compression: None,
             cache: RawRouteCache::Off,
+            stale_while_revalidate: None,
+            stale_if_error: None,
+            tags: Vec::new(),
             upgrade: None,
         }
     }

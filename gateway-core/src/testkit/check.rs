@@ -197,6 +197,10 @@ fn fields_are(
             Some(_) if value.is_some_and(|value| !value.is_null()) => {
                 return Err(format!("{field} failed and has a value"));
             }
+            // What nothing was wrong with is there: a service that is well has an answer for every part.
+            None if value.is_none_or(Value::is_null) => {
+                return Err(format!("{field} is not there: {}", answered.text));
+            }
             _ => {}
         }
     }

@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::call::UpstreamResponse;
 use super::error::UpstreamError;
@@ -25,6 +26,8 @@ pub(crate) type Outcome = Result<Arc<UpstreamResponse>, Arc<UpstreamError>>;
 #[derive(Clone, Debug)]
 pub(crate) enum Landed {
     Done(Outcome),
+    /// The time of whoever began it was over. Others may have more.
+    RanOut(Arc<UpstreamError>),
     /// Its task was ended from outside, for instance with its worker.
     Lost,
 }
@@ -110,8 +113,12 @@ impl Flights {
 }
 
 impl Vacancy<'_> {
-    /// Begins the call, in a task of its own.
-    pub(crate) fn begin(mut self, call: impl Future<Output = Outcome> + Send + 'static) -> Seat {
+    /// Begins the call, in a task of its own. Whoever begins it waits until `until`.
+    pub(crate) fn begin(
+        mut self,
+        until: Instant,
+        call: impl Future<Output = Outcome> + Send + 'static,
+    ) -> Seat {
         let (sender, landing) = watch::channel(None);
         let flight = Arc::new(Flight {
             epoch: self.epoch,
@@ -123,6 +130,7 @@ impl Vacancy<'_> {
         let task = Task {
             flights: Arc::clone(self.flights),
             key: Arc::clone(self.key),
+            until,
             flight,
         };
         // Boxed first: a task's future is moved on its way, and one that takes another has room for it twice.
@@ -145,6 +153,7 @@ impl Seat {
 struct Task {
     flights: Arc<Flights>,
     key: Arc<RequestKey>,
+    until: Instant,
     flight: Arc<Flight>,
 }
 
@@ -160,9 +169,11 @@ impl Task {
             }
         };
         self.leave();
-        self.flight
-            .landing
-            .send_replace(Some(Landed::Done(outcome)));
+        let landed = match outcome {
+            Err(error) if error.is_out_of_time(self.until) => Landed::RanOut(error),
+            outcome => Landed::Done(outcome),
+        };
+        self.flight.landing.send_replace(Some(landed));
     }
 
     /// Whether nobody is waiting any more; nobody sits down after that.

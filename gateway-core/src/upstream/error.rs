@@ -5,8 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
+use tokio::time::Instant;
 
 use crate::error::Refusal;
+
+/// With less time left than this a call is not started: its time is over before it is.
+const MARGIN: Duration = Duration::from_millis(2);
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
@@ -86,6 +90,12 @@ impl UpstreamError {
     pub(crate) fn shared(failure: &Arc<Self>) -> Self {
         let kind = failure.kind.clone();
         Self::new(failure.upstream, kind).caused_by(Shared(Arc::clone(failure)))
+    }
+
+    /// Whether the time of the one who asked was over at `until`: someone who has more may ask again. A time that is set for
+    /// each attempt is everybody's.
+    pub(crate) fn is_out_of_time(&self, until: Instant) -> bool {
+        self.kind == UpstreamErrorKind::Timeout && Instant::now() + MARGIN >= until
     }
 
     /// Whether the service did not do its work; else it has answered, and said no.

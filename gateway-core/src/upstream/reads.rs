@@ -52,7 +52,7 @@ impl Reads {
 
     /// Who reads after a command's answer sees what it did: neither what is stored with one of its tags, nor a call under
     /// way at the same upstream will do for them. `commands` is that of [`commands_to`](Self::commands_to).
-    pub(super) fn command_ended(&self, commands: Slot, tags: &[Slot]) {
+    pub(crate) fn command_ended(&self, commands: Slot, tags: &[Slot]) {
         for slot in tags {
             self.tags.purge_slot(*slot);
         }
@@ -61,7 +61,7 @@ impl Reads {
     }
 
     /// Stands for all commands to an upstream. No tag of an application begins like this.
-    pub(super) fn commands_to(&self, upstream: &str) -> Slot {
+    pub(crate) fn commands_to(&self, upstream: &str) -> Slot {
         self.tags.slot(&["\0commands ", upstream].concat())
     }
 
@@ -177,7 +177,9 @@ impl Call {
                             // Sent before the outcome was; reading the answer once more would do as well.
                             decoded.await.or_else(|_| read(&stack, &response))
                         }
-                        Landed::Done(Err(error)) => Err(UpstreamError::shared(&error)),
+                        Landed::Done(Err(error)) | Landed::RanOut(error) => {
+                            Err(UpstreamError::shared(&error))
+                        }
                         Landed::Lost => Err(stack.error(UpstreamErrorKind::Reset)),
                     };
                 }
@@ -187,9 +189,9 @@ impl Call {
                 }
             };
             let outcome = match landed {
-                // The other's time was shorter than ours, or its worker has ended.
-                Landed::Done(Err(error)) if error.kind == UpstreamErrorKind::Timeout => continue,
-                Landed::Lost => continue,
+                // The other's time was shorter than ours, or its worker has ended. A time that is set for every attempt is
+                // ours, too: nobody repeats for each caller what has just hung.
+                Landed::RanOut(_) | Landed::Lost => continue,
                 Landed::Done(outcome) => outcome,
             };
             reads.metrics.coalesced.increment(1);
@@ -216,8 +218,9 @@ impl Call {
             Ok(seat) => Place::Joined(seat, self),
             Err(vacancy) => {
                 let (sender, decoded) = oneshot::channel();
+                let until = self.context.deadline().at();
                 let fill = self.fill(Arc::clone(key), vacancy.epoch, read, sender);
-                Place::Begun(vacancy.begin(fill), decoded)
+                Place::Begun(vacancy.begin(until, fill), decoded)
             }
         }
     }

@@ -24,12 +24,19 @@ pub(crate) struct RequestKey {
 
 /// Everything by which a service could tell callers apart. The whole principal, not only what the internal token says
 /// today: a call is shared too seldom rather than once too often.
-#[derive(Debug, PartialEq, Eq)]
-enum Identity {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Identity {
     Principal(Principal),
     /// The negative control of the tests for sharing: what a key must never be.
     #[cfg(test)]
     Forgotten,
+}
+
+impl Identity {
+    /// Whether the service is not told of anybody.
+    pub(crate) fn is_nobody(&self) -> bool {
+        matches!(self, Self::Principal(Principal::Anonymous))
+    }
 }
 
 impl Hash for Identity {

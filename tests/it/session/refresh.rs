@@ -140,12 +140,7 @@ async fn a_session_ends_when_its_tokens_are_refused() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_ends_unused_and_at_the_end_of_its_life() -> Result<()> {
     let (provider, echo) = (Provider::start().await?, Echo::start().await?);
-    let web = Web::with(
-        &provider,
-        &echo,
-        "idle = \"3s\"\nlifetime = \"8s\"\n",
-    )
-    .await?;
+    let web = Web::with(&provider, &echo, "idle = \"3s\"\nlifetime = \"8s\"\n").await?;
     let (used, unused) = (Browser::new()?, Browser::new()?);
     sign_in(&used, &web, &provider, "ann", 3600).await?;
     sign_in(&unused, &web, &provider, "bob", 3600).await?;
