@@ -44,6 +44,9 @@ CMD ["--config", "/etc/ftgo/web.toml"]
 FROM runtime AS bff-public
 COPY --from=build /out/bff-public /usr/local/bin/
 COPY config/public.toml config/demo.toml /etc/ftgo/
+COPY --from=build --chown=65532:65532 /data /data
+ENV STORE_PATH=/data/bff-public.db
+VOLUME /data
 EXPOSE 8082 9082
 ENTRYPOINT ["/usr/local/bin/bff-public"]
 CMD ["--config", "/etc/ftgo/public.toml"]

@@ -8,8 +8,8 @@ use gateway_core::upstream::{UnknownUpstream, Upstreams};
 
 use crate::clients::Clients;
 use crate::screens::{
-    change_order, courier, courier_plan, home, order_details, order_history, place_order,
-    restaurants,
+    change_order, courier, courier_plan, home, order_details, order_events, order_history,
+    place_order, restaurants,
 };
 
 const INFO: Info = Info {
@@ -35,6 +35,7 @@ pub(crate) fn routes(upstreams: &Upstreams, config: &Config) -> Result<Routes, U
         .get("order-details", "/orders/{id}", order_details::show).about("Everything about one order")
         .post("cancel-order", "/orders/{id}/cancel", change_order::cancel).about("Cancel an order")
         .post("revise-order", "/orders/{id}/revise", change_order::revise).about("Change an order")
+        .get("order-events", "/orders/{id}/events", order_events::follow).about("How an order goes: now as JSON, or every change as a stream")
         .get("restaurants", "/restaurants", restaurants::list).about("Restaurants that deliver to a place, nearest first")
         .get("restaurant", "/restaurants/{id}", restaurants::show).about("A restaurant with its menu")
         .get("courier-plan", "/courier/plan", courier_plan::show).about("What the calling courier does next")

@@ -3,15 +3,20 @@
 
 pub(crate) mod order;
 pub(crate) mod order_history;
+pub(crate) mod restaurant;
 
+use gateway_core::idempotency::Idempotency;
 use gateway_core::upstream::{UnknownUpstream, Upstreams};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// One worker's clients of all services. Cloning is cheap.
 #[derive(Clone)]
 pub(crate) struct Clients {
     pub(crate) orders: order::OrderClient,
     pub(crate) history: order_history::OrderHistoryClient,
+    pub(crate) restaurants: restaurant::RestaurantClient,
+    /// For what is done once for each key.
+    pub(crate) idempotency: Idempotency,
 }
 
 impl Clients {
@@ -19,6 +24,8 @@ impl Clients {
         Ok(Self {
             orders: order::OrderClient::new(upstreams)?,
             history: order_history::OrderHistoryClient::new(upstreams)?,
+            restaurants: restaurant::RestaurantClient::new(upstreams)?,
+            idempotency: upstreams.idempotency(),
         })
     }
 }
@@ -26,15 +33,16 @@ impl Clients {
 // What several services write in the same way.
 
 /// Decimal digits in text, and an ISO 4217 code.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Money {
     pub(crate) amount: String,
     pub(crate) currency: String,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Address {
     pub(crate) street1: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) street2: Option<String>,
     pub(crate) city: String,
     pub(crate) state: String,

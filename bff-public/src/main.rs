@@ -9,5 +9,5 @@ use tikv_jemallocator::Jemalloc;
 static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
-    gateway_core::main(bff_public::app())
+    bff_public::main()
 }

@@ -1,11 +1,13 @@
-//! What a partner is bound to: one consumer account, whose orders it sees. That is an attribute of its API keys in the
-//! configuration, or a claim of its token.
+//! What a partner is bound to: one consumer account, whose orders it sees, and some restaurants, whose menus it writes. Both
+//! are attributes of the partner in the configuration, the same for its API keys and its tokens.
 
 use gateway_core::RequestContext;
 use gateway_core::error::{ClientError, Error};
 
-/// The attribute or claim that names the account.
+/// The attribute that names the account.
 const CONSUMER: &str = "consumer";
+/// The attribute that names the restaurants, separated by spaces.
+const RESTAURANTS: &str = "restaurant_ids";
 
 /// The consumer account that the caller acts for.
 ///
@@ -16,4 +18,29 @@ pub(crate) fn consumer(context: &RequestContext) -> Result<&str, Error> {
     bound.ok_or_else(|| {
         ClientError::Forbidden("The credentials are not bound to a consumer account.").into()
     })
+}
+
+/// The restaurants whose menus the caller writes.
+pub(crate) fn restaurants(context: &RequestContext) -> impl Iterator<Item = &str> {
+    let bound = context.principal().attribute(RESTAURANTS);
+    bound.unwrap_or_default().split_whitespace()
+}
+
+/// Lets those pass who write this restaurant's menu.
+///
+/// # Errors
+/// 404 for others: for them there is no such menu to be written.
+pub(crate) fn writes_menu_of(context: &RequestContext, id: &str) -> Result<(), Error> {
+    if restaurants(context).any(|own| own == id) {
+        Ok(())
+    } else {
+        Err(Error::not_found())
+    }
+}
+
+/// The caller's id: what it has done before, it has done with any of its credentials.
+pub(crate) fn id(context: &RequestContext) -> &str {
+    let principal = context.principal();
+    let partner = principal.partner().or(principal.subject());
+    partner.unwrap_or_default()
 }

@@ -2,15 +2,37 @@
 //! route's name.
 
 use gateway_core::config::Config;
+use gateway_core::openapi::Info;
 use gateway_core::route::Routes;
 use gateway_core::upstream::{UnknownUpstream, Upstreams};
 
 use crate::clients::Clients;
-use crate::v1;
+use crate::{v1, v2};
 
-pub(crate) fn routes(upstreams: &Upstreams, _config: &Config) -> Result<Routes, UnknownUpstream> {
+const INFO: Info = Info {
+    title: "FTGO for partners",
+    version: env!("CARGO_PKG_VERSION"),
+    description: "Orders and menus for partners' servers. Shapes stay as they are; a new version stands beside the one before. \
+                  Requests count against the plan: `RateLimit` says on every answer what is left.",
+    contact: ("FTGO", "https://ftgo.example/developers"),
+    tags: &[
+        ("v1", "Deprecated: use version 2."),
+        ("v2", "What to use now."),
+    ],
+};
+
+#[rustfmt::skip]
+pub(crate) fn routes(upstreams: &Upstreams, config: &Config) -> Result<Routes, UnknownUpstream> {
     Ok(Routes::<Clients>::new()
-        .get("v1-order", "/v1/orders/{id}", v1::orders::show)
-        .get("v1-restaurants", "/v1/restaurants", v1::restaurants::list)
+        .get("v1-order", "/v1/orders/{id}", v1::orders::show).about("An order of the partner's account")
+        .get("v1-restaurants", "/v1/restaurants", v1::restaurants::list).about("Restaurants that deliver to a place, nearest first")
+        .get("v2-orders", "/v2/orders", v2::orders::list).about("The orders of the partner's account, newest first")
+        .post("v2-place-order", "/v2/orders", v2::place_order::place).about("Place an order")
+        .get("v2-order", "/v2/orders/{id}", v2::orders::show).about("An order of the partner's account")
+        .get("v2-restaurants", "/v2/restaurants", v2::restaurants::list).about("Restaurants that deliver to a place, or the partner's own")
+        .get("v2-menu", "/v2/restaurants/{id}/menu", v2::menus::show).about("A restaurant's menu")
+        .put("v2-revise-menu", "/v2/restaurants/{id}/menu", v2::menus::revise).about("Replace the menu of one of the partner's restaurants")
+        .get("v2-usage", "/v2/usage", v2::usage::show).about("What has been used of the plan")
+        .openapi("openapi", "/openapi.json", config, &INFO)
         .with_state(Clients::new(upstreams)?))
 }

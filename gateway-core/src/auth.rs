@@ -5,6 +5,7 @@ pub mod api_key;
 pub mod internal_token;
 mod jwks;
 mod jwt;
+mod partner;
 mod policy;
 mod revocation;
 #[cfg(test)]
@@ -13,10 +14,13 @@ mod test_issuer;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::config::PARTNER;
+
 pub(crate) use api_key::KeyUses;
 pub use jwks::{IssuerReadiness, KeySets};
 pub use jwt::Authenticator;
 pub(crate) use jwt::{SignedClaims, claim_attribute, claim_words};
+pub(crate) use partner::bind as bind_partner;
 pub use policy::authorize;
 pub(crate) use revocation::{Revocation, RevocationWatch, Revocations, SharedRevocations};
 
@@ -102,6 +106,12 @@ impl Principal {
     #[must_use]
     pub fn has_role(&self, role: &str) -> bool {
         self.roles().iter().any(|held| held == role)
+    }
+
+    /// The partner whose credentials they are, of whichever kind, as the configuration knows it.
+    #[must_use]
+    pub fn partner(&self) -> Option<&str> {
+        self.attribute(PARTNER)
     }
 
     /// A further claim of the token, or an attribute of the key's owner.

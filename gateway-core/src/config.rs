@@ -6,6 +6,7 @@ mod environment;
 mod fault;
 mod load;
 mod origin;
+mod plans;
 mod raw;
 mod schema;
 mod session;
@@ -32,18 +33,25 @@ use crate::trace::Sampling;
 
 pub(crate) use edge::covers;
 pub use edge::{
-    Coding, CompressionConfig, CorsConfig, CorsOrigins, CsrfConfig, CsrfRule, Hsts,
-    SecurityHeadersConfig, StreamConfig,
+    AppVersion, AppVersionConfig, Coding, CompressionConfig, CorsConfig, CorsOrigins, CsrfConfig,
+    CsrfRule, Hsts, SecurityHeadersConfig, StreamConfig,
 };
 pub use fault::{ConfigFault, ConfigFaults};
 pub use load::{from_files, from_text};
 pub(crate) use origin::{NeedsRestart, Origin};
+pub use plans::{PartnerConfig, Partners, PlanConfig};
 pub use schema::schema;
 pub use session::{ClientSecret, SessionConfig};
 pub use upstream::{
     BreakerConfig, Discovery, DnsConfig, EjectionConfig, HealthConfig, RetryConfig, UpstreamConfig,
     UpstreamProtocol,
 };
+
+/// The limit of a route's policy that stands for the caller's plan: burst and daily quota.
+pub(crate) const PLAN: &str = "plan";
+
+/// The attribute that names the partner whose credentials they are.
+pub(crate) const PARTNER: &str = "partner";
 
 /// The exit code of a process whose configuration is wrong: `EX_USAGE` of sysexits.
 pub const EXIT_CONFIG: u8 = 64;
@@ -68,8 +76,11 @@ pub struct Config {
     pub security_headers: SecurityHeadersConfig,
     pub compression: CompressionConfig,
     pub streams: StreamConfig,
+    pub app_version: AppVersionConfig,
     pub upstreams: BTreeMap<String, UpstreamConfig>,
     pub rate_limits: BTreeMap<String, RateLimitConfig>,
+    pub plans: BTreeMap<String, PlanConfig>,
+    pub partners: Partners,
     /// What replicas share; without it each process counts for itself.
     pub redis: Option<RedisConfig>,
     pub store: StoreConfig,
@@ -202,6 +213,8 @@ pub struct IssuerConfig {
     pub algorithms: Vec<Algorithm>,
     /// Accepted values of the `typ` header, without `application/`; empty = any.
     pub token_types: Vec<String>,
+    /// The claim that names the partner whose token it is; without it nobody's tokens are a partner's.
+    pub partner_claim: Option<String>,
     /// Clock difference that `exp` and `nbf` are forgiven.
     pub leeway: Duration,
     /// Keys are fetched again in the background after this time.

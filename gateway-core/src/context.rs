@@ -82,7 +82,7 @@ struct Shared {
     /// A copy of the worker's own, so that workers do not count each other's references.
     revocations: Option<Arc<RevocationWatch>>,
     /// The request's place among those worked on: kept by whoever still works for it, also when its client has gone.
-    _permit: Option<Permit>,
+    permit: Mutex<Option<Permit>>,
 }
 
 /// The context of one request; cloning it costs one counter.
@@ -151,7 +151,7 @@ impl RequestContext {
                 waterfall: Mutex::default(),
                 lifetime: AtomicU64::new(u64::MAX),
                 revocations: parts.revocations,
-                _permit: parts.permit,
+                permit: Mutex::new(parts.permit),
             }),
         }
     }
@@ -182,6 +182,37 @@ impl RequestContext {
                 reserve_min: Duration::from_millis(20),
             },
         )
+    }
+
+    /// This context for what its stream asks of services later, when the request's own time is over. What is recorded of it
+    /// is nobody's.
+    pub(crate) fn anew(&self, budget: Duration) -> Self {
+        let shared = &self.shared;
+        Self {
+            deadline: Deadline::after(budget),
+            part: None,
+            for_everybody: false,
+            span: self.span,
+            staleness: None,
+            shared: Arc::new(Shared {
+                request_id: shared.request_id.clone(),
+                trace: shared.trace.clone(),
+                principal: shared.principal.clone(),
+                client_address: shared.client_address,
+                started: Instant::now(),
+                optional_reserve: shared.optional_reserve,
+                waterfall: Mutex::default(),
+                lifetime: AtomicU64::new(u64::MAX),
+                revocations: shared.revocations.clone(),
+                permit: Mutex::default(),
+            }),
+        }
+    }
+
+    /// The request is no longer among those worked on: its answer is a stream that waits for something to happen.
+    pub(crate) fn give_place_back(&self) {
+        let permit = self.shared.permit.lock();
+        permit.unwrap_or_else(PoisonError::into_inner).take();
     }
 
     #[must_use]

@@ -3,6 +3,7 @@
 
 mod access_log;
 mod admission;
+mod app_version;
 mod body_limit;
 mod client;
 mod client_addr;
@@ -23,10 +24,12 @@ mod security_headers;
 mod slot;
 mod vary;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -47,16 +50,20 @@ pub(crate) use rate_limit::{Counted, RateLimitStore, RateLimiter, RouteKey, Rout
 pub(crate) use slot::EdgeSlot;
 
 use crate::auth::{Authenticator, Principal, RevocationWatch, authorize};
+use crate::config::PLAN;
 use crate::context::{ContextParts, RequestContext, RequestId};
 use crate::deadline::{Deadline, StreamEnd};
 use crate::error::{ClientError, Error, GatewayError};
 use crate::gateway::Shared;
 use crate::proxy::{OverTls, Proxy};
+use crate::quota::{self, PlanUsage};
 use crate::route::{Action, Matched, NoMatch, Route};
 use crate::session::{self, Session};
+use crate::streams::HasPlace;
 use crate::trace::TraceContext;
 use crate::upstream::Upstreams;
 use access_log::Observation;
+use app_version::Verdict;
 use client::Client;
 use rate_limit::LimitId;
 
@@ -131,6 +138,10 @@ impl Edge {
         let config = &self.shared.config;
         let trusted = client_addr::is_trusted(peer.ip(), &config.server.trusted_proxies);
         let client = Client::of(request.headers(), config, trusted);
+        let recommended = match app_version::judge(&config.app_version, request.headers()) {
+            Verdict::Old(recommended) => Some(recommended.clone()),
+            Verdict::Current | Verdict::Unsupported(_) => None,
+        };
         let mut observation = Observation::begin(&self.shared, self.worker, &request, arrival);
 
         // A bug in a handler costs its own request a 500, never the connection's other requests.
@@ -152,6 +163,9 @@ impl Edge {
         let status = response.status();
         let headers = response.headers_mut();
         response_headers::set(headers, &observation);
+        if let Some(recommended) = recommended {
+            headers.insert(&app_version::RECOMMENDED, recommended);
+        }
         // What a page of this or another origin may do with the answer, also with one that says what went wrong.
         security_headers::set(headers, status, client.secure, &config.security_headers);
         if let Some(cors) = self.cors(route.as_deref()) {
@@ -238,12 +252,18 @@ impl Edge {
             csrf::check(route.csrf, request.method(), request.headers(), &own)?;
         }
         authorize(&route.access, &principal)?;
+        // An app that is too old for what services have become; whoever it belongs to may not use it any more.
+        app_version::judge(&self.shared.config.app_version, request.headers()).admit()?;
         let counted = Counted {
             principal: &principal,
             ..counted
         };
         self.limit(&route.limits.after, &counted, observation)
             .await?;
+        if let Some(policies) = &route.limits.plan {
+            let usage = self.count_in_plan(policies, &counted, observation).await?;
+            request.extensions_mut().insert(usage);
+        }
         asked?;
         expectation::check(request.headers())?;
         if expectation::is_last_hop(&mut request) {
@@ -296,6 +316,11 @@ impl Edge {
         } else {
             response
         };
+        if response.extensions().get::<HasPlace>().is_some() {
+            // It waits for something to happen, is counted as a stream, and takes no place from those who work.
+            context.give_place_back();
+            return Ok(response);
+        }
         Ok(permit.held_by(response))
     }
 
@@ -363,6 +388,51 @@ impl Edge {
         checked.map_err(|denied| {
             let retry_after = denied.retry_after;
             ClientError::RateLimited { retry_after }.into()
+        })
+    }
+
+    /// Counts the request against the caller's plan: first how fast, then how many in a day.
+    async fn count_in_plan(
+        &self,
+        policies: &BTreeMap<String, &'static str>,
+        request: &Counted<'_>,
+        observation: &mut Observation,
+    ) -> Result<PlanUsage, Error> {
+        let without_plan = || ClientError::Forbidden("The credentials have no plan.");
+        let name = request.principal.attribute(PLAN);
+        let plan = name.and_then(|name| self.shared.limiter.plan(name));
+        let (plan, partner) = plan
+            .zip(request.principal.partner())
+            .ok_or_else(without_plan)?;
+        if let Some(policy) = policies.get(&*plan.name) {
+            observation.rate_limits.policy = policy;
+        }
+        self.limit(&[plan.pace], request, observation).await?;
+
+        let now = SystemTime::now();
+        let cost = u64::from(request.cost.get());
+        let daily = plan.allows.daily;
+        let counted = self.shared.quotas.take(partner, daily, cost, now);
+        let counted = counted.ok_or_else(without_plan)?;
+        let (Ok(used) | Err(used)) = counted;
+        let (resets_at, resets_in) = quota::end_of_day(now);
+        let left = daily.saturating_sub(used);
+        observation.rate_limits.add_quota(left, resets_in);
+        if counted.is_err() {
+            plan.quota.denied.increment(1);
+            return Err(ClientError::QuotaUsedUp {
+                retry_after: resets_in,
+            }
+            .into());
+        }
+        plan.quota.allowed.increment(1);
+        plan.quota.cost.increment(cost);
+        Ok(PlanUsage {
+            plan: Arc::clone(&plan.name),
+            allows: Arc::clone(&plan.allows),
+            used,
+            resets_at,
+            resets_in,
         })
     }
 

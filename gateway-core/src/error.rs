@@ -98,6 +98,22 @@ pub enum ClientError {
     Unprocessable(Vec<FieldError>),
     #[error("rate limited")]
     RateLimited { retry_after: Duration },
+    /// Everything that the caller's plan allows in a day.
+    #[error("the day's quota is used up")]
+    QuotaUsedUp { retry_after: Duration },
+    /// What is written over has to be named.
+    #[error("no If-Match")]
+    PreconditionRequired,
+    #[error("the idempotency key came with another payload")]
+    IdempotencyKeyReused,
+    #[error("somebody is at the idempotency key")]
+    IdempotencyKeyInUse,
+    /// The app is older than what is still served.
+    #[error("unsupported version of the app")]
+    AppVersionUnsupported { store_url: String },
+    /// The caller has as many streams open as one may have.
+    #[error("too many streams")]
+    TooManyStreams,
     /// An upstream's own refusal that the caller may see.
     #[error("refused by the service with {}", .0.status)]
     Refused(Refusal),

@@ -1,6 +1,8 @@
 //! Extractors that turn a malformed request into the right problem: JSON bodies, query parameters, path segments.
 //! Size limits are set by the edge (`edge/body_limit.rs`); meaning is checked by handlers and services.
 
+mod preconditions;
+
 use std::marker::PhantomData;
 
 use axum::body::Body;
@@ -20,6 +22,7 @@ use crate::edge::BodyLimit;
 use crate::error::{ClientError, Error, FieldError, GatewayError};
 use crate::server::BodyError;
 use crate::upstream::is_json;
+pub use preconditions::{IfMatch, IfNoneMatch};
 
 /// A JSON body. 415 for another media type, 413 when too large, 400 with the position when it is not JSON, 422 with
 /// pointers when it does not fit `T`.

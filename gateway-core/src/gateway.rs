@@ -6,6 +6,7 @@ mod warnings;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
@@ -22,15 +23,17 @@ use crate::config::{Config, ConfigFault, ConfigFaults, TracingConfig};
 use crate::edge::{Admission, Edge, RateLimitStore, RateLimiter};
 use crate::events::{ChangeEvent, Events, Feed, Source};
 use crate::finished::RecentRequests;
+use crate::idempotency;
 use crate::metrics::Metrics;
 use crate::problem::chain;
 use crate::proxy::{Proxy, Tunnels};
+use crate::quota::{self, Ledger, Quotas};
 use crate::reload::{Live, Reloader};
 use crate::route::{RouteSummary, RouteTable, Routes};
 use crate::server::{Server, Tls, TlsFault};
 use crate::session::Sessions;
 use crate::shutdown::{Lifecycle, Phase};
-use crate::store::{self, Store, Tables};
+use crate::store::{self, RedisStore, Store, Tables};
 use crate::telemetry::{Traces, TracesFault};
 use crate::trace::Sampling;
 use crate::upstream::{Reads, SharedUpstreams, UnknownUpstream, Upstreams};
@@ -56,6 +59,7 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) table: RouteTable,
     pub(crate) limiter: Arc<RateLimiter>,
+    pub(crate) quotas: Arc<Quotas>,
     /// Where replicas count together, when the configuration names a place.
     pub(crate) limiter_store: Option<Arc<RateLimitStore>>,
     pub(crate) keys: Arc<KeySets>,
@@ -171,10 +175,14 @@ impl Generation {
             .as_ref()
             .map(|_| Feed::new(events.clone(), app.tags, metrics.feed()));
         let upstreams = SharedUpstreams::new(&config.upstreams, commands.len(), &metrics);
-        let store = Store::new(config.store.path.clone());
         let keys = KeySets::new(&config.issuers);
         let sessions = Sessions::of(&config, app.name, &keys, &revocations, &metrics);
+        let redis = config.redis.as_ref();
+        let redis = redis.map(|redis| Arc::new(RedisStore::new(redis, app.name)));
+        let store = Store::beside(config.store.path.clone(), redis);
+        let ledger = Arc::new(Ledger::new(&store));
         let shared = Shared {
+            quotas: Arc::new(Quotas::after(None, &config, &ledger)),
             tls,
             name: app.name,
             number: 1,
@@ -252,6 +260,11 @@ impl Generation {
             },
             events: previous.events.clone(),
             store: previous.store.clone(),
+            quotas: Arc::new(Quotas::after(
+                Some(&previous.quotas),
+                &config,
+                previous.quotas.ledger(),
+            )),
             feed: previous.feed.clone(),
             signer: signer(app, &config),
             tls: previous.tls.clone(),
@@ -278,12 +291,8 @@ impl Generation {
             cache: if keep_cache {
                 Arc::clone(&previous.cache)
             } else {
-                let tags = &previous.reads.tags;
-                Arc::new(ResponseCache::new(
-                    &config.cache,
-                    tags,
-                    previous.metrics.cache(),
-                ))
+                let (tags, metrics) = (&previous.reads.tags, previous.metrics.cache());
+                Arc::new(ResponseCache::new(&config.cache, tags, metrics))
             },
             metrics: previous.metrics.clone(),
             sampling: config.tracing.sampling(),
@@ -306,6 +315,7 @@ impl Generation {
         let shared = Arc::new(shared);
         let config = &shared.config;
         let mut edges = Vec::new();
+        shared.events.places().configure(&config.streams);
         if let Some(events) = &config.events {
             shared.events.allow(events.max_subscribers);
         }
@@ -324,6 +334,7 @@ impl Generation {
                 .map_err(|unknown| ConfigFaults(vec![unknown_upstream(&unknown)]))?;
             let authenticator = Authenticator::new(Arc::clone(&shared.keys))
                 .api_keys(config.api_keys.as_ref(), &shared.key_uses)
+                .partners(Arc::clone(&config.partners))
                 .revocations(Arc::clone(&shared.revocations))
                 .counted(shared.metrics.token_lookups());
             let tunnels = Tunnels {
@@ -482,6 +493,20 @@ impl Gateway {
         if let Some(revocations) = &shared.shared_revocations {
             revocations.start_link(control.handle(), stop_control.clone());
         }
+        if let Some(redis) = shared.store.redis() {
+            redis.live_on(control.handle());
+        }
+        if !shared.config.plans.is_empty() {
+            let quotas = Arc::clone(&shared.quotas);
+            upkeep::before_the_first_request(&control, async move {
+                quotas.load(SystemTime::now()).await
+            });
+            control.spawn(quota::keep(Arc::clone(&live), stop_control.clone()));
+        }
+        let remembers = |tables: &Tables| tables.owner == idempotency::TABLES.owner;
+        if app.tables.iter().any(remembers) && shared.store.redis().is_none() {
+            control.spawn(idempotency::keep(shared.store.clone()));
+        }
         control.spawn(upkeep::look_after(Arc::clone(&live)));
         if let Some(tls) = &shared.tls {
             control.spawn(upkeep::watch_certificate(
@@ -575,6 +600,11 @@ impl RunningGateway {
                 .is_err()
         {
             tracing::error!("waiting for the server's threads failed");
+        }
+        // What comes of it is in the log.
+        if let Err(error) = shared.quotas.flush().await {
+            let error = chain(&error);
+            tracing::error!(error, "the last counts of quotas are lost");
         }
         let patience = shared.config.tracing.timeout;
         let traces = shared.traces.clone();

@@ -1,7 +1,12 @@
 //! `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): reading it, and deriving the key that a service gets.
-//! Nothing is remembered here: the service that does the work deduplicates in its own transaction.
+//! Doing something once for each key is `idempotency/once.rs`; the service that does the work deduplicates in its own
+//! transaction all the same.
+
+mod once;
+mod records;
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
@@ -10,6 +15,9 @@ use sha2::{Digest, Sha256};
 
 use crate::error::Error;
 use crate::openapi::{Describe, Operation};
+use crate::store::Store;
+pub use once::{Idempotency, OnceAnswer};
+pub use records::TABLES;
 
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -41,6 +49,46 @@ impl Describe for OptionalKey {
             false,
             "The client's name for this attempt, 1 to 255 printable characters: repeated with the same name, it is done once.",
         );
+    }
+}
+
+/// The request's key, which it has to have. 400 when it has none, or when the header is no key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequiredKey(pub IdempotencyKey);
+
+impl<S: Send + Sync> FromRequestParts<S> for RequiredKey {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Error> {
+        let missing = "Idempotency-Key is required: the client's name for this attempt.";
+        let key = IdempotencyKey::from_headers(&parts.headers)?;
+        key.map(Self).ok_or_else(|| Error::bad_request(missing))
+    }
+}
+
+impl Describe for RequiredKey {
+    fn describe(operation: &mut Operation<'_>) {
+        operation.header(
+            "Idempotency-Key",
+            true,
+            "The client's name for this attempt, 1 to 255 printable characters: repeated with the same name, it is done once. \
+             The answer is given again for 24 hours.",
+        );
+    }
+}
+
+/// How often records that are over are forgotten.
+const PRUNE: Duration = Duration::from_mins(5);
+
+/// Forgets records that are over, until the process ends.
+pub(crate) async fn keep(store: Store) {
+    let mut ticks = tokio::time::interval(PRUNE);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = records::prune(&store).await {
+            let error = crate::problem::chain(&error);
+            tracing::warn!(error, "old idempotency keys are not forgotten");
+        }
     }
 }
 
@@ -87,13 +135,17 @@ impl IdempotencyKey {
             digest.update((part.len() as u64).to_be_bytes());
             digest.update(part);
         }
-        let mut text = String::with_capacity(64);
-        for byte in digest.finalize() {
-            // Writing to a string does not fail.
-            let _ = write!(text, "{byte:02x}");
-        }
-        HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""))
+        HeaderValue::from_str(&hex(&digest.finalize())).unwrap_or(HeaderValue::from_static(""))
     }
+}
+
+fn hex(digest: &[u8]) -> String {
+    let mut text = String::with_capacity(2 * digest.len());
+    for byte in digest {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 /// What follows the opening quote of a structured-field string; parameters after it mean nothing here.

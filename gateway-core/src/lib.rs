@@ -28,10 +28,12 @@ pub mod graphql;
 pub mod idempotency;
 pub mod openapi;
 pub mod problem;
+pub mod quota;
 pub mod route;
 mod server;
 pub mod session;
 pub mod store;
+pub mod streams;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 pub mod upstream;

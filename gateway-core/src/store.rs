@@ -23,8 +23,10 @@ use futures_util::future::BoxFuture;
 use sqlx::SqliteConnection;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
 
 pub use open::{OpenError, Tables};
+pub(crate) use redis::RedisStore;
 use worker::{Job, Settle, Worker};
 
 /// Jobs that wait for their turn. More are refused: what waits longer than that would be too late anyway.
@@ -39,6 +41,10 @@ pub struct Store {
 struct Inner {
     /// `None` = in memory: nothing outlives the process.
     path: Option<PathBuf>,
+    /// This process: another one after each start.
+    instance: Uuid,
+    /// What replicas keep together.
+    redis: Option<Arc<RedisStore>>,
     writes: mpsc::Sender<Job>,
     reads: mpsc::Sender<Job>,
     /// Until it is opened.
@@ -69,11 +75,18 @@ impl Store {
     /// The store in the file at `path`, or in memory. It takes jobs from now on, and does them once it is open.
     #[must_use]
     pub fn new(path: Option<PathBuf>) -> Self {
+        Self::beside(path, None)
+    }
+
+    /// The same, beside what replicas keep together in Redis.
+    pub(crate) fn beside(path: Option<PathBuf>, redis: Option<Arc<RedisStore>>) -> Self {
         let (writes, write_queue) = mpsc::channel(QUEUE);
         let (reads, read_queue) = mpsc::channel(QUEUE);
         Self {
             inner: Arc::new(Inner {
                 path,
+                instance: Uuid::new_v4(),
+                redis,
                 writes,
                 reads,
                 queues: Mutex::new(Some([write_queue, read_queue])),
@@ -100,6 +113,17 @@ impl Store {
         *lock(&self.inner.thread) = Some(thread);
         // The thread always says how it went; if it cannot, it has ended.
         outcome.recv().unwrap_or(Err(OpenError::Ended))
+    }
+
+    /// Names this process among those that use the same file or Redis, now or before.
+    #[must_use]
+    pub fn instance(&self) -> Uuid {
+        self.inner.instance
+    }
+
+    /// Where replicas keep things together, when the configuration names a place.
+    pub(crate) fn redis(&self) -> Option<&Arc<RedisStore>> {
+        self.inner.redis.as_ref()
     }
 
     /// Does `work` in a transaction and answers when it is committed. Many that wait at the same time share one commit;

@@ -57,6 +57,7 @@ use tokio_util::task::TaskTracker;
 use crate::auth::internal_token::InternalTokenSigner;
 use crate::config::UpstreamProtocol;
 use crate::events::Events;
+use crate::idempotency::Idempotency;
 use crate::session::Sessions;
 use crate::store::Store;
 
@@ -68,6 +69,7 @@ pub struct Upstreams {
     events: Events,
     store: Store,
     sessions: Option<Sessions>,
+    commands: TaskTracker,
 }
 
 /// A BFF asked for an upstream that the configuration does not have, or has with another protocol.
@@ -106,6 +108,7 @@ impl Upstreams {
             events: events.clone(),
             store: store.clone(),
             sessions: None,
+            commands: commands.clone(),
         }
     }
 
@@ -134,6 +137,13 @@ impl Upstreams {
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// For commands that are done once for each idempotency key. Apps that use it have
+    /// [`idempotency::TABLES`](crate::idempotency::TABLES) in their store.
+    #[must_use]
+    pub fn idempotency(&self) -> Idempotency {
+        Idempotency::new(&self.store, &self.commands)
     }
 
     /// Keeps connections ready, for as long as somebody polls.

@@ -2,4 +2,5 @@
 //! order's life. Whose things they are is tested in `ownership.rs`, what becomes of failures in `partial_failure.rs`.
 
 mod courier;
+mod events;
 mod scene;

@@ -1,4 +1,9 @@
-//! What partners' servers see of `bff-public`.
+//! What partners' servers see of `bff-public`, with FTGO's real services behind it.
+
+mod golden;
+mod menus;
+mod orders;
+mod plans;
 
 use anyhow::Result;
 use ftgo_tests::bff::{any_key, partner_key};

@@ -73,6 +73,16 @@ pub fn gateway_key() -> &'static GatewayKey {
     &KEY
 }
 
+/// As the demo binds them.
+const PARTNERS: &str = r#"
+[partners.partner-1]
+plan = "scale"
+attributes = { consumer = "consumer-3", restaurant_ids = "restaurant-1 restaurant-2" }
+[partners.partner-2]
+plan = "starter"
+attributes = { consumer = "consumer-4", restaurant_ids = "restaurant-3" }
+"#;
+
 /// A well-formed key that no gateway knows.
 pub fn any_key() -> NewApiKey {
     api_key::generate("ftgo", api_key::Environment::Test).expect("the system gives random bytes")
@@ -89,6 +99,7 @@ pub fn overlay(bff: Bff, services: &BTreeMap<Service, SocketAddr>) -> Result<Str
          [admin]\naddress = \"127.0.0.1:0\"\n\
          [[issuers]]\nissuer = \"http://{issuer}\"\naudiences = [\"{}\"]\n\
          algorithms = [\"RS256\", \"ES256\"]\ntoken_types = [\"at+jwt\"]\n\
+         partner_claim = \"partner_id\"\n\
          [cache]\nparts_max_bytes = \"0B\"\n",
         bff.audience()
     );
@@ -112,8 +123,7 @@ pub fn overlay(bff: Bff, services: &BTreeMap<Service, SocketAddr>) -> Result<Str
         write!(
             text,
             "[[api_keys.keys]]\nid = \"k_test\"\nowner = \"partner-1\"\nhash = \"sha256:{}\"\n\
-             scopes = [\"orders:read\", \"orders:write\", \"restaurants:read\"]\n\
-             attributes = {{ consumer = \"consumer-3\" }}\n",
+             scopes = [\"orders:read\", \"orders:write\", \"restaurants:read\", \"menus:write\"]\n{PARTNERS}",
             key.hash_hex
         )?;
     }

@@ -235,16 +235,34 @@ impl BffProcess {
         Self::start_at(bff, &system.services.addresses()).await
     }
 
+    /// The same, with `more` laid over the configuration.
+    pub async fn start_with(bff: Bff, system: &System, more: &str) -> Result<Self> {
+        Self::start_as(bff, &system.services.addresses(), more).await
+    }
+
     /// The same, in front of services wherever they are.
     pub async fn start_at(bff: Bff, services: &BTreeMap<Service, SocketAddr>) -> Result<Self> {
+        Self::start_as(bff, services, "").await
+    }
+
+    /// The same, with `more` laid over its configuration.
+    pub async fn start_as(
+        bff: Bff,
+        services: &BTreeMap<Service, SocketAddr>,
+        more: &str,
+    ) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let overlay = folder.path().join("overlay.toml");
         std::fs::write(&overlay, bff::overlay(bff, services)?)?;
+        let last = folder.path().join("more.toml");
+        std::fs::write(&last, more)?;
         let name = bff.binary();
         let shipped = shipped_file(name.trim_start_matches("bff-"));
         let demo = shipped_file("demo");
         let overlay = overlay.to_str().context("an odd path")?;
-        let arguments = ["--config", &shipped, "--config", &demo, "--config", overlay];
+        let last = last.to_str().context("an odd path")?;
+        let files = [&shipped, &demo, overlay, last];
+        let arguments: Vec<&str> = files.iter().flat_map(|file| ["--config", file]).collect();
         let process = Process::start(name, &arguments)?;
         let listening = process
             .logs("the BFF listens", |line| line["message"] == "listening")

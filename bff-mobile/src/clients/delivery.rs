@@ -22,6 +22,8 @@ pub(crate) struct DeliveryClient {
 pub(crate) struct Delivery {
     pub(crate) id: String,
     pub(crate) state: String,
+    pub(crate) version: i64,
+    pub(crate) updated_at: Timestamp,
     /// Nobody yet, until the delivery is scheduled.
     pub(crate) courier: Option<Courier>,
     pub(crate) scheduled_pickup_time: Option<Timestamp>,
@@ -135,7 +137,7 @@ impl DeliveryClient {
         self.upstream
             .get(context, format!("/deliveries/{}", segment(order_id)))
             .cached(Lifetime::seconds(2))
-            .tagged([tags::order(order_id)])
+            .tagged([tags::order(order_id), tags::location(order_id)])
             .json_answer()
             .await
     }

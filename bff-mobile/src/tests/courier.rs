@@ -70,7 +70,7 @@ async fn a_courier_reports_what_it_carries_itself() {
         Value::Null,
     ] {
         let world = TestGateway::start(&SETUP, move |seen| {
-            let body = json!({"id": "order-1", "state": "SCHEDULED", "courier": courier});
+            let body = json!({"id": "order-1", "state": "SCHEDULED", "version": 1, "updatedAt": "2030-01-01T18:00:00Z", "courier": courier});
             (seen.call == "GET /deliveries/order-1").then(|| Answer::ok(&body))
         })
         .await;

@@ -50,6 +50,8 @@ const OVERLAY: &str = r#"
     access = "authenticated"
     [policies.revise-order]
     access = "authenticated"
+    [policies.order-events]
+    access = "authenticated"
     [policies.courier-plan]
     access = "authenticated"
     [policies.courier-availability]
@@ -99,11 +101,11 @@ fn usual(seen: &Seen) -> Answer {
         }
         "GET /tickets/order-1" => json!({
             "id": "order-1", "orderId": "order-1", "restaurantId": "restaurant-1", "state": "ACCEPTED", "version": 2,
-            "lineItems": [], "readyBy": "2030-01-01T18:30:00Z", "acceptedAt": "2030-01-01T18:02:00Z",
+            "lineItems": [], "updatedAt": "2030-01-01T18:02:00Z", "readyBy": "2030-01-01T18:30:00Z", "acceptedAt": "2030-01-01T18:02:00Z",
             "preparingAt": null, "readyForPickupAt": null, "pickedUpAt": null,
         }),
         "GET /deliveries/order-1" => json!({
-            "id": "order-1", "orderId": "order-1", "state": "SCHEDULED",
+            "id": "order-1", "orderId": "order-1", "state": "SCHEDULED", "version": 3, "updatedAt": "2030-01-01T18:02:01Z",
             "courier": {"id": "courier-1", "name": "Elena Marsh", "location": {"lat": 37.81, "lng": -122.26}},
             "scheduledPickupTime": "2030-01-01T18:30:00Z", "scheduledDeliveryTime": "2030-01-01T18:45:00Z",
             "pickedUpAt": null, "deliveredAt": null,

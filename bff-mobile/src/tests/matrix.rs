@@ -25,6 +25,10 @@ fn matrix() -> Matrix {
             .optional("delivery", "delivery", "GET /deliveries/order-1")
             .optional("bill", "accounting", BILL)
             .optional("restaurant", "restaurant", "GET /restaurants/restaurant-1"),
+        Screen::get("order-events", "/orders/order-1/events")
+            .required("order", "order", "GET /orders/order-1").or_not_found()
+            .optional("ticket", "kitchen", "GET /tickets/order-1")
+            .optional("delivery", "delivery", "GET /deliveries/order-1"),
         Screen::get("order-history", "/orders")
             .required("", "order-history", "GET /orders"),
         Screen::get("restaurants", "/restaurants?lat=37.8&lng=-122.27")

@@ -1,13 +1,16 @@
-//! order: one order of a consumer account.
+//! order: one order of a consumer account, and placing one.
 
 use gateway_core::RequestContext;
 use gateway_core::cache::Lifetime;
 use gateway_core::encode::segment;
 use gateway_core::error::Error;
+use gateway_core::idempotency::{IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED};
 use gateway_core::upstream::{UnknownUpstream, UpstreamClient, Upstreams};
-use serde::Deserialize;
+use http::HeaderValue;
+use serde::{Deserialize, Serialize};
 
 use super::{Address, Money};
+use crate::error::{of_command, of_lookup};
 use crate::tags;
 
 #[derive(Clone)]
@@ -27,6 +30,7 @@ pub(crate) struct Order {
     pub(crate) total: Money,
     pub(crate) delivery_address: Address,
     pub(crate) delivery_time: Option<String>,
+    pub(crate) rejection_reason: Option<String>,
     pub(crate) created_at: String,
     pub(crate) updated_at: String,
 }
@@ -38,6 +42,40 @@ pub(crate) struct LineItem {
     pub(crate) name: String,
     pub(crate) price: Money,
     pub(crate) quantity: u32,
+}
+
+/// An order to be placed.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct NewOrder {
+    pub(crate) consumer_id: String,
+    pub(crate) restaurant_id: String,
+    pub(crate) delivery_address: Address,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) delivery_time: Option<String>,
+    pub(crate) line_items: Vec<Quantity>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Quantity {
+    pub(crate) menu_item_id: String,
+    pub(crate) quantity: u32,
+}
+
+/// An order whose saga is under way.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Pending {
+    pub(crate) order_id: String,
+    pub(crate) state: String,
+}
+
+#[derive(Debug)]
+pub(crate) struct Placed {
+    pub(crate) pending: Pending,
+    /// The service has done it before, under the same key.
+    pub(crate) is_repeated: bool,
 }
 
 impl OrderClient {
@@ -57,18 +95,40 @@ impl OrderClient {
         consumer: &str,
         id: &str,
     ) -> Result<Order, Error> {
-        match self
+        let order: Order = self
             .upstream
             .get(context, format!("/orders/{}", segment(id)))
             .cached(Lifetime::seconds(2))
             .tagged([tags::order(id)])
-            .json_answer::<Order>()
+            .json_answer()
             .await
-        {
-            Ok(order) if order.consumer_id == consumer => Ok(order),
-            Ok(_) => Err(Error::not_found()),
-            Err(error) if error.is_not_found() => Err(Error::not_found()),
-            Err(error) => Err(Error::Upstream(error)),
+            .map_err(of_lookup)?;
+        if order.consumer_id == consumer {
+            Ok(order)
+        } else {
+            Err(Error::not_found())
         }
+    }
+
+    /// Places an order, once for each `key`.
+    pub(crate) async fn place(
+        &self,
+        context: RequestContext,
+        order: &NewOrder,
+        key: HeaderValue,
+    ) -> Result<Placed, Error> {
+        let (headers, pending) = self
+            .upstream
+            .post(context, "/orders", order)
+            .header(IDEMPOTENCY_KEY, key)
+            .json_response()
+            .await
+            .map_err(of_command)?;
+        Ok(Placed {
+            pending,
+            is_repeated: headers
+                .get(&IDEMPOTENT_REPLAYED)
+                .is_some_and(|value| value == "true"),
+        })
     }
 }

@@ -1,16 +1,16 @@
-//! order-history: the restaurants that can deliver somewhere.
+//! order-history: the restaurants that can deliver somewhere, and a consumer account's orders.
 
 use std::fmt::Write;
 
 use gateway_core::RequestContext;
 use gateway_core::cache::Lifetime;
 use gateway_core::encode::query_value;
-use gateway_core::error::{ClientError, Error};
+use gateway_core::error::Error;
 use gateway_core::upstream::{UnknownUpstream, UpstreamClient, Upstreams};
-use http::StatusCode;
 use serde::Deserialize;
 
 use super::{Address, Location, Money};
+use crate::error::of_search;
 use crate::tags;
 
 #[derive(Clone)]
@@ -30,6 +30,36 @@ pub(crate) struct RestaurantSearch<'a> {
     pub(crate) cuisine: Option<&'a str>,
     pub(crate) cursor: Option<&'a str>,
     pub(crate) limit: u32,
+}
+
+/// Which of an account's orders; `None` restricts nothing.
+#[derive(Debug)]
+pub(crate) struct OrderSearch<'a> {
+    pub(crate) status: Option<&'a str>,
+    pub(crate) keyword: Option<&'a str>,
+    /// RFC 3339.
+    pub(crate) since: Option<&'a str>,
+    pub(crate) cursor: Option<&'a str>,
+    pub(crate) limit: u32,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct OrderPage {
+    pub(crate) items: Vec<PastOrder>,
+    pub(crate) next_cursor: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PastOrder {
+    pub(crate) id: String,
+    pub(crate) restaurant_id: String,
+    pub(crate) restaurant_name: String,
+    pub(crate) state: String,
+    pub(crate) total: Money,
+    pub(crate) created_at: String,
+    pub(crate) updated_at: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -95,11 +125,36 @@ impl OrderHistoryClient {
             .tagged([tags::RESTAURANTS])
             .json_answer()
             .await
-            .map_err(|error| match error.refusal() {
-                Some(refusal) if refusal.status == StatusCode::BAD_REQUEST => {
-                    ClientError::Refused(refusal.clone()).into()
-                }
-                _ => Error::Upstream(error),
-            })
+            .map_err(of_search)
+    }
+
+    /// The orders of the account `consumer`, newest first.
+    ///
+    /// # Errors
+    /// As [`available_restaurants`](Self::available_restaurants).
+    pub(crate) async fn orders_of(
+        &self,
+        context: RequestContext,
+        consumer: &str,
+        search: &OrderSearch<'_>,
+    ) -> Result<OrderPage, Error> {
+        let mut uri = format!(
+            "/orders?consumerId={}&pageSize={}",
+            query_value(consumer),
+            search.limit
+        );
+        for (name, value) in [
+            ("status", search.status),
+            ("keyword", search.keyword),
+            ("since", search.since),
+            ("cursor", search.cursor),
+        ] {
+            if let Some(value) = value {
+                // Writing to a string does not fail.
+                let _ = write!(uri, "&{name}={}", query_value(value));
+            }
+        }
+        let call = self.upstream.get(context, uri);
+        call.json_answer().await.map_err(of_search)
     }
 }

@@ -19,8 +19,8 @@ use sha2::{Digest, Sha256};
 use super::api_key::{ApiKeys, KeyUses};
 use super::jwks::KeySets;
 use super::revocation::Revocations;
-use super::{Principal, TokenPrincipal};
-use crate::config::{ApiKeysConfig, IssuerConfig};
+use super::{Principal, TokenPrincipal, bind_partner};
+use crate::config::{ApiKeysConfig, IssuerConfig, Partners};
 use crate::deadline::Deadline;
 use crate::error::{ClientError, Error};
 use crate::metrics::TokenMetrics;
@@ -39,6 +39,7 @@ pub struct Authenticator {
     api_keys: Option<ApiKeys>,
     verified: VerifiedTokens,
     revocations: Arc<Revocations>,
+    partners: Partners,
     counters: Option<TokenMetrics>,
 }
 
@@ -51,6 +52,7 @@ impl Authenticator {
             api_keys: None,
             verified: VerifiedTokens::default(),
             revocations: Arc::default(),
+            partners: Partners::default(),
             counters: None,
         }
     }
@@ -71,6 +73,12 @@ impl Authenticator {
             api_keys: config.map(|config| ApiKeys::new(config, uses)),
             ..self
         }
+    }
+
+    /// Tokens with the claim that their issuer's configuration names are a partner's.
+    #[must_use]
+    pub(crate) fn partners(self, partners: Partners) -> Self {
+        Self { partners, ..self }
     }
 
     /// Counting how often a token was known already.
@@ -170,7 +178,7 @@ impl Authenticator {
         }
         check_claims(&claims, issuer.config(), now).map_err(invalid)?;
         Ok(Verified {
-            principal: Arc::new(principal(claims, issuer.config())),
+            principal: Arc::new(principal(claims, issuer.config(), &self.partners)),
             issuer: Arc::clone(issuer),
             version: found.version,
         })
@@ -240,9 +248,17 @@ fn check_claims(claims: &Claims, config: &IssuerConfig, now: u64) -> Result<(), 
     Ok(())
 }
 
-fn principal(claims: Claims, config: &IssuerConfig) -> TokenPrincipal {
+fn principal(mut claims: Claims, config: &IssuerConfig, partners: &Partners) -> TokenPrincipal {
+    let claim = config.partner_claim.as_ref();
+    let partner = claim.and_then(|claim| claims.attributes.get(claim).cloned());
+    let id = partner.as_deref().unwrap_or_default();
     TokenPrincipal {
-        name: format!("{}{}", config.subject_prefix, claims.subject),
+        // To services a partner is the same whatever it comes with.
+        name: if bind_partner(partners, id, &mut claims.attributes) {
+            id.to_owned()
+        } else {
+            format!("{}{}", config.subject_prefix, claims.subject)
+        },
         issuer: claims.issuer,
         subject: claims.subject,
         scopes: claims.scopes,

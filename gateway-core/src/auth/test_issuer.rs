@@ -158,6 +158,7 @@ impl TestIssuer {
             audiences: vec!["acme-mobile".to_owned(), "acme-web".to_owned()],
             algorithms: vec![Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA],
             token_types: vec!["at+jwt".to_owned()],
+            partner_claim: None,
             leeway: Duration::ZERO,
             refresh: Duration::from_hours(1),
             cooldown: Duration::from_hours(1),

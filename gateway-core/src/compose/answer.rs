@@ -2,9 +2,10 @@
 
 use std::marker::PhantomData;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, VARY};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, RETRY_AFTER, VARY};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use serde_json::Value;
@@ -24,6 +25,36 @@ pub struct Answer<S> {
 impl<S> IntoResponse for Answer<S> {
     fn into_response(self) -> Response {
         self.response
+    }
+}
+
+/// An answer that changes, with the word when to ask again.
+#[must_use]
+#[derive(Debug)]
+pub struct Polled<S> {
+    answer: Answer<S>,
+    after: Option<Duration>,
+}
+
+impl<S> Answer<S> {
+    /// Tells the client when asking again is worth it (`Retry-After`): not before this time, in whole seconds. `None` when
+    /// nothing will change any more.
+    pub fn ask_again(self, after: Option<Duration>) -> Polled<S> {
+        Polled {
+            answer: self,
+            after,
+        }
+    }
+}
+
+impl<S> IntoResponse for Polled<S> {
+    fn into_response(self) -> Response {
+        let mut response = self.answer.into_response();
+        if let Some(after) = self.after {
+            let seconds = HeaderValue::from(after.as_secs().max(1));
+            response.headers_mut().insert(RETRY_AFTER, seconds);
+        }
+        response
     }
 }
 

@@ -2,6 +2,7 @@
 //! Nothing is cross-checked here (`config/validate.rs`), and no file is read (`config/load.rs`).
 
 mod edge;
+mod plans;
 mod session;
 mod text;
 mod tree;
@@ -24,9 +25,10 @@ use super::RedisServer;
 use super::fault::ConfigFaults;
 use crate::graphql::Limits;
 pub(super) use edge::{
-    RawCoding, RawCompression, RawCors, RawCsrf, RawCsrfRule, RawHsts, RawResourcePolicy,
-    RawRouteCors, RawSecurityHeaders, RawStreams, RawSwitch, RawUpgrade,
+    RawAppVersion, RawCoding, RawCompression, RawCors, RawCsrf, RawCsrfRule, RawHsts,
+    RawResourcePolicy, RawRouteCors, RawSecurityHeaders, RawStreams, RawSwitch, RawUpgrade,
 };
+pub(super) use plans::{RawPartner, RawPlan};
 pub(super) use session::RawSession;
 pub(super) use text::{Rate, Share, Size, Text};
 pub(super) use tree::{Tree, child, element};
@@ -68,9 +70,12 @@ pub(super) struct RawConfig {
     pub(super) security_headers: RawSecurityHeaders,
     pub(super) compression: RawCompression,
     pub(super) streams: RawStreams,
+    pub(super) app_version: RawAppVersion,
     pub(super) upstreams: BTreeMap<String, RawUpstream>,
     pub(super) dns: RawDns,
     pub(super) rate_limits: BTreeMap<String, RawRateLimit>,
+    pub(super) plans: BTreeMap<String, RawPlan>,
+    pub(super) partners: BTreeMap<String, RawPartner>,
     pub(super) redis: Option<RawRedis>,
     pub(super) store: RawStore,
     pub(super) cache: RawCache,
@@ -235,6 +240,7 @@ pub(super) struct RawIssuer {
     pub(super) audiences: Vec<String>,
     pub(super) algorithms: Vec<Text<Algorithm>>,
     pub(super) token_types: Vec<String>,
+    pub(super) partner_claim: Option<String>,
     pub(super) leeway: Text<Duration>,
     pub(super) refresh: Text<Duration>,
     pub(super) cooldown: Text<Duration>,
@@ -251,6 +257,7 @@ impl Default for RawIssuer {
             algorithms: vec![Text(Algorithm::RS256), Text(Algorithm::ES256)],
             // RFC 9068: without it an ID token of the same issuer would do as an access token.
             token_types: vec!["at+jwt".to_owned()],
+            partner_claim: None,
             leeway: Text(Duration::from_secs(5)),
             refresh: Text(Duration::from_mins(10)),
             cooldown: Text(Duration::from_secs(10)),

@@ -6,6 +6,7 @@ mod check;
 mod edge;
 mod events;
 mod internal_token;
+mod plans;
 mod routes;
 mod session;
 mod subjects;
@@ -30,9 +31,10 @@ use super::raw::{
 };
 use super::{
     AdminConfig, ApiKeyConfig, ApiKeysConfig, CacheConfig, Config, DeadlineConfig, IssuerConfig,
-    LogConfig, Origin, RateLimitConfig, RateLimitKey, RedisConfig, ServerConfig, StoreConfig,
+    LogConfig, Origin, PLAN, RateLimitConfig, RateLimitKey, RedisConfig, ServerConfig, StoreConfig,
     TlsConfig,
 };
+use crate::auth::bind_partner;
 use crate::graphql::Limits;
 use check::Check;
 
@@ -71,6 +73,12 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
     let internal_token = internal_token::internal_token(raw.internal_token, &mut check);
     let upstreams = upstreams::upstreams(raw.upstreams, raw.dns, &mut check);
     let rate_limits = rate_limits(raw.rate_limits, &mut check);
+    let plans = plans::plans(raw.plans, &mut check);
+    let partners = plans::partners(raw.partners, &plans, &mut check);
+    let mut api_keys = api_keys;
+    for key in api_keys.iter_mut().flat_map(|config| &mut config.keys) {
+        bind_partner(&partners, &key.owner, &mut key.attributes);
+    }
     let redis = raw.redis.and_then(|raw| redis(raw, &mut check));
     let cache = cache(&raw.cache, &mut check);
     let events = raw
@@ -85,9 +93,11 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
     let security_headers = edge::security_headers(&raw.security_headers, &mut check);
     let compression = edge::compression(&raw.compression, &mut check);
     let streams = edge::streams(raw.streams, &mut check);
+    let app_version = edge::app_version(raw.app_version, &mut check);
     let names = routes::Names {
         upstreams: upstreams.keys().map(String::as_str).collect(),
         rate_limits: &rate_limits,
+        plans: &plans,
         issuers: issuers
             .iter()
             .map(|issuer| issuer.issuer.as_str())
@@ -115,8 +125,11 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
         security_headers,
         compression,
         streams,
+        app_version,
         upstreams,
         rate_limits,
+        plans,
+        partners: Arc::new(partners),
         redis,
         store: StoreConfig {
             path: (!raw.store.path.is_empty()).then(|| raw.store.path.into()),
@@ -304,6 +317,7 @@ fn issuer(
         audiences: raw.audiences,
         algorithms,
         token_types: raw.token_types,
+        partner_claim: raw.partner_claim,
         leeway: raw.leeway.0,
         refresh,
         cooldown: check.positive(raw.cooldown, &child(at, "cooldown")),
@@ -384,6 +398,9 @@ fn rate_limits(
     for (name, raw) in raw {
         let at = child("rate_limits", &name);
         check.name(&name, &at);
+        check.that(name != PLAN, &at, || {
+            "is the name for the caller's plan".to_owned()
+        });
         if raw.key.is_none() {
             check.missing(&child(&at, "key"));
         }

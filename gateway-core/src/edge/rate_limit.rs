@@ -6,7 +6,7 @@ mod buckets;
 mod policy;
 mod store;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -17,9 +17,10 @@ use governor::clock::{Clock, DefaultClock};
 use sha2::{Digest, Sha256};
 
 use crate::auth::Principal;
-use crate::config::{Config, PolicyConfig, RateLimitConfig, RateLimitKey};
+use crate::config::{Config, PLAN, PlanConfig, PolicyConfig, RateLimitConfig, RateLimitKey};
 use crate::deadline::Deadline;
-use crate::metrics::Metrics;
+use crate::metrics::{LimitMetrics, Metrics};
+use crate::quota;
 use buckets::{Bucket, Mode};
 pub(crate) use policy::RateLimitHeaders;
 use policy::{Policy, Wait};
@@ -38,6 +39,8 @@ pub(crate) struct RouteLimits {
     pub(crate) before: Vec<LimitId>,
     /// By who is calling: known only after the credentials are.
     pub(crate) after: Vec<LimitId>,
+    /// Whether it counts against the plan of who is calling: then `RateLimit-Policy` by the plan's name.
+    pub(crate) plan: Option<BTreeMap<String, &'static str>>,
     /// `RateLimit-Policy` of every answer: all of them, in this order. Empty without limits.
     pub(crate) policy: &'static str,
     /// As how many requests one counts.
@@ -65,10 +68,21 @@ pub(crate) struct Counted<'a> {
 pub(crate) struct RateLimiter<C: Clock = DefaultClock> {
     policies: Vec<Arc<Policy<C>>>,
     names: BTreeMap<String, LimitId>,
+    plans: HashMap<String, Plan>,
     /// Turns principals into keys of one size; keyed, so that nobody can aim at another's bucket.
     hasher: RandomState,
     /// Where replicas count together.
     store: Option<Arc<RateLimitStore>>,
+}
+
+/// What a partner with a plan may do.
+pub(crate) struct Plan {
+    pub(crate) name: Arc<str>,
+    pub(crate) allows: Arc<PlanConfig>,
+    /// How fast.
+    pub(crate) pace: LimitId,
+    /// Decisions by its daily quota.
+    pub(crate) quota: LimitMetrics,
 }
 
 /// A request over a limit.
@@ -104,6 +118,12 @@ impl RateLimiter {
             metrics,
             &DefaultClock::default(),
         )
+        .with_plans(
+            &config.plans,
+            largest_cost(PLAN),
+            metrics,
+            &DefaultClock::default(),
+        )
     }
 }
 
@@ -121,7 +141,8 @@ impl<C: Clock + Clone> RateLimiter<C> {
             .map(|(name, config)| {
                 let cost = largest_cost(name);
                 let counters = metrics.limit(name);
-                let policy = Policy::new(name, config, replicas, cost, counters, clock.clone());
+                let policy =
+                    Policy::new(name, name, config, replicas, cost, counters, clock.clone());
                 Arc::new(policy)
             })
             .collect();
@@ -133,9 +154,49 @@ impl<C: Clock + Clone> RateLimiter<C> {
         Self {
             policies,
             names,
+            plans: HashMap::new(),
             hasher: RandomState::new(),
             store,
         }
+    }
+
+    /// Adds a policy for each plan, which counts by partner. Clients know it as `plan`, whichever it is.
+    fn with_plans(
+        mut self,
+        plans: &BTreeMap<String, PlanConfig>,
+        largest_cost: u32,
+        metrics: &Metrics,
+        clock: &C,
+    ) -> Self {
+        let replicas = self.store.as_ref().map_or(1, |store| store.replicas());
+        for (plan, config) in plans {
+            // No limit of the configuration has a dot in its name.
+            let name = format!("plan.{plan}");
+            let pace = RateLimitConfig {
+                key: RateLimitKey::Principal,
+                requests: config.requests,
+                window: config.window,
+                burst: config.burst,
+            };
+            let counters = metrics.limit(&name);
+            let clock = clock.clone();
+            let policy = Policy::new(&name, PLAN, &pace, replicas, largest_cost, counters, clock);
+            let id = LimitId(self.policies.len());
+            self.policies.push(Arc::new(policy));
+            self.names.insert(name, id);
+            let known = Plan {
+                name: Arc::from(plan.as_str()),
+                allows: Arc::new(config.clone()),
+                pace: id,
+                quota: metrics.limit(&format!("quota.{plan}")),
+            };
+            self.plans.insert(plan.clone(), known);
+        }
+        self
+    }
+
+    pub(crate) fn plan(&self, name: &str) -> Option<&Plan> {
+        self.plans.get(name)
     }
 
     /// Goes on with the buckets of `previous` for every policy that is what it was: a reload gives nobody a second
@@ -174,10 +235,22 @@ impl<C: Clock + Clone> RateLimiter<C> {
             .flat_map(|limits| self.policies(limits))
             .map(Policy::item)
             .collect();
+        let plan = policy.limits.iter().any(|limit| limit == PLAN);
+        let of_plan = |(name, plan): (&String, &Plan)| {
+            let pace = self
+                .policies(&[plan.pace])
+                .map(Policy::item)
+                .collect::<String>();
+            let quota = format!("\"quota\";q={};w={}", plan.allows.daily, quota::DAY);
+            let mut all = items.clone();
+            all.extend([pace.as_str(), &quota]);
+            (name.clone(), policy::interned(&all.join(", ")))
+        };
         RouteLimits {
             policy: policy::interned(&items.join(", ")),
             before,
             after,
+            plan: plan.then(|| self.plans.iter().map(of_plan).collect()),
             cost: policy.cost,
         }
     }
@@ -336,6 +409,11 @@ enum Caller<'a> {
 
 impl<'a> Caller<'a> {
     fn of(key: RateLimitKey, request: &Counted<'a>) -> Self {
+        let is_named = matches!(key, RateLimitKey::Principal);
+        if let Some(partner) = request.principal.partner().filter(|_| is_named) {
+            // The same bucket for its keys and its tokens.
+            return Self::Named(("partner", partner, ""));
+        }
         match (key, request.principal) {
             (RateLimitKey::Route, _) => Self::Route(request.route),
             (RateLimitKey::Address, _) | (_, Principal::Anonymous) => {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::metrics::Metrics;
@@ -53,5 +54,28 @@ pub(super) async fn watch_certificate(tls: Arc<Tls>, metrics: Metrics) {
                 tracing::error!(key = fault.key(), error, "the old certificate stays in use");
             }
         }
+    }
+}
+
+/// How long the start waits for what was counted before it.
+const AT_START: Duration = Duration::from_secs(2);
+
+/// Waits on the control runtime for something that requests should find done; when it fails they are served all the same.
+pub(super) fn before_the_first_request<E: std::error::Error + Send + 'static>(
+    control: &Runtime,
+    work: impl Future<Output = Result<(), E>> + Send + 'static,
+) {
+    let (done, outcome) = std::sync::mpsc::sync_channel(1);
+    control.spawn(async move {
+        let outcome = work.await.map_err(|error| chain(&error));
+        // Nobody waits any more when it took too long.
+        let _ = done.send(outcome);
+    });
+    let late = |_| Err("it took too long".to_owned());
+    if let Err(error) = outcome.recv_timeout(AT_START).unwrap_or_else(late) {
+        tracing::error!(
+            error,
+            "what was counted of quotas before the start is not known yet"
+        );
     }
 }

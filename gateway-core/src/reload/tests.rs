@@ -175,6 +175,40 @@ fn whole(service: &str, text: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_version_of_the_app_is_given_up_and_taken_back_without_a_restart() {
+    let world = World::start(&route("always", "")).await;
+    let becomes = async |status: StatusCode| {
+        let became = timeout(PATIENCE, async {
+            let ask = || {
+                world
+                    .http
+                    .get(world.url("/always"))
+                    .header("app-version", "1.9")
+            };
+            while ask().send().await.unwrap().status() != status {
+                sleep(Duration::from_millis(10)).await;
+            }
+        });
+        assert!(became.await.is_ok(), "it did not become {status}");
+    };
+    becomes(StatusCode::OK).await;
+    let gate = "[app_version]\nminimum = \"2\"\nstore_url = \"https://store.example/app\"\n";
+    world.write(&format!("{}{gate}", route("always", "")));
+    world.gateway.reload();
+    becomes(StatusCode::FORBIDDEN).await;
+    // A gate that does not say where to go is no configuration: the one before stays.
+    let wall = "[app_version]\nminimum = \"3\"\nrecommended = \"2.x\"\n";
+    let text = whole(&world.service, &format!("{}{wall}", route("always", "")));
+    let faults = config::from_text(&[&text]).unwrap_err().to_string();
+    for key in ["app_version.recommended", "app_version.store_url"] {
+        assert!(faults.contains(key), "{faults}");
+    }
+    world.write(&route("always", ""));
+    world.gateway.reload();
+    becomes(StatusCode::OK).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn requests_run_through_ten_reloads() {
     let world = Arc::new(World::start(&route("always", "")).await);
     let stop = Arc::new(AtomicBool::new(false));

@@ -1,14 +1,17 @@
 //! The way to Redis: how a connection is made, how long that may take, and the pauses between two attempts. What is said
-//! over a connection is with who says it: `edge/rate_limit/store/` and `auth/revocation/`.
+//! over a connection is with who says it: `edge/rate_limit/store/`, `auth/revocation/`, `quota/` and `idempotency/`.
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use redis::aio::{MultiplexedConnection, PubSubStream};
-use redis::{AsyncConnectionConfig, Client, RedisError};
+use redis::{AsyncConnectionConfig, Client, FromRedisValue, Pipeline, RedisError};
+use tokio::runtime::Handle;
+use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::config::RedisServer;
+use crate::config::{RedisConfig, RedisServer};
 
 /// For a connection with all it takes; no request waits for it.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -81,4 +84,81 @@ fn jittered(wait: Duration) -> Duration {
     // Every `RandomState` has keys of its own.
     let percent = 75 + RandomState::new().hash_one(()) % 50;
     wait.mul_f64(percent as f64 / 100.0)
+}
+
+/// No request waits for longer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What replicas keep together: commands over one connection, which is made when it is first needed, and again after it
+/// was lost.
+pub(crate) struct RedisStore {
+    server: RedisServer,
+    /// What all keys begin with.
+    prefix: String,
+    /// Where the connection lives: workers' runtimes do no I/O that is shared.
+    runtime: OnceLock<Handle>,
+    connection: Mutex<Option<MultiplexedConnection>>,
+}
+
+impl RedisStore {
+    pub(crate) fn new(config: &RedisConfig, app: &str) -> Self {
+        Self {
+            server: config.server.clone(),
+            prefix: config.key_prefix(app).to_owned(),
+            runtime: OnceLock::new(),
+            connection: Mutex::default(),
+        }
+    }
+
+    /// From now on everything is asked from there.
+    pub(crate) fn live_on(&self, runtime: &Handle) {
+        // The first one stays: there is one control runtime.
+        let _ = self.runtime.set(runtime.clone());
+    }
+
+    pub(crate) fn key(&self, rest: impl std::fmt::Display) -> String {
+        format!("{}:{rest}", self.prefix)
+    }
+
+    /// The answer to `pipeline`, or why there is none: then it may have been done all the same.
+    pub(crate) async fn ask<T: FromRedisValue + Send + 'static>(
+        self: &Arc<Self>,
+        pipeline: Pipeline,
+    ) -> Result<T, String> {
+        let this = Arc::clone(self);
+        let asking = async move { this.ask_here(&pipeline).await };
+        match self.runtime.get() {
+            Some(runtime) => match runtime.spawn(asking).await {
+                Ok(answer) => answer,
+                Err(ended) => Err(ended.to_string()),
+            },
+            None => asking.await,
+        }
+    }
+
+    async fn ask_here<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T, String> {
+        let mut connection = self.connect().await?;
+        match timeout(ANSWER_TIMEOUT, pipeline.query_async(&mut connection)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => {
+                // What the server refuses says nothing against the connection; it is made anew all the same.
+                *self.connection.lock().await = None;
+                Err(words(error))
+            }
+            Err(_elapsed) => {
+                *self.connection.lock().await = None;
+                Err("did not answer in time".to_owned())
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<MultiplexedConnection, String> {
+        let mut held = self.connection.lock().await;
+        if let Some(connection) = &*held {
+            return Ok(connection.clone());
+        }
+        let connection = in_time(open(&self.server)).await?;
+        *held = Some(connection.clone());
+        Ok(connection)
+    }
 }

@@ -1,4 +1,4 @@
-//! The durable store: commits, crashes, migrations and a full queue. What is kept in it is tested with who keeps it.
+//! The store on real files: batches, migrations, what outlives it.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::os::unix::fs::PermissionsExt;

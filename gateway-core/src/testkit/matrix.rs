@@ -39,6 +39,7 @@ pub struct Screen {
     method: Method,
     path: &'static str,
     body: Option<Value>,
+    headers: Vec<(&'static str, &'static str)>,
     pub(super) parts: Vec<Part>,
     pub(super) shape: Shape,
     /// By its place in [`Setup::keys`].
@@ -103,6 +104,7 @@ impl Screen {
             method,
             path,
             body,
+            headers: Vec::new(),
             parts: Vec::new(),
             shape: Shape::Sections,
             caller: 0,
@@ -113,6 +115,13 @@ impl Screen {
     #[must_use]
     pub fn as_caller(mut self, caller: usize) -> Self {
         self.caller = caller;
+        self
+    }
+
+    /// With a header of its own.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: &'static str) -> Self {
+        self.headers.push((name, value));
         self
     }
 
@@ -191,6 +200,9 @@ impl Screen {
         let mut request = world
             .request(self.method.clone(), self.path, self.caller)
             .header("x-request-id", &request_id);
+        for (name, value) in &self.headers {
+            request = request.header(*name, *value);
+        }
         if let Some(body) = &self.body {
             request = request.json(body);
         }

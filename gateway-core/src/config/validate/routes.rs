@@ -16,14 +16,15 @@ use crate::config::raw::{
     RawCors, RawPolicy, RawRoute, RawRouteCache, RawSwitch, Text, child, element,
 };
 use crate::config::{
-    CacheRule, CorsConfig, PassthroughConfig, PolicyConfig, RateLimitConfig, RouteCache,
-    StaleWindows,
+    CacheRule, CorsConfig, PLAN, PassthroughConfig, PlanConfig, PolicyConfig, RateLimitConfig,
+    RouteCache, StaleWindows,
 };
 
 /// What a route can refer to.
 pub(super) struct Names<'a> {
     pub(super) upstreams: Vec<&'a str>,
     pub(super) rate_limits: &'a BTreeMap<String, RateLimitConfig>,
+    pub(super) plans: &'a BTreeMap<String, PlanConfig>,
     pub(super) issuers: Vec<&'a str>,
     /// What holds for routes that say nothing else: as it is written, and what it comes to.
     pub(super) cors: (&'a RawCors, Option<&'a Arc<CorsConfig>>),
@@ -186,6 +187,17 @@ fn policy(raw: RawPolicy, at: &str, names: &Names<'_>, check: &mut Check<'_>) ->
         check.that(!raw.limits[..index].contains(limit), &at, || {
             format!("`{limit}` is there twice")
         });
+        if limit == PLAN {
+            for (name, plan) in names.plans {
+                check.that(cost.get() <= plan.burst, &child(at_policy, "cost"), || {
+                    format!(
+                        "more than the burst of the plan `{name}` ({}): no request would ever pass",
+                        plan.burst
+                    )
+                });
+            }
+            continue;
+        }
         match names.rate_limits.get(limit) {
             Some(known) => check.that(cost.get() <= known.burst, &child(at_policy, "cost"), || {
                 format!(

@@ -62,9 +62,10 @@ pub(super) struct Wait {
 }
 
 impl<C: Clock> Policy<C> {
-    /// `replicas` is how many processes share the limit, `largest_cost` what its dearest route costs.
+    /// `shown` is its name in headers, `replicas` is how many processes share the limit, `largest_cost` what its dearest route costs.
     pub(super) fn new(
         name: &str,
+        shown: &str,
         config: &RateLimitConfig,
         replicas: u32,
         largest_cost: u32,
@@ -82,7 +83,7 @@ impl<C: Clock> Policy<C> {
         let burst = NonZeroU32::new(own.burst).unwrap_or(NonZeroU32::MIN);
         let quota = Quota::with_period(own.interval)
             .map_or(Quota::per_second(burst), |quota| quota.allow_burst(burst));
-        let quoted = format!("\"{name}\"");
+        let quoted = format!("\"{shown}\"");
         let policy_item = format!(
             "{quoted};q={};w={}",
             whole.burst,
@@ -188,6 +189,17 @@ impl RateLimitHeaders {
     /// `left` is what is left of `policy`.
     pub(super) fn add<C: Clock>(&mut self, policy: &Policy<C>, left: Left) {
         policy.write_item(&mut self.limit, left);
+    }
+
+    /// Of a daily quota.
+    pub(crate) fn add_quota(&mut self, remaining: u64, reset: Duration) {
+        if !self.limit.is_empty() {
+            self.limit.push_str(", ");
+        }
+        self.limit.push_str("\"quota\";r=");
+        push_number(&mut self.limit, remaining);
+        self.limit.push_str(";t=");
+        push_number(&mut self.limit, whole_seconds(reset));
     }
 
     pub(crate) fn apply(&self, headers: &mut HeaderMap) {

@@ -124,7 +124,7 @@ fn lines(facts: &Facts<'_>) -> [(&'static str, String); 5] {
                 "curl -s -H 'X-API-Key: {key}' {}",
                 facts
                     .offset
-                    .url(PUBLIC.port, &format!("/v1/orders/{partners_order}"))
+                    .url(PUBLIC.port, &format!("/v2/orders/{partners_order}"))
             ),
         ),
     ]

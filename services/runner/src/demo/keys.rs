@@ -60,6 +60,8 @@ pub(crate) type Keys = BTreeMap<String, String>;
 #[derive(Default, Serialize, Deserialize)]
 struct PublicConfig {
     #[serde(default)]
+    partners: BTreeMap<String, Bound>,
+    #[serde(default)]
     api_keys: ApiKeys,
 }
 
@@ -69,13 +71,19 @@ struct ApiKeys {
     keys: Vec<Entry>,
 }
 
+/// What a partner is bound to, whether it comes with a key or with a token.
+#[derive(Serialize, Deserialize)]
+struct Bound {
+    plan: String,
+    attributes: BTreeMap<String, String>,
+}
+
 #[derive(Serialize, Deserialize)]
 struct Entry {
     id: String,
     owner: String,
     hash: String,
     scopes: Vec<String>,
-    attributes: BTreeMap<String, String>,
 }
 
 /// The keys of an earlier start, or new ones for partners whose key or hash is missing. What a key is bound to and may
@@ -109,12 +117,15 @@ pub(crate) fn ensure(files: &Files) -> Result<Keys, KeysError> {
             owner: partner.name.to_owned(),
             hash,
             scopes: SCOPES.map(str::to_owned).to_vec(),
+        });
+        let bound = Bound {
+            plan: partner.plan.to_owned(),
             attributes: BTreeMap::from([
                 ("consumer".to_owned(), partner.consumer.to_owned()),
-                ("plan".to_owned(), partner.plan.to_owned()),
                 ("restaurant_ids".to_owned(), partner.restaurants.to_owned()),
             ]),
-        });
+        };
+        config.partners.insert(partner.name.to_owned(), bound);
     }
 
     files::write_private(
@@ -156,8 +167,9 @@ mod tests {
             );
         }
         let config: PublicConfig = toml::from_str(&config).unwrap();
-        assert_eq!(config.api_keys.keys[0].attributes["consumer"], "consumer-3");
-        assert_eq!(config.api_keys.keys[1].attributes["consumer"], "consumer-4");
+        let bound = |partner: &str| config.partners[partner].attributes["consumer"].clone();
+        assert_eq!(bound("partner-1"), "consumer-3");
+        assert_eq!(bound("partner-2"), "consumer-4");
     }
 
     #[test]

@@ -1,0 +1,59 @@
+//! Which partner somebody's credentials are: keys by their owner, tokens by a claim. Both then say the same of it, so that
+//! nothing behind the edge depends on which of them a partner uses. What partners there are is in the configuration.
+
+use std::collections::BTreeMap;
+
+use crate::config::{PARTNER, PLAN, PartnerConfig};
+
+/// Puts what the configuration knows of the partner `id` in place of what the credentials say themselves. False when
+/// there is no such partner; nobody has a plan then.
+pub(crate) fn bind(
+    partners: &BTreeMap<String, PartnerConfig>,
+    id: &str,
+    attributes: &mut BTreeMap<String, String>,
+) -> bool {
+    // Only the configuration makes somebody a partner.
+    attributes.remove(PLAN);
+    attributes.remove(PARTNER);
+    let Some(partner) = partners.get(id) else {
+        return false;
+    };
+    attributes.extend(partner.attributes.clone());
+    attributes.insert(PLAN.to_owned(), partner.plan.clone());
+    attributes.insert(PARTNER.to_owned(), id.to_owned());
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::bind;
+    use crate::config::PartnerConfig;
+
+    fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        let owned = pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        owned.collect()
+    }
+
+    #[test]
+    fn only_the_configuration_says_who_is_a_partner() {
+        let partner = PartnerConfig {
+            plan: "large".to_owned(),
+            attributes: map(&[("team", "red")]),
+        };
+        let partners = BTreeMap::from([("acme".to_owned(), partner)]);
+        let said = map(&[("team", "blue"), ("plan", "huge"), ("partner", "other")]);
+
+        let mut attributes = said.clone();
+        assert!(bind(&partners, "acme", &mut attributes));
+        let expected = map(&[("partner", "acme"), ("plan", "large"), ("team", "red")]);
+        assert_eq!(attributes, expected);
+
+        let mut attributes = said;
+        assert!(!bind(&partners, "somebody", &mut attributes));
+        assert_eq!(attributes, map(&[("team", "blue")]));
+    }
+}
