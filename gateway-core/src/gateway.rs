@@ -23,6 +23,7 @@ use crate::config::{Config, ConfigFault, ConfigFaults, TracingConfig};
 use crate::edge::{Admission, Edge, RateLimitStore, RateLimiter};
 use crate::events::{ChangeEvent, Events, Feed, Source};
 use crate::finished::RecentRequests;
+use crate::graphql::Documents;
 use crate::idempotency;
 use crate::metrics::Metrics;
 use crate::problem::chain;
@@ -69,6 +70,8 @@ pub(crate) struct Shared {
     pub(crate) events: Events,
     /// For the life of the process; it is opened when the gateway runs.
     pub(crate) store: Store,
+    /// GraphQL documents that were seen before.
+    pub(crate) documents: Documents,
     /// For the life of the process, when its first configuration has a feed.
     pub(crate) feed: Option<Arc<Feed>>,
     pub(crate) signer: Option<Arc<InternalTokenSigner>>,
@@ -193,6 +196,7 @@ impl Generation {
             reads,
             events,
             store,
+            documents: Documents::new(&config.graphql),
             feed,
             signer: signer(app, &config),
             keys,
@@ -260,6 +264,7 @@ impl Generation {
             },
             events: previous.events.clone(),
             store: previous.store.clone(),
+            documents: Documents::after(&previous.documents, &config.graphql),
             quotas: Arc::new(Quotas::after(
                 Some(&previous.quotas),
                 &config,
@@ -329,7 +334,8 @@ impl Generation {
                 &shared.events,
                 &shared.store,
             )
-            .with_sessions(shared.sessions.as_ref());
+            .with_sessions(shared.sessions.as_ref())
+            .with_documents(&shared.documents);
             let routes = (app.routes)(&upstreams, config)
                 .map_err(|unknown| ConfigFaults(vec![unknown_upstream(&unknown)]))?;
             let authenticator = Authenticator::new(Arc::clone(&shared.keys))

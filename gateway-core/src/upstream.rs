@@ -57,6 +57,7 @@ use tokio_util::task::TaskTracker;
 use crate::auth::internal_token::InternalTokenSigner;
 use crate::config::UpstreamProtocol;
 use crate::events::Events;
+use crate::graphql::{Documents, Settings};
 use crate::idempotency::Idempotency;
 use crate::session::Sessions;
 use crate::store::Store;
@@ -69,6 +70,7 @@ pub struct Upstreams {
     events: Events,
     store: Store,
     sessions: Option<Sessions>,
+    documents: Documents,
     commands: TaskTracker,
 }
 
@@ -108,6 +110,7 @@ impl Upstreams {
             events: events.clone(),
             store: store.clone(),
             sessions: None,
+            documents: Documents::new(&Settings::default()),
             commands: commands.clone(),
         }
     }
@@ -127,6 +130,13 @@ impl Upstreams {
         self.sessions.as_ref()
     }
 
+    /// With the documents that the whole process knows.
+    #[must_use]
+    pub(crate) fn with_documents(mut self, documents: &Documents) -> Self {
+        self.documents = documents.clone();
+        self
+    }
+
     /// What changes at the upstreams, as far as their feed of events tells.
     #[must_use]
     pub fn events(&self) -> &Events {
@@ -137,6 +147,12 @@ impl Upstreams {
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// The GraphQL documents that are known, for a BFF with a schema.
+    #[must_use]
+    pub fn documents(&self) -> &Documents {
+        &self.documents
     }
 
     /// For commands that are done once for each idempotency key. Apps that use it have
