@@ -194,6 +194,7 @@ mod tests {
             subject_prefix: String::new(),
             reserved_prefixes: vec!["other:".to_owned()],
             jwks_uri: None,
+            partner_claim: None,
             audiences: vec!["acme-web".to_owned()],
             algorithms: vec![Algorithm::RS256],
             token_types: vec!["at+jwt".to_owned()],
