@@ -59,6 +59,7 @@ use crate::config::UpstreamProtocol;
 use crate::events::Events;
 use crate::graphql::{Documents, Settings};
 use crate::idempotency::Idempotency;
+use crate::session::Sessions;
 use crate::store::Store;
 
 /// The upstreams as one worker sees them.
@@ -68,6 +69,7 @@ pub struct Upstreams {
     reads: Reads,
     events: Events,
     store: Store,
+    sessions: Option<Sessions>,
     documents: Documents,
     commands: TaskTracker,
 }
@@ -107,9 +109,25 @@ impl Upstreams {
             reads: reads.clone(),
             events: events.clone(),
             store: store.clone(),
+            sessions: None,
             documents: Documents::new(&Settings::default()),
             commands: commands.clone(),
         }
+    }
+
+    /// With the sessions of browsers.
+    #[must_use]
+    pub(crate) fn with_sessions(self, sessions: Option<&Sessions>) -> Self {
+        Self {
+            sessions: sessions.cloned(),
+            ..self
+        }
+    }
+
+    /// The sessions of browsers, when the configuration has them.
+    #[must_use]
+    pub fn sessions(&self) -> Option<&Sessions> {
+        self.sessions.as_ref()
     }
 
     /// With the documents that the whole process knows.
