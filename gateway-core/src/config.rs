@@ -12,6 +12,7 @@ mod schema;
 mod units;
 mod upstream;
 mod validate;
+mod webhooks;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -44,6 +45,7 @@ pub use upstream::{
     BreakerConfig, Discovery, DnsConfig, EjectionConfig, HealthConfig, RetryConfig, UpstreamConfig,
     UpstreamProtocol,
 };
+pub use webhooks::WebhooksConfig;
 
 /// The limit of a route's policy that stands for the caller's plan: burst and daily quota.
 pub(crate) const PLAN: &str = "plan";
@@ -82,6 +84,8 @@ pub struct Config {
     pub cache: CacheConfig,
     /// Where changes are heard of; without it nothing that is stored learns of them.
     pub events: Option<EventsConfig>,
+    /// How messages to partners' servers are delivered, for the apps that have some.
+    pub webhooks: WebhooksConfig,
     /// What GraphQL documents may cost and ask; for the BFFs that have a schema.
     pub graphql: Limits,
     /// Passthrough routes, in the order of the file.

@@ -35,6 +35,7 @@ pub mod store;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 pub mod upstream;
+pub mod webhooks;
 
 #[cfg(feature = "bench")]
 #[doc(hidden)]

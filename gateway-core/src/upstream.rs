@@ -55,10 +55,11 @@ pub(crate) use status::{EndpointStatus, UpstreamStatus};
 use tokio_util::task::TaskTracker;
 
 use crate::auth::internal_token::InternalTokenSigner;
-use crate::config::UpstreamProtocol;
+use crate::config::{UpstreamProtocol, WebhooksConfig};
 use crate::events::Events;
 use crate::idempotency::Idempotency;
 use crate::store::Store;
+use crate::webhooks::Webhooks;
 
 /// The upstreams as one worker sees them.
 #[derive(Clone)]
@@ -67,6 +68,7 @@ pub struct Upstreams {
     reads: Reads,
     events: Events,
     store: Store,
+    webhooks: Webhooks,
     commands: TaskTracker,
 }
 
@@ -105,6 +107,7 @@ impl Upstreams {
             reads: reads.clone(),
             events: events.clone(),
             store: store.clone(),
+            webhooks: Webhooks::new(store, &WebhooksConfig::default(), None),
             commands: commands.clone(),
         }
     }
@@ -119,6 +122,21 @@ impl Upstreams {
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// With the process's webhooks.
+    #[must_use]
+    pub(crate) fn with_webhooks(self, webhooks: &Webhooks) -> Self {
+        Self {
+            webhooks: webhooks.clone(),
+            ..self
+        }
+    }
+
+    /// What is told to partners' servers. Apps that use it have [`webhooks::TABLES`](crate::webhooks::TABLES) in their store.
+    #[must_use]
+    pub fn webhooks(&self) -> &Webhooks {
+        &self.webhooks
     }
 
     /// For commands that are done once for each idempotency key. Apps that use it have

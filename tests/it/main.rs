@@ -21,3 +21,4 @@ mod tidy;
 mod tokens;
 mod tracing;
 mod web;
+mod webhooks;

@@ -9,6 +9,7 @@ pub mod fleet;
 pub mod issuer;
 pub mod process;
 pub mod promtool;
+pub mod receiver;
 pub mod redis;
 pub mod system;
 pub mod upstream;

@@ -11,6 +11,7 @@ mod routes;
 mod subjects;
 mod tracing;
 mod upstreams;
+mod webhooks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -83,6 +84,7 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
     let events = raw
         .events
         .map(|raw| events::events(raw, &upstreams, &mut check));
+    let webhooks = webhooks::webhooks(raw.webhooks, &mut check);
     let graphql = graphql(&raw.graphql, &mut check);
     let cors = edge::cors(&raw.cors, "cors", &mut check);
     let csrf = edge::csrf(raw.csrf, &mut check);
@@ -129,6 +131,7 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
         },
         cache,
         events,
+        webhooks,
         graphql,
         routes,
         policies,
