@@ -3,16 +3,20 @@
 //!
 //! Secrets stand in the file as they are: whoever signs needs them. The file is its owner's alone.
 
+mod endpoints;
+mod settle;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use sqlx::{FromRow, SqliteConnection};
 
-use super::send::Outcome;
 use super::{Audience, Noted, millis, moment, now};
-use crate::config::{PartnerConfig, WebhooksConfig};
+use crate::config::PartnerConfig;
 use crate::store::{Store, StoreError, Tables};
+pub(super) use endpoints::{create, delete, enable, list, rotate};
+pub(super) use settle::settle;
 
 /// What an app with webhooks has in its store.
 pub const TABLES: Tables = Tables {
@@ -74,7 +78,7 @@ pub struct Endpoint {
     pub ordered: bool,
     /// Why nothing is sent there any more.
     pub disabled: Option<String>,
-    pub(super) created_at: i64,
+    pub(in crate::webhooks) created_at: i64,
 }
 
 impl Endpoint {
@@ -188,135 +192,6 @@ pub(super) struct Message {
     pub(super) body: String,
     /// Made so far.
     pub(super) attempts: u32,
-}
-
-/// False when the partner has `most` endpoints.
-pub(super) async fn create(
-    store: &Store,
-    partner: &str,
-    endpoint: &Endpoint,
-    secret: &str,
-    most: usize,
-) -> Result<bool, StoreError> {
-    let (partner, secret) = (partner.to_owned(), secret.to_owned());
-    let endpoint = endpoint.clone();
-    let most = i64::try_from(most).unwrap_or(i64::MAX);
-    store
-        .write(move |connection| {
-            Box::pin(async move {
-                sqlx::query(
-                    "INSERT INTO webhooks_endpoints (id, partner, url, kinds, ordered, secret, created_at)
-                     SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
-                     WHERE (SELECT count(*) FROM webhooks_endpoints WHERE partner = ?2) < ?8",
-                )
-                .bind(endpoint.id)
-                .bind(partner)
-                .bind(endpoint.url)
-                .bind(endpoint.kinds.join(" "))
-                .bind(endpoint.ordered)
-                .bind(secret)
-                .bind(endpoint.created_at)
-                .bind(most)
-                .execute(connection)
-                .await
-                .map(|done| done.rows_affected() > 0)
-            })
-        })
-        .await
-}
-
-type EndpointRow = (String, String, String, bool, Option<String>, i64);
-
-pub(super) async fn list(store: &Store, partner: &str) -> Result<Vec<Endpoint>, StoreError> {
-    let partner = partner.to_owned();
-    let rows: Vec<EndpointRow> = store
-        .read(move |connection| {
-            Box::pin(async move {
-                sqlx::query_as(
-                    "SELECT id, url, kinds, ordered, disabled, created_at FROM webhooks_endpoints
-                     WHERE partner = ? ORDER BY created_at, id",
-                )
-                .bind(partner)
-                .fetch_all(connection)
-                .await
-            })
-        })
-        .await?;
-    let endpoints = rows.into_iter().map(|row| {
-        let (id, url, kinds, ordered, disabled, created_at) = row;
-        Endpoint {
-            id,
-            url,
-            kinds: kinds.split_whitespace().map(str::to_owned).collect(),
-            ordered,
-            disabled,
-            created_at,
-        }
-    });
-    Ok(endpoints.collect())
-}
-
-pub(super) async fn delete(store: &Store, partner: &str, id: &str) -> Result<bool, StoreError> {
-    let (partner, id) = (partner.to_owned(), id.to_owned());
-    store
-        .write(move |connection| {
-            Box::pin(async move {
-                sqlx::query("DELETE FROM webhooks_endpoints WHERE id = ? AND partner = ?")
-                    .bind(id)
-                    .bind(partner)
-                    .execute(connection)
-                    .await
-                    .map(|done| done.rows_affected() > 0)
-            })
-        })
-        .await
-}
-
-/// The secret so far is good until `until`.
-pub(super) async fn rotate(
-    store: &Store,
-    partner: &str,
-    id: &str,
-    secret: &str,
-    until: i64,
-) -> Result<bool, StoreError> {
-    let (partner, id, secret) = (partner.to_owned(), id.to_owned(), secret.to_owned());
-    store
-        .write(move |connection| {
-            Box::pin(async move {
-                sqlx::query(
-                    "UPDATE webhooks_endpoints SET former_secret = secret, former_until = ?, secret = ?
-                     WHERE id = ? AND partner = ?",
-                )
-                .bind(until)
-                .bind(secret)
-                .bind(id)
-                .bind(partner)
-                .execute(connection)
-                .await
-                .map(|done| done.rows_affected() > 0)
-            })
-        })
-        .await
-}
-
-pub(super) async fn enable(store: &Store, partner: &str, id: &str) -> Result<bool, StoreError> {
-    let (partner, id) = (partner.to_owned(), id.to_owned());
-    store
-        .write(move |connection| {
-            Box::pin(async move {
-                sqlx::query(
-                    "UPDATE webhooks_endpoints SET disabled = NULL, failures = 0
-                     WHERE id = ? AND partner = ?",
-                )
-                .bind(id)
-                .bind(partner)
-                .execute(connection)
-                .await
-                .map(|done| done.rows_affected() > 0)
-            })
-        })
-        .await
 }
 
 /// A message for one endpoint of `partner`; false when it has none of that id.
@@ -611,153 +486,6 @@ async fn due_in(
     };
     let due = Some(due);
     Ok(Some(Queue { due, next }))
-}
-
-/// Writes down how an attempt has ended. Says why when the endpoint is disabled by it.
-pub(super) async fn settle(
-    store: &Store,
-    endpoint: &str,
-    number: i64,
-    outcome: Outcome,
-    wait: Duration,
-    config: &WebhooksConfig,
-) -> Result<Option<String>, StoreError> {
-    let end = End {
-        endpoint: endpoint.to_owned(),
-        number,
-        now: now(),
-        due_at: now().saturating_add(millis(wait)),
-        attempts: config.attempts,
-        disable_after: config.disable_after,
-    };
-    store
-        .write(move |connection| Box::pin(end.write(connection, outcome)))
-        .await
-}
-
-struct End {
-    endpoint: String,
-    number: i64,
-    now: i64,
-    due_at: i64,
-    /// After so many a message is given up,
-    attempts: u32,
-    /// and after so many messages that were given up one after another, the endpoint.
-    disable_after: u32,
-}
-
-impl End {
-    async fn write(
-        self,
-        connection: &mut SqliteConnection,
-        outcome: Outcome,
-    ) -> Result<Option<String>, sqlx::Error> {
-        match outcome {
-            Outcome::Delivered(status) => {
-                self.over(connection, "delivered", Some(status), None)
-                    .await?;
-                sqlx::query(
-                    "UPDATE webhooks_endpoints SET failures = 0 WHERE id = ? AND failures > 0",
-                )
-                .bind(&self.endpoint)
-                .execute(connection)
-                .await?;
-                Ok(None)
-            }
-            Outcome::Gone => {
-                let why = "the answer was 410".to_owned();
-                self.over(connection, "failed", Some(410), Some(&why))
-                    .await?;
-                self.disable(connection, why).await
-            }
-            Outcome::Failed { status, why, .. } => self.failed(connection, status, &why).await,
-        }
-    }
-
-    async fn over(
-        &self,
-        connection: &mut SqliteConnection,
-        state: &str,
-        status: Option<u16>,
-        fault: Option<&str>,
-    ) -> Result<(), sqlx::Error> {
-        sqlx::query(
-            "UPDATE webhooks_deliveries
-             SET state = ?, status = ?, fault = ?, ended_at = ?, attempts = attempts + 1
-             WHERE number = ?",
-        )
-        .bind(state)
-        .bind(status)
-        .bind(fault)
-        .bind(self.now)
-        .bind(self.number)
-        .execute(connection)
-        .await
-        .map(drop)
-    }
-
-    async fn failed(
-        &self,
-        connection: &mut SqliteConnection,
-        status: Option<u16>,
-        why: &str,
-    ) -> Result<Option<String>, sqlx::Error> {
-        let made: Option<u32> =
-            sqlx::query_scalar("SELECT attempts FROM webhooks_deliveries WHERE number = ?")
-                .bind(self.number)
-                .fetch_optional(&mut *connection)
-                .await?;
-        // Taken away meanwhile.
-        let Some(made) = made else { return Ok(None) };
-        if made + 1 < self.attempts {
-            sqlx::query(
-                "UPDATE webhooks_deliveries
-                 SET status = ?, fault = ?, due_at = ?, attempts = attempts + 1 WHERE number = ?",
-            )
-            .bind(status)
-            .bind(why)
-            .bind(self.due_at)
-            .bind(self.number)
-            .execute(connection)
-            .await?;
-            return Ok(None);
-        }
-        self.over(connection, "failed", status, Some(why)).await?;
-        let failures: u32 = sqlx::query_scalar(
-            "UPDATE webhooks_endpoints SET failures = failures + 1 WHERE id = ? RETURNING failures",
-        )
-        .bind(&self.endpoint)
-        .fetch_one(&mut *connection)
-        .await?;
-        if failures < self.disable_after {
-            return Ok(None);
-        }
-        let why = format!("{failures} messages one after another could not be delivered");
-        self.disable(connection, why).await
-    }
-
-    /// What waits is given up, so that the partner can see what it has missed, and ask for it.
-    async fn disable(
-        &self,
-        connection: &mut SqliteConnection,
-        why: String,
-    ) -> Result<Option<String>, sqlx::Error> {
-        sqlx::query("UPDATE webhooks_endpoints SET disabled = ? WHERE id = ?")
-            .bind(&why)
-            .bind(&self.endpoint)
-            .execute(&mut *connection)
-            .await?;
-        sqlx::query(
-            "UPDATE webhooks_deliveries
-             SET state = 'failed', fault = 'the webhook was disabled', ended_at = ?
-             WHERE endpoint = ? AND state = 'pending'",
-        )
-        .bind(self.now)
-        .bind(&self.endpoint)
-        .execute(connection)
-        .await?;
-        Ok(Some(why))
-    }
 }
 
 /// Forgets deliveries that were over before `horizon`, and subjects of which nothing was heard for long.
