@@ -2,6 +2,7 @@
 
 mod delivery;
 mod durable;
+mod libraries;
 
 use anyhow::{Context, Result, ensure};
 use ftgo_tests::system::eventually;

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{Partner, QUICK, hears};
 
-fn first(system: &System) -> Partner<'_> {
+pub(super) fn first(system: &System) -> Partner<'_> {
     Partner {
         system,
         base: system.public_url(""),
@@ -18,7 +18,7 @@ fn first(system: &System) -> Partner<'_> {
     }
 }
 
-async fn start() -> Result<System> {
+pub(super) async fn start() -> Result<System> {
     let system = System::start_with(QUICK).await?;
     hears(
         &system,
