@@ -50,6 +50,11 @@ bench: ## measure the gateways beside what users would pick instead; writes benc
 	cargo build --release --bin bff-web --bin bff-mobile --bin bench-load
 	@python3 bench/run.py $(if $(QUICK),--quick) $(ROWS)
 
+.PHONY: round-trips
+round-trips: ## measure one screen over a slow network: five services asked directly, and bff-mobile (needs Node 20)
+	cargo build --profile demo --bin ftgo --bin bff-mobile
+	@BIN_DIR=$(abspath $(TARGET_DIR))/demo node bench/round-trips.mjs
+
 .PHONY: image
 image: ## build one container image: make image BIN=bff-mobile (or all four without BIN)
 	@scripts/setup.sh image

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Checks that the tools for a make target are there: `scripts/setup.sh build|test|lint|bench|image`. For test, lint and
-# bench it installs what it can (a C compiler, Redis and promtool on Debian and Ubuntu, components of rustup, cargo-deny, what
-# the benchmarks compare with); otherwise it says in one line what is missing. Prints nothing when everything is there.
+# bench it installs what it can (a C compiler, Redis, promtool and a parser of OpenMetrics on Debian and Ubuntu, components of
+# rustup, cargo-deny, what the benchmarks compare with); otherwise it says in one line what is missing. Prints nothing when
+# everything is there.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -113,6 +114,35 @@ need_webhook_libraries() {
     fail "pip cannot install standardwebhooks $webhooks_pypi"
 }
 
+# What reads OpenMetrics strictly, which promtool does not read at all. Pure Python of the package is unpacked, not installed.
+need_openmetrics_parser() {
+  local target=${CARGO_TARGET_DIR:-target} folder
+  if ! have python3; then
+    if have apt-get; then
+      echo "installing Python"
+      as_root apt-get update -qq && as_root apt-get install -y -qq --no-install-recommends python3 || true
+    fi
+    have python3 || fail "Python 3 is missing: install python3"
+  fi
+  PYTHONPATH=$target/tools/python python3 -c 'import prometheus_client.openmetrics.parser' 2>/dev/null && return
+  if have apt-get && have dpkg-deb; then
+    echo "fetching the OpenMetrics parser (Debian's package python3-prometheus-client)"
+    folder=$(mktemp -d)
+    chmod 755 "$folder"
+    mkdir -p "$target/tools/python"
+    if (cd "$folder" && { apt-get download -qq python3-prometheus-client ||
+      { as_root apt-get update -qq && apt-get download -qq python3-prometheus-client; }; }) 2>/dev/null &&
+      dpkg-deb --fsys-tarfile "$folder"/python3-prometheus-client_*.deb |
+      tar -x -C "$folder" ./usr/lib/python3/dist-packages/prometheus_client; then
+      rm -rf "$target/tools/python/prometheus_client"
+      mv "$folder/usr/lib/python3/dist-packages/prometheus_client" "$target/tools/python/"
+    fi
+    rm -rf "$folder"
+  fi
+  PYTHONPATH=$target/tools/python python3 -c 'import prometheus_client.openmetrics.parser' 2>/dev/null ||
+    fail "the OpenMetrics parser is missing: install prometheus_client for python3"
+}
+
 need_component() {
   local component=$1 command=$2
   cargo "$command" --version >/dev/null 2>&1 && return
@@ -190,6 +220,7 @@ case $purpose in
     need_redis
     need_promtool
     need_webhook_libraries
+    need_openmetrics_parser
     ;;
   lint)
     need_rust

@@ -142,6 +142,7 @@ PEERS = {
     for peer in [
         _peer("bff-web", gateway("web"), edge=True, ours=True),
         _peer("bff-mobile", gateway("mobile"), edge=True, ours=True),
+        _peer("bff-mobile, parts stored", gateway("mobile", more=[BENCH / "config" / "stored.toml"]), edge=True, ours=True),
         _peer("nginx", _nginx("nginx.conf.in")),
         _peer("nginx (again)", _nginx("nginx.conf.in")),
         _peer("nginx + njs, edge", _nginx("nginx-edge.conf.in"), edge=True),

@@ -60,6 +60,7 @@ ROWS = {
             "2", "composition of 4 parts and their merge, services without delay", "nginx + Lua",
             {
                 **_ours("bff-mobile", _screen("/orders/", "?fields=order,ticket,delivery,restaurant")),
+                "bff-mobile, parts stored": _screen("/orders/", "?fields=order,ticket,delivery,restaurant"),
                 "nginx + Lua": _details, "nginx + Lua (again)": _details, "nginx + Lua, spliced": _screen("/spliced/"),
                 "fastify + undici": _details, "Express + fetch": _details,
             },

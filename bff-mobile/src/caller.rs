@@ -1,4 +1,4 @@
-//! Whose orders a request is about: always the caller's own. Whether the caller may use a route at all is policy.
+//! Whose orders or deliveries a request is about: always the caller's own. Whether the caller may use a route at all is policy.
 
 use gateway_core::RequestContext;
 use gateway_core::error::{ClientError, Error};
@@ -12,4 +12,12 @@ pub(crate) fn consumer(context: &RequestContext) -> Result<&str, Error> {
         .principal()
         .subject()
         .ok_or_else(|| ClientError::Unauthenticated.into())
+}
+
+/// The courier who is calling.
+///
+/// # Errors
+/// 401 on a route that the configuration leaves open to everybody.
+pub(crate) fn courier(context: &RequestContext) -> Result<&str, Error> {
+    consumer(context)
 }

@@ -8,6 +8,7 @@ pub(crate) mod order;
 pub(crate) mod order_history;
 pub(crate) mod restaurant;
 
+use gateway_core::events::Events;
 use gateway_core::upstream::{UnknownUpstream, Upstreams};
 
 /// One worker's clients of all services. Cloning is cheap.
@@ -19,6 +20,8 @@ pub(crate) struct Clients {
     pub(crate) accounting: accounting::AccountingClient,
     pub(crate) restaurants: restaurant::RestaurantClient,
     pub(crate) history: order_history::OrderHistoryClient,
+    /// What changes in the services.
+    pub(crate) events: Events,
 }
 
 impl Clients {
@@ -30,6 +33,7 @@ impl Clients {
             accounting: accounting::AccountingClient::new(upstreams)?,
             restaurants: restaurant::RestaurantClient::new(upstreams)?,
             history: order_history::OrderHistoryClient::new(upstreams)?,
+            events: upstreams.events().clone(),
         })
     }
 }

@@ -7,7 +7,10 @@ use gateway_core::route::Routes;
 use gateway_core::upstream::{UnknownUpstream, Upstreams};
 
 use crate::clients::Clients;
-use crate::screens::{change_order, home, order_details, order_history, place_order, restaurants};
+use crate::screens::{
+    change_order, courier, courier_plan, home, order_details, order_events, order_history,
+    place_order, restaurants,
+};
 
 const INFO: Info = Info {
     title: "FTGO for the app",
@@ -19,6 +22,7 @@ const INFO: Info = Info {
         ("home", "What the app opens with."),
         ("orders", "The caller's own orders."),
         ("restaurants", "Where food comes from."),
+        ("courier", "What couriers do next, and what they report."),
     ],
 };
 
@@ -31,8 +35,14 @@ pub(crate) fn routes(upstreams: &Upstreams, config: &Config) -> Result<Routes, U
         .get("order-details", "/orders/{id}", order_details::show).about("Everything about one order")
         .post("cancel-order", "/orders/{id}/cancel", change_order::cancel).about("Cancel an order")
         .post("revise-order", "/orders/{id}/revise", change_order::revise).about("Change an order")
+        .get("order-events", "/orders/{id}/events", order_events::follow).about("How an order goes: now as JSON, or every change as a stream")
         .get("restaurants", "/restaurants", restaurants::list).about("Restaurants that deliver to a place, nearest first")
         .get("restaurant", "/restaurants/{id}", restaurants::show).about("A restaurant with its menu")
+        .get("courier-plan", "/courier/plan", courier_plan::show).about("What the calling courier does next")
+        .post("courier-availability", "/courier/availability", courier::set_availability).about("Take new deliveries, or no more")
+        .put("courier-location", "/courier/location", courier::set_location).about("Report where the courier is")
+        .post("courier-pickup", "/courier/deliveries/{id}/pickup", courier::pick_up).about("Report that the courier has the food")
+        .post("courier-dropoff", "/courier/deliveries/{id}/dropoff", courier::drop_off).about("Report that the consumer has the food")
         .openapi("openapi", "/openapi.json", config, &INFO)
         .with_state(Clients::new(upstreams)?))
 }

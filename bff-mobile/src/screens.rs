@@ -1,8 +1,12 @@
 //! What the app sees, one file for each screen or action: the shape of the answer and the calls that make it.
 
 pub(crate) mod change_order;
+mod contradictions;
+pub(crate) mod courier;
+pub(crate) mod courier_plan;
 pub(crate) mod home;
 pub(crate) mod order_details;
+pub(crate) mod order_events;
 pub(crate) mod order_history;
 pub(crate) mod place_order;
 pub(crate) mod restaurants;

@@ -2,6 +2,7 @@
 //! and for how long, is said at each call in `clients`.
 
 use gateway_core::events::ChangeEvent;
+use serde::Deserialize;
 
 /// The lists of restaurants, whatever they were searched by.
 pub(crate) const RESTAURANTS: &str = "restaurants";
@@ -11,6 +12,13 @@ pub(crate) fn order(id: &str) -> String {
     format!("order:{id}")
 }
 
+/// Where the courier of an order is: it changes every second, and nothing else of the order does with it.
+pub(crate) fn location(id: &str) -> String {
+    format!("location:{id}")
+}
+
+pub(crate) const COURIER_LOCATION_CHANGED: &str = "CourierLocationChanged";
+
 /// A restaurant with its menu.
 pub(crate) fn restaurant(id: &str) -> String {
     format!("restaurant:{id}")
@@ -18,6 +26,15 @@ pub(crate) fn restaurant(id: &str) -> String {
 
 /// What has to be read anew after an event; `None` when it does not say what it is about.
 pub(crate) fn of_event(event: &ChangeEvent) -> Option<Vec<String>> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Moved {
+        order_ids: Vec<String>,
+    }
+    if event.kind == COURIER_LOCATION_CHANGED {
+        let Moved { order_ids } = event.data().ok()?;
+        return Some(order_ids.iter().map(|id| location(id)).collect());
+    }
     let subject = event.subject.as_deref()?;
     let is_about = |aggregate: &str| event.kind.starts_with(aggregate);
     if ["Order", "Ticket", "Delivery"].into_iter().any(is_about) {

@@ -1,6 +1,7 @@
 //! The app's screens and actions in front of services that answer as each test says, over real sockets.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod courier;
 mod fake;
 mod matrix;
 mod openapi;
@@ -94,7 +95,7 @@ async fn anothers_order_is_not_there_and_nothing_of_it_is_shown() {
         (seen.call == "GET /orders/order-1").then(|| {
             Answer::ok(&json!({
                 "id": "order-1", "consumerId": "consumer-2", "restaurantId": "restaurant-1",
-                "restaurantName": "Secret", "state": "APPROVED", "lineItems": [],
+                "restaurantName": "Secret", "state": "APPROVED", "version": 1, "lineItems": [],
                 "total": {"amount": "1.00", "currency": "USD"}, "deliveryTime": null,
                 "deliveryAddress": {"street1": "s", "city": "c", "state": "CA", "zip": "1"},
                 "createdAt": "2030-01-01T18:00:00Z", "updatedAt": "2030-01-01T18:00:00Z",
@@ -144,6 +145,88 @@ async fn a_service_that_fails_costs_its_section_only() {
     assert_eq!(details["ticket"], unavailable("upstream_error"));
     assert_eq!(details["delivery"], unavailable("invalid_response"));
     assert_eq!(details["bill"], unavailable("not_found"));
+}
+
+#[tokio::test]
+async fn states_that_contradict_each_other_are_shown_and_flagged() {
+    let world = start(|seen| {
+        let usual = (fake::SETUP.usual)(seen);
+        match seen.call.as_str() {
+            "GET /orders/order-1" => Some(usual.changed("/state", &json!("CANCELLED"))),
+            "GET /tickets/order-1" => Some(usual.changed("/state", &json!("PREPARING"))),
+            _ => None,
+        }
+    })
+    .await;
+    let contradictions = json!([
+        {"sections": ["order", "ticket"], "detail": "The order is CANCELLED, and the ticket is PREPARING."},
+        {"sections": ["order", "delivery"], "detail": "The order is CANCELLED, and the delivery is SCHEDULED."},
+    ]);
+    for path in [
+        "/orders/order-1?fields=order,ticket,delivery",
+        "/orders/order-1/events",
+    ] {
+        let answer = shown(world.get(path)).await;
+        // Both as their services have them, with what tells which is the later word.
+        assert_eq!(answer["order"]["data"]["state"], "CANCELLED");
+        assert_eq!(answer["ticket"]["data"]["state"], "PREPARING");
+        assert_eq!(answer["ticket"]["data"]["version"], 2);
+        assert_eq!(
+            answer["ticket"]["data"]["updatedAt"],
+            "2030-01-01T18:02:00Z"
+        );
+        assert_eq!(answer["inconsistent"], true, "{path}");
+        assert_eq!(answer["inconsistencies"], contradictions, "{path}");
+    }
+    let consistent = shown(self::start(as_usual).await.get("/orders/order-1")).await;
+    assert_eq!(consistent.get("inconsistent"), None);
+}
+
+#[tokio::test]
+async fn an_app_that_is_too_old_is_told_where_to_get_a_newer_one() {
+    let world = start(as_usual).await;
+    let ask = |version: &str| world.get("/orders").header("app-version", version);
+    let (status, body) = problem(ask("0.9.9")).await;
+    assert_eq!(status, 403);
+    let kind = body["type"].as_str().unwrap();
+    assert!(kind.ends_with("/app-version-unsupported"), "{body}");
+    assert_eq!(body["storeUrl"], "https://ftgo.example/app");
+    assert!(world.seen().is_empty());
+    // Who nobody knows hears of the credentials first, and a public route has the same gate.
+    let anonymous = |path: &str| {
+        let request = world.anonymous(http::Method::GET, path);
+        problem(request.header("app-version", "0.1"))
+    };
+    assert_eq!(anonymous("/orders").await.0, 401);
+    assert_eq!(anonymous("/openapi.json").await.0, 403);
+
+    for (version, recommended) in [
+        ("1.0.0", Some("1.2.0")),
+        ("1.1", Some("1.2.0")),
+        ("1.2.0", None),
+        ("2", None),
+        ("nonsense", None),
+        ("", None),
+    ] {
+        let response = ask(version).send().await.unwrap();
+        assert_eq!(response.status(), 200, "{version}");
+        let told = response.headers().get("app-version-recommended");
+        assert_eq!(
+            told.map(|told| told.to_str().unwrap()),
+            recommended,
+            "{version}"
+        );
+    }
+    // Also beside what went wrong.
+    let wrong = world.get("/orders?limit=0").header("app-version", "1.1");
+    let wrong = wrong.send().await.unwrap();
+    assert_eq!(
+        (
+            wrong.status().as_u16(),
+            &wrong.headers()["app-version-recommended"]
+        ),
+        (400, &"1.2.0".parse().unwrap())
+    );
 }
 
 fn order() -> Value {

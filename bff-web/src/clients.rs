@@ -1,6 +1,7 @@
 //! The services that the schema needs, one file each: paths and the fields that are read. Connections, deadlines and
 //! failures in words are `gateway_core::upstream`.
 
+pub(crate) mod accounting;
 pub(crate) mod consumer;
 pub(crate) mod delivery;
 pub(crate) mod kitchen;
@@ -23,6 +24,7 @@ pub(crate) struct Clients {
     pub(crate) restaurants: restaurant::RestaurantClient,
     pub(crate) consumers: consumer::ConsumerClient,
     pub(crate) history: order_history::OrderHistoryClient,
+    pub(crate) accounting: accounting::AccountingClient,
 }
 
 /// A part of a list, and where the next part begins.
@@ -48,6 +50,7 @@ impl Clients {
             restaurants: restaurant::RestaurantClient::new(upstreams)?,
             consumers: consumer::ConsumerClient::new(upstreams)?,
             history: order_history::OrderHistoryClient::new(upstreams)?,
+            accounting: accounting::AccountingClient::new(upstreams)?,
         })
     }
 }

@@ -4,7 +4,9 @@
 //! A field that may fail is nullable: its failure leaves the rest of the answer intact, and is reported with its path,
 //! a code and the request's id. Another consumer's order is `null`, as is one that does not exist.
 
+mod bill;
 mod connection;
+mod consumer;
 mod delivery;
 mod loaders;
 mod mutation;

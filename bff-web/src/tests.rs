@@ -45,6 +45,7 @@ const SCREEN: &str = "query Screen($id: ID!) {
         deliveryAddress { street1 street2 city state zip } deliveryTime createdAt updatedAt
         ticket { id state readyBy pickedUpAt }
         delivery { id state courier { name location { lat lng } } scheduledPickupTime }
+        consumer { firstName lastName email } bill { state amount { amount currency } authorizedAt }
         restaurant {
             id name cuisine address { city } location { lat } orderMinimum { amount }
             menu { items { id name description price { amount } } }
@@ -70,11 +71,12 @@ async fn an_order_comes_with_everything_around_it() {
     assert_eq!(answer.get("errors"), None, "{answer}");
     insta::assert_json_snapshot!("order", answer["data"]);
     let calls = [
-        "GET /consumers/consumer-1",
+        "GET /consumers?ids=consumer-1",
         "GET /deliveries?ids=order-1",
         "GET /orders?ids=order-1",
         "GET /restaurants?ids=restaurant-1",
         "GET /tickets?ids=order-1",
+        "POST /ftgo.accounting.v1.Accounting/ListBills",
     ];
     assert_eq!(world.calls(), calls);
 }
@@ -84,7 +86,7 @@ async fn fifty_orders_cost_one_call_for_each_service_and_level() {
     let world = World::start(as_usual).await;
     let query = "{ orders(first: 50) { nodes {
         id deliveryAddress { city } lineItems { price { amount } }
-        restaurant { name } ticket { state } delivery { state }
+        restaurant { name } ticket { state } delivery { state } consumer { firstName } bill { state }
     } } }";
     let answer = world.ask(As::Consumer, query, Value::Null).await;
     assert_eq!(answer.get("errors"), None, "{answer}");
@@ -94,6 +96,8 @@ async fn fifty_orders_cost_one_call_for_each_service_and_level() {
         assert_eq!(node["id"], format!("order-{number:02}"));
         assert_eq!(node["ticket"]["state"], "ACCEPTED");
         assert_eq!(node["lineItems"][0]["price"]["amount"], "12.34");
+        assert_eq!(node["bill"]["state"], "AUTHORIZED");
+        assert_eq!(node["consumer"]["firstName"], "Consumer");
     }
     let calls = world.calls();
     let services: Vec<_> = calls
@@ -101,11 +105,13 @@ async fn fifty_orders_cost_one_call_for_each_service_and_level() {
         .map(|call| call.split('?').next().unwrap())
         .collect();
     let once = [
+        "GET /consumers",
         "GET /deliveries",
         "GET /orders",
         "GET /orders",
         "GET /restaurants",
         "GET /tickets",
+        "POST /ftgo.accounting.v1.Accounting/ListBills",
     ];
     assert_eq!(services, once, "{calls:?}");
 
@@ -279,6 +285,99 @@ async fn what_the_service_refuses_is_said_with_a_code() {
         .ask(As::Consumer, PLACE, json!({"input": input}))
         .await;
     assert_eq!(answer.get("data"), None, "{answer}");
+}
+
+#[tokio::test]
+async fn an_order_is_cancelled_and_revised_by_its_consumer() {
+    let world = World::start(as_usual).await;
+    let query = "mutation { cancelOrder(id: \"order-1\", idempotencyKey: \"key-1\") { orderId state order { state } } }";
+    let answer = world.ask(As::Consumer, query, Value::Null).await;
+    let cancelled =
+        json!({"orderId": "order-1", "state": "CANCEL_PENDING", "order": {"state": "APPROVED"}});
+    assert_eq!(answer, json!({"data": {"cancelOrder": cancelled}}));
+    // What was read before the command is read again after it.
+    let calls: Vec<_> = world.seen().iter().map(|seen| seen.call.clone()).collect();
+    assert_eq!(
+        calls,
+        ["GET /orders", "POST /orders/order-1/cancel", "GET /orders"]
+    );
+    assert!(world.seen()[1].headers.contains_key("idempotency-key"));
+
+    let query = "mutation($input: ReviseOrderInput!) { reviseOrder(input: $input) { state } }";
+    let items = json!([{"menuItemId": "item-1", "quantity": 2}]);
+    let input = json!({"orderId": "order-1", "lineItems": items});
+    let answer = world
+        .ask(As::Consumer, query, json!({"input": input}))
+        .await;
+    assert_eq!(answer["data"]["reviseOrder"]["state"], "REVISION_PENDING");
+    assert_eq!(
+        world.seen().last().unwrap().body,
+        json!({"lineItems": items})
+    );
+
+    let query = "mutation { cancelOrder(id: \"foreign\") { orderId } }";
+    let answer = world.ask(As::Consumer, query, Value::Null).await;
+    assert_eq!(codes(&answer), [("cancelOrder", "NOT_FOUND")]);
+    let sent = world.calls();
+    assert!(!sent.contains(&"POST /orders/foreign/cancel".to_owned()));
+}
+
+#[tokio::test]
+async fn staff_works_on_the_tickets_and_menus_of_its_restaurants() {
+    let world = World::start(as_usual).await;
+    let query = "{
+        me { restaurantIds restaurants { id name } }
+        tickets(restaurantId: \"restaurant-1\", state: AWAITING_ACCEPTANCE, first: 1) {
+            nodes { id restaurantId state createdAt lineItems { name quantity } } pageInfo { hasNextPage } }
+        others: tickets(restaurantId: \"restaurant-9\") { nodes { id } }
+        ticket(id: \"order-1\") { state } foreign: ticket(id: \"foreign\") { id }
+    }";
+    let answer = world.ask(As::Staff, query, Value::Null).await;
+    assert_eq!(answer.get("errors"), None, "{answer}");
+    insta::assert_json_snapshot!("staff", answer["data"]);
+    assert!(
+        world.calls().contains(
+            &"GET /tickets?restaurantId=restaurant-1&pageSize=1&state=AWAITING_ACCEPTANCE"
+                .to_owned()
+        ),
+        "{:?}",
+        world.calls()
+    );
+
+    let query = "mutation {
+        acceptTicket(id: \"order-1\", readyBy: \"2030-01-01T18:30:00Z\") { state readyBy }
+        markPreparing(id: \"order-1\") { state } markReady(id: \"order-1\") { state }
+        foreign: markReady(id: \"foreign\") { state }
+        reviseMenu(input: {restaurantId: \"restaurant-1\", version: 4, items: [
+            {id: \"item-1\", name: \"Naan\", price: {amount: \"3.00\", currency: \"USD\"}}]}) { version }
+        other: reviseMenu(input: {restaurantId: \"restaurant-9\", version: 1, items: []}) { version }
+    }";
+    let answer = world.ask(As::Staff, query, Value::Null).await;
+    assert_eq!(
+        codes(&answer),
+        [("foreign", "NOT_FOUND"), ("other", "NOT_FOUND")]
+    );
+    let data = json!({
+        "acceptTicket": {"state": "ACCEPTED", "readyBy": "2030-01-01T18:30:00Z"},
+        "markPreparing": {"state": "PREPARING"}, "markReady": {"state": "READY_FOR_PICKUP"}, "foreign": null,
+        "reviseMenu": {"version": 4}, "other": null,
+    });
+    assert_eq!(answer["data"], data);
+    let seen = world.seen();
+    let sent = |call: &str| seen.iter().find(|seen| seen.call == call).unwrap();
+    assert_eq!(
+        sent("POST /tickets/order-1/accept").body,
+        json!({"readyBy": "2030-01-01T18:30:00Z"})
+    );
+    let menu = sent("PUT /restaurants/restaurant-1/menu");
+    assert_eq!(menu.headers["if-match"], "\"v4\"");
+    assert_eq!(menu.body["items"][0]["price"]["amount"], "3.00");
+
+    for (who, code) in [(As::Nobody, "UNAUTHENTICATED"), (As::Consumer, "FORBIDDEN")] {
+        let query = "{ tickets(restaurantId: \"restaurant-1\") { nodes { id } } ticket(id: \"order-1\") { id } }";
+        let answer = world.ask(who, query, Value::Null).await;
+        assert_eq!(codes(&answer), [("ticket", code), ("tickets", code)]);
+    }
 }
 
 /// The ids on a page, the cursor of each, and whether there is more.

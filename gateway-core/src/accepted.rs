@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use http::header::{CACHE_CONTROL, LOCATION};
+use http::header::{CACHE_CONTROL, LOCATION, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -53,6 +53,8 @@ impl<T: Serialize> IntoResponse for Accepted<T> {
         {
             headers.insert(LOCATION, location);
         }
+        // Sooner there is nothing to see.
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         if self.replayed {
             headers.insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
         }
@@ -66,6 +68,10 @@ impl<T: JsonSchema> Describe for Accepted<T> {
             "Location": {
                 "description": "Where to look for what comes of it.",
                 "schema": {"type": "string", "format": "uri-reference"},
+            },
+            "Retry-After": {
+                "description": "Seconds after which looking there is worth it.",
+                "schema": {"type": "integer", "minimum": 1},
             },
             "Idempotent-Replayed": {
                 "description": "`true` when the same key has had this answer before.",

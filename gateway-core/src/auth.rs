@@ -21,7 +21,7 @@ pub use jwks::{IssuerReadiness, KeySets};
 pub use jwt::Authenticator;
 pub(crate) use partner::bind as bind_partner;
 pub use policy::authorize;
-pub(crate) use revocation::{Revocation, Revocations, SharedRevocations};
+pub(crate) use revocation::{Revocation, RevocationWatch, Revocations, SharedRevocations};
 
 /// Who is calling. Handlers receive it; nothing else says who a request comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]

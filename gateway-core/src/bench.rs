@@ -15,10 +15,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Authenticator, Principal};
-use crate::config::{Config, RouteCache};
+use crate::cache::{DependsOn, Forward, Question};
+use crate::config::{CacheRule, Config, RouteCache, StaleWindows};
 use crate::context::{ContextParts, RequestContext, RequestId};
 use crate::deadline::Deadline;
-use crate::edge::{Counted, RouteKey};
+use crate::edge::{Counted, RateLimitHeaders, RouteKey};
 use crate::error::Error;
 use crate::gateway::{App, Gateway, Shared, StartError};
 use crate::trace::TraceContext;
@@ -85,8 +86,13 @@ impl Workbench {
             deadline: Deadline::from_instant(Instant::now() + BUDGET),
         };
         let limiter = &self.shared.limiter;
-        limiter.check(&limits.before, &counted).await.is_ok()
-            && limiter.check(&limits.after, &counted).await.is_ok()
+        let mut told = RateLimitHeaders::default();
+        let before = limiter.check(&limits.before, &counted, &mut told).await;
+        before.is_ok()
+            && limiter
+                .check(&limits.after, &counted, &mut told)
+                .await
+                .is_ok()
     }
 
     /// The answer for `target` from the response cache, which is filled with `body` when it has none. Returns its length.
@@ -96,16 +102,26 @@ impl Workbench {
     pub async fn cached(&self, target: &str, body: &'static str) -> Result<usize, Error> {
         let mut request = Request::new(Body::empty());
         *request.uri_mut() = target.parse().unwrap_or_default();
-        let answer = async |_request| {
-            let mut response = Response::new(Body::from(body));
-            let lifetime = HeaderValue::from_static("public, max-age=3600");
-            response.headers_mut().insert(CACHE_CONTROL, lifetime);
-            Ok(response)
+        let depends_on = || DependsOn {
+            tags: Arc::new([]),
+            commands: self.shared.reads.commands_to("service"),
         };
+        let deadline = Deadline::from_instant(Instant::now() + BUDGET);
+        let question = Question {
+            rule: CacheRule {
+                share: RouteCache::Shared,
+                stale: StaleWindows::default(),
+            },
+            upstream: "service",
+            principal: &Principal::Anonymous,
+            authorized: true,
+            depends_on: &depends_on,
+            deadline,
+            deadline_with_spare: deadline,
+        };
+        let service = Arc::new(Service(body));
         let cache = &self.shared.cache;
-        let response = cache
-            .serve(RouteCache::Shared, "service", request, None, answer)
-            .await?;
+        let response = cache.serve(&question, request, &service).await?;
         let whole = response.into_body().collect().await;
         Ok(whole.map_or(0, |whole| whole.to_bytes().len()))
     }
@@ -122,11 +138,24 @@ impl Workbench {
                 client_address: CLIENT,
                 started: Instant::now(),
                 budget: BUDGET,
+                revocations: None,
                 permit: None,
             },
             &self.shared.config.deadline,
         );
         parts.extensions.insert(context);
         parts
+    }
+}
+
+/// A service that has one body.
+struct Service(&'static str);
+
+impl Forward for Service {
+    async fn forward(&self, _request: Request<Body>, _: bool) -> Result<Response<Body>, Error> {
+        let mut response = Response::new(Body::from(self.0));
+        let lifetime = HeaderValue::from_static("public, max-age=3600");
+        response.headers_mut().insert(CACHE_CONTROL, lifetime);
+        Ok(response)
     }
 }

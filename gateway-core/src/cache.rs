@@ -2,9 +2,14 @@
 //! of and forgotten; who may see what is decided before a request gets here. Beside it, what composed calls store: their
 //! parts (`cache/parts.rs`) and what those depend on (`cache/tags.rs`).
 
-mod collect;
 mod conditional;
+mod directives;
 mod epochs;
+mod fetch;
+mod fills;
+mod freshness;
+mod glance;
+mod lookup;
 mod parts;
 mod status;
 mod stored;
@@ -16,33 +21,92 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::body::Body;
-use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_LOCATION, COOKIE, IF_MATCH, IF_RANGE,
-    IF_UNMODIFIED_SINCE, LOCATION, PRAGMA, RANGE,
-};
-use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Uri};
+use http::header::{CONTENT_LOCATION, IF_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LOCATION, RANGE};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
 use http_body::Body as _;
 use moka::notification::RemovalCause;
 use moka::ops::compute::Op;
 use moka::sync::Cache;
+use tokio::time::Instant;
+use url::Url;
 
-use crate::config::{CacheConfig, RouteCache};
-use crate::error::{Error, GatewayError};
+use crate::auth::Principal;
+use crate::config::{CacheConfig, CacheRule};
+use crate::deadline::Deadline;
+use crate::error::Error;
 use crate::metrics::CacheMetrics;
-use collect::Collecting;
+use crate::upstream::Identity;
 use epochs::Epochs;
 pub(crate) use epochs::{Epoch, Slot};
+use fills::Fills;
+pub(crate) use glance::Glance;
+use lookup::Lookup;
 pub use parts::Lifetime;
 pub(crate) use parts::{Part, Parts, Standing};
 use status::{Forwarded, Outcome};
-use stored::{Identity, Key, Stored, Variants};
+use stored::{Key, Since, Stored, Variants};
 pub(crate) use tags::{Tags, Validity};
 
 /// The process's response cache. All workers share it.
 pub(crate) struct ResponseCache {
     store: Option<Arc<Store>>,
-    epochs: Epochs,
+    /// Whether keys are made without the caller: the negative control of the test that nobody gets what is another's.
+    #[cfg(test)]
+    forgetful: std::sync::atomic::AtomicBool,
 }
+
+/// A request of a passthrough route, as far as the cache is concerned.
+pub(crate) struct Question<'a> {
+    pub(crate) rule: CacheRule,
+    pub(crate) upstream: &'static str,
+    /// Whom the service is told that it answers.
+    pub(crate) principal: &'a Principal,
+    /// Whether the client showed credentials, which the service does not get (RFC 9111, 3.5).
+    pub(crate) authorized: bool,
+    /// What the answer depends on; worked out only when the service is asked.
+    pub(crate) depends_on: &'a (dyn Fn() -> DependsOn + Sync),
+    /// Until when the client waits.
+    pub(crate) deadline: Deadline,
+    /// The same, when something has to be left to answer with what is there.
+    pub(crate) deadline_with_spare: Deadline,
+}
+
+/// What the answer to a request depends on.
+#[derive(Clone)]
+pub(crate) struct DependsOn {
+    pub(crate) tags: Arc<[Slot]>,
+    /// Stands for all commands to the upstream: nobody who asks after one has ended waits for what was asked before.
+    pub(crate) commands: Slot,
+}
+
+impl Question<'_> {
+    fn until(&self, spare: bool) -> Instant {
+        if spare {
+            self.deadline_with_spare.at()
+        } else {
+            self.deadline.at()
+        }
+    }
+}
+
+/// The way on to the service.
+pub(crate) trait Forward: Send + Sync + 'static {
+    /// Asks it. `spare`: something is there to answer with when it fails; some time has to be left for that.
+    fn forward(
+        &self,
+        request: Request<Body>,
+        spare: bool,
+    ) -> impl Future<Output = Result<Response<Body>, Error>> + Send;
+}
+
+/// Goes with an answer that another request's call has brought.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Joined;
+
+/// Goes with an answer whose cookie was taken away: it may be for one client alone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SetsCookie;
 
 /// How full the cache is, as of its last upkeep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +118,10 @@ pub(crate) struct CacheUsage {
 
 struct Store {
     entries: Cache<Key, Variants>,
+    fills: Arc<Fills>,
+    /// Changes by unsafe methods, by upstream and target.
+    epochs: Epochs,
+    tags: Arc<Tags>,
     max_bytes: u64,
     max_entry_bytes: usize,
     metrics: CacheMetrics,
@@ -63,11 +131,16 @@ struct Store {
 type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
 impl ResponseCache {
-    pub(crate) fn new(config: &CacheConfig, metrics: CacheMetrics) -> Self {
-        Self::with_clock(config, metrics, Arc::new(SystemTime::now))
+    pub(crate) fn new(config: &CacheConfig, tags: &Arc<Tags>, metrics: CacheMetrics) -> Self {
+        Self::with_clock(config, tags, metrics, Arc::new(SystemTime::now))
     }
 
-    fn with_clock(config: &CacheConfig, metrics: CacheMetrics, now: Clock) -> Self {
+    fn with_clock(
+        config: &CacheConfig,
+        tags: &Arc<Tags>,
+        metrics: CacheMetrics,
+        now: Clock,
+    ) -> Self {
         let store = (config.max_bytes > 0).then(|| {
             let evicted = metrics.evicted.clone();
             let entries = Cache::builder()
@@ -83,6 +156,9 @@ impl ResponseCache {
                 .build();
             Arc::new(Store {
                 entries,
+                fills: Fills::new(),
+                epochs: Epochs::default(),
+                tags: Arc::clone(tags),
                 max_bytes: config.max_bytes,
                 max_entry_bytes: config.max_entry_bytes,
                 metrics,
@@ -91,8 +167,15 @@ impl ResponseCache {
         });
         Self {
             store,
-            epochs: Epochs::default(),
+            #[cfg(test)]
+            forgetful: false.into(),
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn forget_identity(&self) {
+        self.forgetful
+            .store(true, std::sync::atomic::Ordering::Relaxed);
     }
 
     /// For operators; `None` without a cache.
@@ -104,98 +187,65 @@ impl ResponseCache {
         })
     }
 
-    /// Answers `request`, which is as it would be sent upstream, from the cache or with `forward`.
-    ///
-    /// All requests of passthrough routes come through here, also those that are never stored: an unsafe method makes
-    /// what is stored for its URI invalid.
+    /// Answers a safe `request`, which is as it would be sent upstream, from the cache or by `way`.
     ///
     /// # Errors
-    /// Those of `forward`, and `NotCached` when the client asked for `only-if-cached`.
-    pub(crate) async fn serve<F, Fut>(
+    /// Those of `way`; `NotCached` when the client asked for `only-if-cached`; a timeout, when the time of a request that
+    /// waited for another one's answer was over.
+    pub(crate) async fn serve<W: Forward>(
         &self,
-        rule: RouteCache,
-        upstream: &str,
+        question: &Question<'_>,
         request: Request<Body>,
-        identity: Option<&str>,
-        forward: F,
-    ) -> Result<Response<Body>, Error>
-    where
-        F: FnOnce(Request<Body>) -> Fut,
-        Fut: Future<Output = Result<Response<Body>, Error>>,
-    {
-        if !request.method().is_safe() {
-            return self.change(upstream, request, forward).await;
-        }
-        let store = match &self.store {
-            Some(store) if rule != RouteCache::Off => store,
-            _ => return forward(request).await,
+        way: &Arc<W>,
+    ) -> Result<Response<Body>, Error> {
+        let Some(store) = &self.store else {
+            return way.forward(request, false).await;
         };
-        if let Some(reason) = bypass(rule, &request, identity) {
-            let mut response = forward(request).await?;
+        if let Some(reason) = bypass(&request) {
+            let mut response = way.forward(request, false).await?;
             Outcome::Forwarded(reason).mark(&mut response, &store.metrics);
             return Ok(response);
         }
-        Lookup {
-            key: Key::new(upstream, &request, Identity::of(rule, identity)),
-            epoch: self.epochs.now(),
-            store,
-            rule,
-        }
-        .serve(&self.epochs, request, forward)
-        .await
+        let (parts, _nothing) = request.into_parts();
+        let identity = self.identity(question.principal);
+        let key = Key::new(
+            question.upstream,
+            &parts.uri,
+            &parts.headers,
+            question.rule.share,
+            identity,
+        );
+        Lookup::new(store, question, way, key, &parts).serve().await
     }
 
-    /// Forgets what is stored for a URI of an upstream, for everybody.
-    fn invalidate(&self, upstream: &str, target: &str) {
-        self.epochs.end(self.epochs.slot((upstream, target)));
-    }
-
-    /// RFC 9111, 4.4: after a change that was not refused, what is stored for the URI, and for those that the answer
-    /// names, is not to be used again. An answer that got lost may have changed something, too.
-    async fn change<F, Fut>(
+    /// Sends a request with an unsafe method, also of a route that stores nothing: it makes what is stored for its URI
+    /// invalid.
+    ///
+    /// # Errors
+    /// Those of `way`.
+    pub(crate) async fn change<W: Forward>(
         &self,
         upstream: &str,
         request: Request<Body>,
-        forward: F,
-    ) -> Result<Response<Body>, Error>
-    where
-        F: FnOnce(Request<Body>) -> Fut,
-        Fut: Future<Output = Result<Response<Body>, Error>>,
-    {
-        let uri = request.uri().clone();
-        let response = forward(request).await;
-        let refused = response
-            .as_ref()
-            .is_ok_and(|response| response.status().is_client_error());
-        if self.store.is_some() && !refused {
-            self.invalidate(upstream, target(&uri));
-            let named = response.iter().flat_map(|response| {
-                [LOCATION, CONTENT_LOCATION].map(|name| response.headers().get(name))
-            });
-            for location in named.flatten() {
-                if let Some(location) = same_origin(&uri, location) {
-                    self.invalidate(upstream, target(&location));
-                }
-            }
+        way: &W,
+    ) -> Result<Response<Body>, Error> {
+        match &self.store {
+            Some(store) => store.change(upstream, request, way).await,
+            None => way.forward(request, false).await,
         }
-        response
+    }
+
+    fn identity(&self, principal: &Principal) -> Identity {
+        #[cfg(test)]
+        if self.forgetful.load(std::sync::atomic::Ordering::Relaxed) {
+            return Identity::Forgotten;
+        }
+        Identity::Principal(principal.clone())
     }
 }
 
-/// The path and query, which name a thing at an upstream.
-fn target(uri: &Uri) -> &str {
-    uri.path_and_query().map_or("/", |target| target.as_str())
-}
-
-/// The URI in `Location` when it is one of the same upstream: another's cannot be made invalid by this one.
-fn same_origin(uri: &Uri, location: &http::HeaderValue) -> Option<Uri> {
-    let location: Uri = location.to_str().ok()?.parse().ok()?;
-    let ours = location.authority().is_none() || location.authority() == uri.authority();
-    (ours && location.path().starts_with('/')).then_some(location)
-}
-
 /// Why a request does not concern the cache at all.
-fn bypass(rule: RouteCache, request: &Request<Body>, identity: Option<&str>) -> Option<Forwarded> {
+fn bypass(request: &Request<Body>) -> Option<Forwarded> {
     let headers = request.headers();
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return Some(Forwarded::Method);
@@ -204,180 +254,82 @@ fn bypass(rule: RouteCache, request: &Request<Body>, identity: Option<&str>) -> 
     let unusual = [RANGE, IF_MATCH, IF_UNMODIFIED_SINCE, IF_RANGE]
         .iter()
         .any(|name| headers.contains_key(name));
-    // A caller whom we do not know and who shows credentials to the service could get what is only theirs.
-    let stranger = rule == RouteCache::Private
-        && identity.is_none()
-        && (headers.contains_key(AUTHORIZATION) || headers.contains_key(COOKIE));
-    (unusual || stranger || !request.body().is_end_stream()).then_some(Forwarded::Bypass)
-}
-
-/// One request's way through the cache.
-struct Lookup<'a> {
-    key: Key,
-    /// When it began: a change that comes after it makes its answer invalid.
-    epoch: Epoch,
-    store: &'a Arc<Store>,
-    rule: RouteCache,
-}
-
-impl Lookup<'_> {
-    async fn serve<F, Fut>(
-        self,
-        epochs: &Epochs,
-        request: Request<Body>,
-        forward: F,
-    ) -> Result<Response<Body>, Error>
-    where
-        F: FnOnce(Request<Body>) -> Fut,
-        Fut: Future<Output = Result<Response<Body>, Error>>,
-    {
-        let now = (self.store.now)();
-        let known = self.store.entries.get(&self.key);
-        let selected = known
-            .as_ref()
-            .map(|variants| variants.select(request.headers()));
-        // What a change has made invalid is as if it were not there.
-        let stored = selected.clone().flatten().filter(|stored| {
-            let slot = epochs.slot((self.key.upstream(), self.key.target()));
-            epochs.is_current(stored.epoch, slot)
-        });
-        let forwarded = match &stored {
-            None if matches!(selected, Some(None)) => Forwarded::VaryMiss,
-            None => Forwarded::UriMiss,
-            Some(stored) if !stored.is_fresh(now) => Forwarded::Stale,
-            Some(stored) if !stored.satisfies(&request, now) => Forwarded::Request,
-            Some(stored) => {
-                let mut response = conditional::respond(stored, &request, now);
-                Outcome::Hit {
-                    ttl: stored.time_to_live(now),
-                }
-                .mark(&mut response, &self.store.metrics);
-                return Ok(response);
-            }
-        };
-        if has_directive(request.headers(), "only-if-cached") {
-            return Err(GatewayError::NotCached.into());
-        }
-        match stored.filter(|stored| stored.has_validator()) {
-            Some(stored) => self.revalidate(&stored, forwarded, request, forward).await,
-            None => self.fetch(forwarded, request, forward).await,
-        }
-    }
-
-    async fn fetch<F, Fut>(
-        self,
-        forwarded: Forwarded,
-        request: Request<Body>,
-        forward: F,
-    ) -> Result<Response<Body>, Error>
-    where
-        F: FnOnce(Request<Body>) -> Fut,
-        Fut: Future<Output = Result<Response<Body>, Error>>,
-    {
-        let asked = head(&request);
-        let response = forward(request).await?;
-        Ok(self.store_while_streaming(&asked, response, forwarded, None))
-    }
-
-    /// Asks the service whether what is stored still holds (RFC 9111, 4.3).
-    async fn revalidate<F, Fut>(
-        self,
-        stored: &Arc<Stored>,
-        forwarded: Forwarded,
-        mut request: Request<Body>,
-        forward: F,
-    ) -> Result<Response<Body>, Error>
-    where
-        F: FnOnce(Request<Body>) -> Fut,
-        Fut: Future<Output = Result<Response<Body>, Error>>,
-    {
-        let asked = head(&request);
-        // Only our own validator: a 304 then can only mean what is stored here.
-        stored.make_conditional(request.headers_mut());
-        let response = forward(request).await?;
-        let status = response.status();
-        if status != StatusCode::NOT_MODIFIED {
-            return Ok(self.store_while_streaming(&asked, response, forwarded, Some(status)));
-        }
-        let now = (self.store.now)();
-        let metrics = self.store.metrics.clone();
-        let fresh = Arc::new(stored.freshened(&asked, response.headers(), now, self.epoch));
-        let mut answer = conditional::respond(&fresh, &asked, now);
-        if fresh.is_storable() {
-            self.store.put(self.key, fresh);
-        } else {
-            self.store.remove(&self.key, asked.headers());
-        }
-        Outcome::Revalidated(forwarded).mark(&mut answer, &metrics);
-        Ok(answer)
-    }
-
-    /// Passes an answer on; if it may be stored, it is collected on its way and kept once it is complete.
-    fn store_while_streaming(
-        self,
-        asked: &Request<()>,
-        response: Response<Body>,
-        forwarded: Forwarded,
-        status: Option<StatusCode>,
-    ) -> Response<Body> {
-        let now = (self.store.now)();
-        let candidate = (asked.method() == Method::GET)
-            .then(|| {
-                let headers = response.headers().clone();
-                Stored::new(
-                    self.rule,
-                    asked,
-                    response.status(),
-                    headers,
-                    now,
-                    self.epoch,
-                )
-            })
-            .filter(Stored::is_storable);
-        let length = content_length(response.headers());
-        let fits = length.is_none_or(|length| length <= self.store.max_entry_bytes);
-        let Some(candidate) = candidate.filter(|_| fits) else {
-            // What is stored must not outlive the answer that took its place; a failure takes no place.
-            if asked.method() == Method::GET && !response.status().is_server_error() {
-                self.store.remove(&self.key, asked.headers());
-            }
-            let mut response = response;
-            Outcome::Fetched {
-                forwarded,
-                status,
-                stored: false,
-            }
-            .mark(&mut response, &self.store.metrics);
-            return response;
-        };
-        let store = Arc::clone(self.store);
-        let key = self.key;
-        let max = store.max_entry_bytes;
-        let metrics = store.metrics.clone();
-        let mut response = response.map(|body| {
-            Collecting::body(body, length, max, move |bytes| {
-                store.put(key, Arc::new(candidate.with_body(bytes)));
-            })
-        });
-        Outcome::Fetched {
-            forwarded,
-            status,
-            stored: true,
-        }
-        .mark(&mut response, &metrics);
-        response
-    }
+    (unusual || !request.body().is_end_stream()).then_some(Forwarded::Bypass)
 }
 
 impl Store {
-    fn put(&self, key: Key, stored: Arc<Stored>) {
-        self.metrics.stored.increment(1);
-        self.entries.entry(key).and_upsert_with(|known| {
-            known.map_or_else(
-                || Variants::one(Arc::clone(&stored)),
-                |known| known.into_value().with(Arc::clone(&stored)),
-            )
+    /// RFC 9111, 4.4: after a change that was not refused, what is stored for the URI, and for those that the answer
+    /// names, is not to be used again, whoever it is for. An answer that got lost may have changed something, too.
+    async fn change(
+        &self,
+        upstream: &str,
+        request: Request<Body>,
+        way: &impl Forward,
+    ) -> Result<Response<Body>, Error> {
+        let uri = request.uri().clone();
+        let public = public_url(&uri, request.headers());
+        let response = way.forward(request, false).await;
+        let refused = response
+            .as_ref()
+            .is_ok_and(|response| response.status().is_client_error());
+        if refused {
+            return response;
+        }
+        self.invalidate(upstream, target(&uri).as_str());
+        let named = response.iter().flat_map(|response| {
+            [LOCATION, CONTENT_LOCATION].map(|name| response.headers().get(name))
         });
+        for location in named.flatten().filter_map(|value| value.to_str().ok()) {
+            // As the service's own origin is called here, or as it is called by clients.
+            let bases = [Url::parse(&uri.to_string()).ok(), public.clone()];
+            for base in bases.into_iter().flatten() {
+                if let Some(target) = same_origin(&base, location) {
+                    self.invalidate(upstream, &target);
+                }
+            }
+        }
+        response
+    }
+
+    /// Forgets what is stored for a URI of an upstream, for everybody.
+    fn invalidate(&self, upstream: &str, target: &str) {
+        self.epochs.end(self.place(upstream, target));
+    }
+
+    fn place(&self, upstream: &str, target: &str) -> Slot {
+        self.epochs.slot((upstream, target))
+    }
+
+    fn since(&self) -> Since {
+        Since {
+            uri: self.epochs.now(),
+            tags: self.tags.now(),
+        }
+    }
+
+    fn validity(&self, stored: &Stored) -> Validity {
+        if self.epochs.is_current(stored.since.uri, stored.place) {
+            self.tags.validity(stored.since.tags, &stored.tags)
+        } else {
+            Validity::Purged
+        }
+    }
+
+    /// Whether nothing has changed since that the answer could show.
+    fn is_current(&self, since: &Since, place: Slot, on: &DependsOn) -> bool {
+        self.epochs.is_current(since.uri, place)
+            && self.tags.validity(since.tags, &on.tags) == Validity::Current
+            && self.tags.validity(since.tags, &[on.commands]) != Validity::Purged
+    }
+
+    fn put(&self, key: &Key, stored: &Arc<Stored>) {
+        self.metrics.stored.increment(1);
+        self.entries
+            .entry_by_ref(key)
+            .and_upsert_with(|known| match known {
+                None => Variants::one(Arc::clone(stored)),
+                Some(known) => known.into_value().with(Arc::clone(stored)),
+            });
     }
 
     fn remove(&self, key: &Key, headers: &HeaderMap) {
@@ -393,29 +345,27 @@ impl Store {
     }
 }
 
-/// A request without its body, to be kept while the request itself is under way.
-fn head(request: &Request<Body>) -> Request<()> {
-    let mut head = Request::new(());
-    *head.method_mut() = request.method().clone();
-    *head.uri_mut() = request.uri().clone();
-    *head.headers_mut() = request.headers().clone();
-    head
+/// The path and query, which name a thing at an upstream.
+fn target(uri: &Uri) -> PathAndQuery {
+    let root = || PathAndQuery::from_static("/");
+    uri.path_and_query().cloned().unwrap_or_else(root)
 }
 
-fn content_length(headers: &HeaderMap) -> Option<usize> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+/// What a changed thing is called by clients, as the service was told.
+fn public_url(uri: &Uri, headers: &HeaderMap) -> Option<Url> {
+    let text = |name: &str| headers.get(name).map(HeaderValue::to_str)?.ok();
+    let (proto, host) = (text("x-forwarded-proto")?, text("x-forwarded-host")?);
+    Url::parse(&format!("{proto}://{host}{}", target(uri))).ok()
 }
 
-/// Whether a request says anything about caching, and in particular `directive`.
-fn has_directive(headers: &HeaderMap, directive: &str) -> bool {
-    members(headers, &CACHE_CONTROL).any(|member| {
-        let name = member.split('=').next().unwrap_or(member);
-        name.trim().eq_ignore_ascii_case(directive)
+/// The path and query of the reference `location`, when it is to the origin of `base`: another's cannot be made invalid by
+/// this one.
+fn same_origin(base: &Url, location: &str) -> Option<String> {
+    let url = base.join(location).ok()?;
+    (url.origin() == base.origin()).then(|| match url.query() {
+        Some(query) => format!("{}?{query}", url.path()),
+        None => url.path().to_owned(),
     })
-}
-
-fn has_directives(headers: &HeaderMap) -> bool {
-    headers.contains_key(CACHE_CONTROL) || headers.contains_key(PRAGMA)
 }
 
 /// The members of a comma-separated field.

@@ -69,7 +69,7 @@ use http::header::IF_NONE_MATCH;
 use http::request::Parts as RequestParts;
 use schemars::JsonSchema;
 
-pub use answer::Answer;
+pub use answer::{Answer, Polled};
 pub(crate) use answer::{matches_weakly, weak_etag};
 pub use each::{Batches, Each};
 pub use parts::{Outcome, Parts};
@@ -115,6 +115,19 @@ impl<const N: usize> Feeds for [&'static str; N] {
 }
 
 impl<S> Composition<S> {
+    /// One of all sections that is no request's: for what a stream tells.
+    #[must_use]
+    pub fn of_context(context: RequestContext) -> Self {
+        Self {
+            context,
+            fields: Fields::default(),
+            if_none_match: None,
+            incomplete: AtomicBool::new(false),
+            any_stale: AtomicBool::new(false),
+            screen: PhantomData,
+        }
+    }
+
     #[must_use]
     pub fn context(&self) -> &RequestContext {
         &self.context

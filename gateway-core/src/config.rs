@@ -33,8 +33,8 @@ use crate::trace::Sampling;
 
 pub(crate) use edge::covers;
 pub use edge::{
-    Coding, CompressionConfig, CorsConfig, CorsOrigins, CsrfConfig, CsrfRule, Hsts,
-    SecurityHeadersConfig, StreamConfig,
+    AppVersion, AppVersionConfig, Coding, CompressionConfig, CorsConfig, CorsOrigins, CsrfConfig,
+    CsrfRule, Hsts, SecurityHeadersConfig, StreamConfig,
 };
 pub use fault::{ConfigFault, ConfigFaults};
 pub use load::{from_files, from_text};
@@ -74,6 +74,7 @@ pub struct Config {
     pub security_headers: SecurityHeadersConfig,
     pub compression: CompressionConfig,
     pub streams: StreamConfig,
+    pub app_version: AppVersionConfig,
     pub upstreams: BTreeMap<String, UpstreamConfig>,
     pub rate_limits: BTreeMap<String, RateLimitConfig>,
     pub plans: BTreeMap<String, PlanConfig>,
@@ -406,9 +407,27 @@ pub struct PassthroughConfig {
     /// The path upstream, with the same placeholders; the client's path when absent.
     pub rewrite: Option<String>,
     pub policy: PolicyConfig,
-    pub cache: RouteCache,
+    pub cache: CacheRule,
+    /// What its answers depend on, and what its commands change; with the placeholders of `path`.
+    pub tags: Vec<String>,
     /// Whether WebSockets may be opened through it.
     pub websocket: bool,
+}
+
+/// What becomes of a passthrough route's answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheRule {
+    pub share: RouteCache,
+    pub stale: StaleWindows,
+}
+
+/// For how long after its lifetime an answer may be used all the same, when it says nothing about it (RFC 5861).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StaleWindows {
+    /// While it is being asked for again.
+    pub while_revalidate: Duration,
+    /// When the service fails.
+    pub if_error: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::auth::Principal;
+use crate::auth::{Principal, RevocationWatch};
 use crate::config::DeadlineConfig;
 use crate::deadline::Deadline;
 use crate::edge::Permit;
@@ -79,8 +79,10 @@ struct Shared {
     waterfall: Mutex<Waterfall>,
     /// In milliseconds, for how long the answer can be as it is: the least that was noted.
     lifetime: AtomicU64,
+    /// A copy of the worker's own, so that workers do not count each other's references.
+    revocations: Option<Arc<RevocationWatch>>,
     /// The request's place among those worked on: kept by whoever still works for it, also when its client has gone.
-    _permit: Option<Permit>,
+    permit: Mutex<Option<Permit>>,
 }
 
 /// The context of one request; cloning it costs one counter.
@@ -122,6 +124,8 @@ pub(crate) struct ContextParts {
     pub(crate) client_address: IpAddr,
     pub(crate) started: Instant,
     pub(crate) budget: Duration,
+    /// Without it nothing is ever revoked.
+    pub(crate) revocations: Option<Arc<RevocationWatch>>,
     pub(crate) permit: Option<Permit>,
 }
 
@@ -146,7 +150,8 @@ impl RequestContext {
                 optional_reserve: reserve,
                 waterfall: Mutex::default(),
                 lifetime: AtomicU64::new(u64::MAX),
-                _permit: parts.permit,
+                revocations: parts.revocations,
+                permit: Mutex::new(parts.permit),
             }),
         }
     }
@@ -168,6 +173,7 @@ impl RequestContext {
                 client_address: IpAddr::from([127, 0, 0, 1]),
                 started: Instant::now(),
                 budget,
+                revocations: None,
                 permit: None,
             },
             &DeadlineConfig {
@@ -176,6 +182,37 @@ impl RequestContext {
                 reserve_min: Duration::from_millis(20),
             },
         )
+    }
+
+    /// This context for what its stream asks of services later, when the request's own time is over. What is recorded of it
+    /// is nobody's.
+    pub(crate) fn anew(&self, budget: Duration) -> Self {
+        let shared = &self.shared;
+        Self {
+            deadline: Deadline::after(budget),
+            part: None,
+            for_everybody: false,
+            span: self.span,
+            staleness: None,
+            shared: Arc::new(Shared {
+                request_id: shared.request_id.clone(),
+                trace: shared.trace.clone(),
+                principal: shared.principal.clone(),
+                client_address: shared.client_address,
+                started: Instant::now(),
+                optional_reserve: shared.optional_reserve,
+                waterfall: Mutex::default(),
+                lifetime: AtomicU64::new(u64::MAX),
+                revocations: shared.revocations.clone(),
+                permit: Mutex::default(),
+            }),
+        }
+    }
+
+    /// The request is no longer among those worked on: its answer is a stream that waits for something to happen.
+    pub(crate) fn give_place_back(&self) {
+        let permit = self.shared.permit.lock();
+        permit.unwrap_or_else(PoisonError::into_inner).take();
     }
 
     #[must_use]
@@ -191,6 +228,27 @@ impl RequestContext {
     #[must_use]
     pub fn principal(&self) -> &Principal {
         &self.shared.principal
+    }
+
+    /// Ends when the caller's credential is not believed any more before its end: its token was revoked, here or on another
+    /// replica, or its API key is no longer configured. Never ends for a caller without one. The credential's own end
+    /// (`exp`) is not told by it.
+    ///
+    /// Whatever outlives the request's head has to end with it. Answers of type `text/event-stream`, composed or forwarded,
+    /// and forwarded WebSockets do by themselves: the edge ends them with a last word (`credentials_revoked`). A handler
+    /// that upgrades a connection by itself selects on this.
+    pub fn until_revoked(&self) -> impl Future<Output = ()> + Send + use<> {
+        let revoked = self
+            .shared
+            .revocations
+            .as_ref()
+            .map(|watch| watch.until_revoked(&self.shared.principal));
+        async move {
+            match revoked {
+                Some(revoked) => revoked.await,
+                None => std::future::pending().await,
+            }
+        }
     }
 
     /// The client's address, as far as proxies are trusted.
@@ -218,6 +276,14 @@ impl RequestContext {
     pub fn for_optional(&self, part: &'static str) -> Self {
         Self {
             part: Some(part),
+            deadline: self.deadline.less(self.shared.optional_reserve),
+            ..self.clone()
+        }
+    }
+
+    /// This context for a call that something can stand in for: its deadline leaves time to answer with that.
+    pub(crate) fn with_something_to_spare(&self) -> Self {
+        Self {
             deadline: self.deadline.less(self.shared.optional_reserve),
             ..self.clone()
         }

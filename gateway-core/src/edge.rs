@@ -3,6 +3,7 @@
 
 mod access_log;
 mod admission;
+mod app_version;
 mod body_limit;
 mod client;
 mod client_addr;
@@ -23,6 +24,7 @@ mod security_headers;
 mod slot;
 mod vary;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
@@ -41,10 +43,12 @@ use tower::{Service, ServiceExt};
 pub(crate) use admission::{Admission, Permit};
 pub(crate) use body_limit::BodyLimit;
 pub(crate) use cors::Cors;
+#[cfg(feature = "bench")]
+pub(crate) use rate_limit::RateLimitHeaders;
 pub(crate) use rate_limit::{Counted, RateLimitStore, RateLimiter, RouteKey, RouteLimits};
 pub(crate) use slot::EdgeSlot;
 
-use crate::auth::{Authenticator, Principal, authorize};
+use crate::auth::{Authenticator, Principal, RevocationWatch, authorize};
 use crate::config::PLAN;
 use crate::context::{ContextParts, RequestContext, RequestId};
 use crate::deadline::{Deadline, StreamEnd};
@@ -53,12 +57,14 @@ use crate::gateway::Shared;
 use crate::proxy::{OverTls, Proxy};
 use crate::quota::{self, PlanUsage};
 use crate::route::{Action, Matched, NoMatch, Route};
+use crate::streams::HasPlace;
 use crate::trace::TraceContext;
 use crate::upstream::Upstreams;
 use access_log::Observation;
+use app_version::Verdict;
 use client::Client;
 use csrf::Credential;
-use rate_limit::{LimitId, RateLimitHeaders};
+use rate_limit::LimitId;
 
 /// One worker's edge: what is shared by the process, and what is this worker's own.
 pub(crate) struct Edge {
@@ -66,6 +72,8 @@ pub(crate) struct Edge {
     /// The worker's number, from 0.
     worker: usize,
     authenticator: Authenticator,
+    /// This worker's copy of what the process shares.
+    revocations: Arc<RevocationWatch>,
     composed: ComposedService,
     proxy: Proxy,
     /// For answers to requests that have no route.
@@ -94,6 +102,7 @@ impl Edge {
     ) -> Self {
         Self {
             cors: shared.config.cors.as_deref().map(Cors::new),
+            revocations: Arc::new(shared.revocation_watch.clone()),
             shared,
             worker,
             authenticator,
@@ -128,6 +137,10 @@ impl Edge {
         let config = &self.shared.config;
         let trusted = client_addr::is_trusted(peer.ip(), &config.server.trusted_proxies);
         let client = Client::of(request.headers(), config, trusted);
+        let recommended = match app_version::judge(&config.app_version, request.headers()) {
+            Verdict::Old(recommended) => Some(recommended.clone()),
+            Verdict::Current | Verdict::Unsupported(_) => None,
+        };
         let mut observation = Observation::begin(&self.shared, self.worker, &request, arrival);
 
         // A bug in a handler costs its own request a 500, never the connection's other requests.
@@ -149,6 +162,9 @@ impl Edge {
         let status = response.status();
         let headers = response.headers_mut();
         response_headers::set(headers, &observation);
+        if let Some(recommended) = recommended {
+            headers.insert(&app_version::RECOMMENDED, recommended);
+        }
         // What a page of this or another origin may do with the answer, also with one that says what went wrong.
         security_headers::set(headers, status, client.secure, &config.security_headers);
         if let Some(cors) = self.cors(route.as_deref()) {
@@ -174,7 +190,7 @@ impl Edge {
     ) -> Result<Response, Error> {
         // Nothing may be believed of a request whose target is ambiguous.
         host::settle(&mut request)?;
-        path::check(request.uri(), self.shared.config.server.max_uri_bytes)?;
+        path::settle(&mut request, self.shared.config.server.max_uri_bytes)?;
         let address = client_addr::find(
             request.headers(),
             observation.arrival().peer.ip(),
@@ -204,6 +220,7 @@ impl Edge {
             deadline,
         };
         // Before anything is verified: who guesses credentials uses up the address's limit, too.
+        observation.rate_limits.policy = route.limits.policy;
         self.limit(&route.limits.before, &counted, observation)
             .await?;
         // A browser asks without credentials whether a script may ask with them.
@@ -224,14 +241,16 @@ impl Edge {
             csrf::check(route.csrf, request.method(), request.headers(), &own)?;
         }
         authorize(&route.access, &principal)?;
+        // An app that is too old for what services have become; whoever it belongs to may not use it any more.
+        app_version::judge(&self.shared.config.app_version, request.headers()).admit()?;
         let counted = Counted {
             principal: &principal,
             ..counted
         };
         self.limit(&route.limits.after, &counted, observation)
             .await?;
-        if route.limits.plan {
-            let usage = self.count_in_plan(&counted, observation).await?;
+        if let Some(policies) = &route.limits.plan {
+            let usage = self.count_in_plan(policies, &counted, observation).await?;
             request.extensions_mut().insert(usage);
         }
         asked?;
@@ -254,6 +273,7 @@ impl Edge {
                 client_address: address,
                 started,
                 budget,
+                revocations: Some(Arc::clone(&self.revocations)),
                 permit: Some(permit.clone()),
             },
             &self.shared.config.deadline,
@@ -275,7 +295,18 @@ impl Edge {
         });
         let response = deadline::cut(deadline.at(), action).await??;
         let drain = &self.shared.lifecycle.close_connections;
-        let response = event_stream::bound(response, streams.idle, stream_end, drain);
+        let response = if event_stream::is_one(&response) {
+            observation.is_stream = true;
+            let revoked = context.until_revoked();
+            event_stream::bound(response, streams.idle, stream_end, drain, revoked)
+        } else {
+            response
+        };
+        if response.extensions().get::<HasPlace>().is_some() {
+            // It waits for something to happen, is counted as a stream, and takes no place from those who work.
+            context.give_place_back();
+            return Ok(response);
+        }
         Ok(permit.held_by(response))
     }
 
@@ -290,10 +321,14 @@ impl Edge {
             && let Ok(matched) = table.find(&wanted, path)
             && matched.route.cors.is_some()
         {
+            path::is_one_route(table, &wanted, path, &matched)?;
             return Ok((matched, true));
         }
         match table.find(request.method(), path) {
-            Ok(matched) => Ok((matched, false)),
+            Ok(matched) => {
+                path::is_one_route(table, request.method(), path, &matched)?;
+                Ok((matched, false))
+            }
             Err(NoMatch::Path) => Err(ClientError::NotFound),
             Err(NoMatch::Method { allow }) => Err(ClientError::MethodNotAllowed { allow }),
         }
@@ -317,22 +352,18 @@ impl Edge {
         if limits.is_empty() {
             return Ok(());
         }
-        let (headers, outcome) = match self.shared.limiter.check(limits, request).await {
-            Ok(headers) => (headers, Ok(())),
-            Err(denied) => (
-                denied.headers,
-                Err(ClientError::RateLimited {
-                    retry_after: denied.retry_after,
-                }),
-            ),
-        };
-        observation.rate_limits = std::mem::take(&mut observation.rate_limits).merge(headers);
-        Ok(outcome?)
+        let told = &mut observation.rate_limits;
+        let checked = self.shared.limiter.check(limits, request, told).await;
+        checked.map_err(|denied| {
+            let retry_after = denied.retry_after;
+            ClientError::RateLimited { retry_after }.into()
+        })
     }
 
     /// Counts the request against the caller's plan: first how fast, then how many in a day.
     async fn count_in_plan(
         &self,
+        policies: &BTreeMap<String, &'static str>,
         request: &Counted<'_>,
         observation: &mut Observation,
     ) -> Result<PlanUsage, Error> {
@@ -342,6 +373,9 @@ impl Edge {
         let (plan, partner) = plan
             .zip(request.principal.partner())
             .ok_or_else(without_plan)?;
+        if let Some(policy) = policies.get(&*plan.name) {
+            observation.rate_limits.policy = policy;
+        }
         self.limit(&[plan.pace], request, observation).await?;
 
         let now = SystemTime::now();
@@ -352,8 +386,7 @@ impl Edge {
         let (Ok(used) | Err(used)) = counted;
         let (resets_at, resets_in) = quota::end_of_day(now);
         let left = daily.saturating_sub(used);
-        let headers = RateLimitHeaders::of("quota", daily, quota::DAY, left, resets_in);
-        observation.rate_limits = std::mem::take(&mut observation.rate_limits).merge(headers);
+        observation.rate_limits.add_quota(left, resets_in);
         if counted.is_err() {
             plan.quota.denied.increment(1);
             return Err(ClientError::QuotaUsedUp {

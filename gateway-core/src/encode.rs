@@ -1,6 +1,7 @@
 //! Percent-encoding (RFC 3986, 2.1) for path segments and query values that come from a client.
-//! Decoding is `axum`'s; normalizing whole paths is `edge/normalize.rs`.
+//! Decoding what a handler takes is `axum`'s; normalizing whole paths is `edge/normalize.rs`.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write};
 
 /// A value that prints itself as one encoded path segment or query value.
@@ -17,6 +18,30 @@ pub fn segment(text: &str) -> Encoded<'_> {
 #[must_use]
 pub fn query_value(text: &str) -> Encoded<'_> {
     Encoded(text)
+}
+
+/// A path segment as it was before it was encoded; what is no encoding stays as it is.
+pub(crate) fn decoded(segment: &str) -> Cow<'_, str> {
+    if !segment.contains('%') {
+        return Cow::Borrowed(segment);
+    }
+    let mut bytes = Vec::with_capacity(segment.len());
+    let mut rest = segment.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let digit = |at: usize| char::from(*after.get(at)?).to_digit(16);
+        match (first, digit(0), digit(1)) {
+            // Two digits of four bits each: a byte.
+            (b'%', Some(high), Some(low)) => {
+                bytes.push((high * 16 + low) as u8);
+                rest = &after[2..];
+            }
+            _ => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 impl fmt::Display for Encoded<'_> {
@@ -38,6 +63,20 @@ impl fmt::Display for Encoded<'_> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn what_was_encoded_is_what_it_was() {
+        for (encoded, text) in [
+            ("a7", "a7"),
+            ("%61%2F", "a/"),
+            ("%C3%bc", "\u{fc}"),
+            ("100%", "100%"),
+            ("%4", "%4"),
+            ("%zz%41", "%zzA"),
+        ] {
+            assert_eq!(super::decoded(encoded), text);
+        }
+    }
+
     use super::*;
 
     #[test]

@@ -103,6 +103,12 @@ pub enum ClientError {
     IdempotencyKeyReused,
     #[error("somebody is at the idempotency key")]
     IdempotencyKeyInUse,
+    /// The app is older than what is still served.
+    #[error("unsupported version of the app")]
+    AppVersionUnsupported { store_url: String },
+    /// The caller has as many streams open as one may have.
+    #[error("too many streams")]
+    TooManyStreams,
     /// An upstream's own refusal that the caller may see.
     #[error("refused by the service with {}", .0.status)]
     Refused(Refusal),

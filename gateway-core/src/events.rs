@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::cache::Tags;
+use crate::streams::Places;
 
 pub(crate) use feed::{Feed, Source};
 use subscribers::Subscribers;
@@ -30,6 +31,9 @@ pub struct ChangeEvent {
     pub subject: Option<String>,
     /// The whole envelope as it came.
     pub envelope: Bytes,
+    /// Its place in the feed's log, later events at higher ones. Events that are in no log have none, nor have those of a feed
+    /// whose ids are not numbers.
+    pub position: Option<u64>,
 }
 
 /// A message of the feed that is no CloudEvents 1.0 envelope.
@@ -65,7 +69,12 @@ impl ChangeEvent {
             source: attributes.source,
             subject: attributes.subject,
             envelope,
+            position: None,
         })
+    }
+
+    pub(crate) fn at(self, position: Option<u64>) -> Self {
+        Self { position, ..self }
     }
 
     /// Reads the envelope's `data` into what the BFF needs of it.
@@ -96,6 +105,7 @@ pub struct Events {
 struct Shared {
     tags: Arc<Tags>,
     subscribers: Subscribers,
+    places: Arc<Places>,
 }
 
 impl Events {
@@ -104,6 +114,7 @@ impl Events {
             shared: Arc::new(Shared {
                 tags: Arc::clone(tags),
                 subscribers: Subscribers::default(),
+                places: Arc::default(),
             }),
         }
     }
@@ -119,6 +130,21 @@ impl Events {
         self.shared
             .subscribers
             .add(tags.into_iter().map(|tag| tag.as_ref().into()).collect())
+    }
+
+    /// Nothing that is stored and depends on `tag` is used for what is read from now on.
+    pub fn expire(&self, tag: &str) {
+        self.shared.tags.purge(tag);
+    }
+
+    /// The streams to clients.
+    pub(crate) fn places(&self) -> &Arc<Places> {
+        &self.shared.places
+    }
+
+    /// Where the feed stands, when that is not after its last event.
+    pub(crate) fn stands_at(&self, position: Option<u64>) {
+        self.shared.subscribers.stands_at(position);
     }
 
     pub(crate) fn allow(&self, max_subscribers: usize) {

@@ -24,6 +24,10 @@ const SLOW: Duration = Duration::from_millis(500);
 /// What the log says of a request whose client went away before there was an answer. It is nobody's status on the wire.
 pub(crate) const CLIENT_CLOSED_REQUEST: u16 = 499;
 
+/// What it says of a request that was still without an answer when the grace period of a drain was over. Nobody's status on the
+/// wire either; a failure of ours.
+pub(crate) const CUT: u16 = 503;
+
 /// The longest segment of a path that is shown: a UUID.
 const MAX_SEGMENT: usize = 36;
 
@@ -37,7 +41,7 @@ pub(crate) struct FinishedRequest {
     pub(crate) authority: Option<Box<str>>,
     /// Without the query, and with what could be a secret left out.
     pub(crate) path: String,
-    /// What was sent; 499 when the client had gone before.
+    /// What was sent; when nothing was: 499 when the client had gone before, 503 when it was cut at the end of a drain.
     pub(crate) status: u16,
     /// Of the answer's body, as sent.
     pub(crate) bytes: u64,
@@ -50,6 +54,9 @@ pub(crate) struct FinishedRequest {
     pub(crate) arrived: Instant,
     /// From the request's head to the answer's last byte.
     pub(crate) took: Duration,
+    /// What its client had to wait for: all of the answer, of a stream of events its head.
+    pub(crate) waited: Duration,
+    pub(crate) is_stream: bool,
     pub(crate) fault: Option<Fault>,
     pub(crate) waterfall: Waterfall,
 }
@@ -81,8 +88,9 @@ impl FinishedRequest {
         let ours = |fault: &Fault| fault.source != ErrorSource::Client;
         let lost = |outcome| !matches!(outcome, PartOutcome::Ok | PartOutcome::Cancelled);
         self.status >= CLIENT_CLOSED_REQUEST
-            || self.took >= SLOW
-            || !self.complete
+            || self.waited >= SLOW
+            // That its client leaves is how a stream of events usually ends.
+            || !(self.complete || self.is_stream)
             || self.fault.as_ref().is_some_and(ours)
             || self.waterfall.parts.iter().any(|part| lost(part.outcome))
     }
@@ -169,6 +177,8 @@ impl RecentRequests {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
     use http::HeaderMap;
 
     use super::*;
@@ -190,6 +200,8 @@ mod tests {
             trace: TraceContext::from_headers(&none, Sampling::Off),
             arrived: Instant::now(),
             took: Duration::ZERO,
+            waited: Duration::ZERO,
+            is_stream: false,
             fault: None,
             waterfall: Waterfall::default(),
         })
@@ -208,6 +220,21 @@ mod tests {
         assert_eq!(latest[0].status, 404);
         assert!(latest.iter().any(|request| request.status == 503));
         assert!(latest.is_sorted_by(|a, b| a.arrived >= b.arrived));
+    }
+
+    #[test]
+    fn a_long_stream_that_its_client_has_left_is_nothing_to_look_at() {
+        let ended = |took: u64, waited: u64, is_stream| FinishedRequest {
+            took: Duration::from_secs(took),
+            waited: Duration::from_secs(waited),
+            complete: false,
+            is_stream,
+            ..Arc::into_inner(request(200)).unwrap()
+        };
+        assert!(!ended(3600, 0, true).is_notable());
+        assert!(ended(3600, 2, true).is_notable());
+        assert!(ended(3600, 3600, false).is_notable());
+        assert!(ended(0, 0, false).is_notable());
     }
 
     #[test]

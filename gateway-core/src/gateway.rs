@@ -14,7 +14,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin;
 use crate::auth::internal_token::InternalTokenSigner;
-use crate::auth::{Authenticator, KeySets, KeyUses, Revocations, SharedRevocations};
+use crate::auth::{
+    Authenticator, KeySets, KeyUses, RevocationWatch, Revocations, SharedRevocations,
+};
 use crate::cache::{ResponseCache, Tags};
 use crate::config::{Config, ConfigFault, ConfigFaults, TracingConfig};
 use crate::edge::{Admission, Edge, RateLimitStore, RateLimiter};
@@ -78,6 +80,8 @@ pub(crate) struct Shared {
     pub(crate) revocations: Arc<Revocations>,
     /// How replicas tell one another of revocations, when the configuration names a place.
     pub(crate) shared_revocations: Option<Arc<SharedRevocations>>,
+    /// For what has been let in already.
+    pub(crate) revocation_watch: RevocationWatch,
     pub(crate) key_uses: KeyUses,
     pub(crate) metrics: Metrics,
     /// Which traces are recorded.
@@ -195,11 +199,15 @@ impl Generation {
             signer: signer(app, &config),
             keys: KeySets::new(&config.issuers),
             key_uses: KeyUses::after(None, config.api_keys.as_ref()),
+            revocation_watch: RevocationWatch::new(
+                Arc::clone(&revocations),
+                config.api_keys.as_ref(),
+            ),
             revocations,
             shared_revocations,
             limiter: Arc::new(limiter),
             limiter_store,
-            cache: Arc::new(ResponseCache::new(&config.cache, metrics.cache())),
+            cache: Arc::new(ResponseCache::new(&config.cache, &tags, metrics.cache())),
             sampling: config.tracing.sampling(),
             traces: Traces::new(&config.tracing, app.name, metrics.traces()),
             recent: Arc::new(RecentRequests::new(commands.len())),
@@ -263,6 +271,7 @@ impl Generation {
             tls: previous.tls.clone(),
             revocations: Arc::clone(&previous.revocations),
             shared_revocations: previous.shared_revocations.clone(),
+            revocation_watch: previous.revocation_watch.clone(),
             key_uses: KeyUses::after(Some(&previous.key_uses), config.api_keys.as_ref()),
             limiter_store,
             name: app.name,
@@ -282,7 +291,12 @@ impl Generation {
             cache: if keep_cache {
                 Arc::clone(&previous.cache)
             } else {
-                Arc::new(ResponseCache::new(&config.cache, previous.metrics.cache()))
+                let tags = &previous.reads.tags;
+                Arc::new(ResponseCache::new(
+                    &config.cache,
+                    tags,
+                    previous.metrics.cache(),
+                ))
             },
             metrics: previous.metrics.clone(),
             sampling: config.tracing.sampling(),
@@ -305,6 +319,7 @@ impl Generation {
         let shared = Arc::new(shared);
         let config = &shared.config;
         let mut edges = Vec::new();
+        shared.events.places().configure(&config.streams);
         if let Some(events) = &config.events {
             shared.events.allow(events.max_subscribers);
         }
@@ -451,7 +466,9 @@ impl Gateway {
 
         // Everything shared that does I/O lives here; workers only ever wait for it by channels.
         let control = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
+            // Two: what takes long on one of them (a large key set that is parsed, a console's page, an answer for a scraper)
+            // keeps neither the other's timers nor Redis' answers, which requests wait for, from being heard.
+            .worker_threads(2)
             .thread_name("control")
             .enable_all()
             .build()
@@ -574,8 +591,8 @@ impl RunningGateway {
     }
 
     #[cfg(test)]
-    pub(crate) fn reads(&self) -> Reads {
-        self.live.shared().reads.clone()
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        self.live.shared()
     }
 
     /// Asks for the configuration files to be read again, as SIGHUP does; what came of it is in the log, in the metrics

@@ -1,5 +1,6 @@
-//! Names from the configuration that live as long as the process: metric labels and log fields without copies.
-//! Only names of upstreams, and names and paths of routes come here: a bounded set, also across reloads.
+//! Texts from the configuration that live as long as the process: metric labels, log fields and headers without copies.
+//! Only names of upstreams, names and paths of routes, and what answers say of their rate limits come here: never anything of
+//! a request, so that only a configuration that changes can add to it.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};

@@ -149,14 +149,24 @@ impl Metrics {
     }
 
     pub(crate) fn cache(&self) -> CacheMetrics {
-        let [hit, revalidated, expired, miss, bypass] = self.registry.counters(
+        let [hit, stale, revalidated, expired, miss, collapsed, bypass] = self.registry.counters(
             &family::CACHE_REQUESTS,
             &[],
             "outcome",
-            ["hit", "revalidated", "expired", "miss", "bypass"],
+            [
+                "hit",
+                "stale",
+                "revalidated",
+                "expired",
+                "miss",
+                "collapsed",
+                "bypass",
+            ],
         );
         CacheMetrics {
             hit,
+            stale,
+            collapsed,
             revalidated,
             expired,
             miss,
@@ -349,6 +359,10 @@ pub(crate) struct TokenMetrics {
 #[derive(Clone)]
 pub(crate) struct CacheMetrics {
     pub(crate) hit: Counter,
+    /// What was stored was too old and answered all the same: while it was asked for again, or because the service failed.
+    pub(crate) stale: Counter,
+    /// Another request's call brought the answer.
+    pub(crate) collapsed: Counter,
     /// What was stored was too old, and still held when the service was asked.
     pub(crate) revalidated: Counter,
     /// What was stored was too old, and the service gave another answer.

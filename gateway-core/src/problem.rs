@@ -27,6 +27,8 @@ pub struct Problem {
     pub title: &'static str,
     pub detail: Option<String>,
     pub errors: Vec<FieldError>,
+    /// Where to get a newer version of the app, when that is what is wrong.
+    pub store_url: Option<String>,
     pub source: ErrorSource,
     /// For the log, never for the client.
     pub cause: String,
@@ -52,6 +54,8 @@ struct Body<'a> {
     request_id: &'a str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [FieldError],
+    #[serde(rename = "storeUrl", skip_serializing_if = "Option::is_none")]
+    store_url: Option<&'a str>,
 }
 
 impl Problem {
@@ -62,6 +66,7 @@ impl Problem {
             title,
             detail: None,
             errors: Vec::new(),
+            store_url: None,
             source,
             cause: String::new(),
             upstream: None,
@@ -121,6 +126,7 @@ impl Problem {
             instance: "/the/path/of/the/request",
             request_id: "01a203b0-d0a0-7090-84e3-3c97b3d178c7",
             errors: &self.errors,
+            store_url: self.store_url.as_deref(),
         };
         serde_json::to_value(&body).unwrap_or_default()
     }
@@ -140,6 +146,7 @@ impl Problem {
             instance,
             request_id: request_id.as_str(),
             errors: &self.errors,
+            store_url: self.store_url.as_deref(),
         };
         // The members are strings and numbers: this cannot fail, and if it did an empty body beats a wrong status.
         let bytes = serde_json::to_vec(&body).unwrap_or_default();
@@ -325,6 +332,23 @@ fn from_client(error: &ClientError) -> Problem {
             "A request with this idempotency key is being worked on",
         )
         .retry_after(Duration::from_secs(1)),
+        ClientError::AppVersionUnsupported { store_url } => {
+            let mut problem = Problem::client(
+                StatusCode::FORBIDDEN,
+                "app-version-unsupported",
+                "This version of the app is not served any more",
+            )
+            .detail("A newer version is at storeUrl.");
+            problem.store_url = Some(store_url.clone());
+            problem
+        }
+        // One of the caller's own has to end first; when, is the caller's to know.
+        ClientError::TooManyStreams => Problem::client(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too-many-streams",
+            "The caller has too many streams open",
+        )
+        .retry_after(Duration::from_secs(5)),
         ClientError::Refused(refusal) => {
             let slug = refusal.slug.as_deref().unwrap_or("refused");
             let mut problem = Problem::client(refusal.status, slug, "Refused by the service");

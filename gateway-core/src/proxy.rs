@@ -8,12 +8,14 @@ mod tunnel;
 mod upgrade;
 mod upload;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
-use http::header::TE;
-use http::{Request, uri};
+use http::header::{HOST, SET_COOKIE, TE};
+use http::{Request, Uri, uri};
+use http_body::Body as _;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use matchit::Params;
@@ -21,8 +23,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::Principal;
-use crate::cache::ResponseCache;
+use crate::cache::{DependsOn, Forward, Glance, Joined, Question, ResponseCache, SetsCookie, Slot};
 use crate::config::{RouteCache, StreamConfig};
 use crate::context::RequestContext;
 use crate::deadline::StreamEnd;
@@ -30,9 +31,10 @@ use crate::edge::BodyLimit;
 use crate::error::{Error, GatewayError};
 use crate::route::ProxyRule;
 use crate::upstream::{
-    Answer, Attempt, CallKind, Judged, Outgoing, Stack, UpstreamError, UpstreamErrorKind, Upstreams,
+    Answer, Attempt, CallKind, Judged, Outgoing, Reads, Stack, UpstreamError, UpstreamErrorKind,
+    Upstreams,
 };
-use crate::waterfall::CallTarget;
+use crate::waterfall::{CallSource, CallTarget};
 use upload::Upload;
 
 /// One worker's proxy.
@@ -89,29 +91,50 @@ impl Proxy {
             limit.check_announced(request.headers())?;
         }
         let everybody;
-        let context = match rule.cache {
+        let share = rule.cache.share;
+        let context = match share {
             RouteCache::Shared => {
                 everybody = context.for_everybody();
                 &everybody
             }
             RouteCache::Off | RouteCache::Private => context,
         };
-        let (request, upload) = outgoing(rule, parameters, request, context, stack)?;
-        let identity = identity(rule.cache, context.principal());
-        let way = Way {
-            cache: Arc::clone(&self.cache),
-            rule: rule.cache,
-            template: rule.template,
-            stack: stack.clone(),
-            context: context.clone(),
-            limit,
-        };
-        let response = match CallKind::of(request.method()) {
-            CallKind::Safe => way.go(request, identity.as_deref(), &upload).await,
-            // With what its end means for the cache: that does not hang on its client, either.
-            CallKind::Command => {
-                let sent = async move { way.go(request, identity.as_deref(), &upload).await };
-                stack.to_its_end(sent).await
+        let path = path(rule, parameters, request.uri());
+        if share != RouteCache::Off
+            && let Some(response) = self.glance(rule, &path, &request, context)
+        {
+            return Ok(failure::in_our_form(stack, response, context).await);
+        }
+        let authorized = headers::show_credentials(request.headers());
+        let path = path.into_owned();
+        let (request, upload) = outgoing(rule, path, request, context, stack)?;
+        let kind = CallKind::of(request.method());
+        let response = if kind == CallKind::Safe && share == RouteCache::Off {
+            // Boxed, all three: all that stands around them would have room for the largest, and be moved with it.
+            Box::pin(exchange(
+                stack,
+                request,
+                rule.template,
+                context,
+                &upload,
+                share,
+            ))
+            .await
+            .map_err(|error| failure::at_fault(error, &upload, limit))
+        } else {
+            let way = Way {
+                share,
+                template: rule.template,
+                stack: stack.clone(),
+                context: context.clone(),
+                upload,
+                limit,
+            };
+            match kind {
+                CallKind::Safe => {
+                    Box::pin(self.through_cache(rule, parameters, request, authorized, way)).await
+                }
+                CallKind::Command => Box::pin(self.command(rule, parameters, request, way)).await,
             }
         }?;
         if upgrade::agreed(&response) {
@@ -120,6 +143,93 @@ impl Proxy {
         }
         // Behind the cache, which has rules of its own for answers that are errors.
         Ok(failure::in_our_form(stack, response, context).await)
+    }
+
+    /// The answer that is there already, in the plain case.
+    fn glance(
+        &self,
+        rule: &ProxyRule,
+        path: &str,
+        request: &Request<Body>,
+        context: &RequestContext,
+    ) -> Option<Response> {
+        let headers = request.headers();
+        if !request.body().is_end_stream() || !headers::has_plain_connection(headers) {
+            return None;
+        }
+        let over_tls = request
+            .extensions()
+            .get::<OverTls>()
+            .is_some_and(|tls| tls.0);
+        let proto = headers::proto(over_tls);
+        self.cache.glance(&Glance {
+            upstream: rule.upstream,
+            target: path,
+            addressed_as: [headers.get(HOST), Some(&proto)],
+            share: rule.cache.share,
+            principal: context.principal_for_upstreams(),
+            method: request.method(),
+            headers,
+            alters: headers::is_altered,
+        })
+    }
+
+    async fn through_cache(
+        &self,
+        rule: &ProxyRule,
+        parameters: &Params<'_, '_>,
+        request: Request<Body>,
+        authorized: bool,
+        way: Way,
+    ) -> Result<Response, Error> {
+        let reads = self.upstreams.reads();
+        let began = Instant::now();
+        let way = Arc::new(way);
+        let (context, upstream) = (&way.context, way.stack.name());
+        let depends_on = || DependsOn {
+            tags: tags(rule, parameters, reads).collect(),
+            commands: reads.commands_to(upstream),
+        };
+        let question = Question {
+            rule: rule.cache,
+            upstream,
+            principal: context.principal_for_upstreams(),
+            authorized,
+            depends_on: &depends_on,
+            deadline: context.deadline(),
+            deadline_with_spare: context.deadline().less(context.optional_reserve()),
+        };
+        let target = request.method().clone();
+        let mut response = self.cache.serve(&question, request, &way).await?;
+        if response.extensions_mut().remove::<Joined>().is_some() {
+            let target = CallTarget::Http {
+                method: target,
+                template: Some(rule.template),
+            };
+            context.record_shared(upstream, target, CallSource::Coalesced, began, "ok");
+        }
+        Ok(response)
+    }
+
+    /// With what its end means for what is stored: that does not hang on its client, either.
+    async fn command(
+        &self,
+        rule: &ProxyRule,
+        parameters: &Params<'_, '_>,
+        request: Request<Body>,
+        way: Way,
+    ) -> Result<Response, Error> {
+        let (cache, reads) = (Arc::clone(&self.cache), self.upstreams.reads().clone());
+        let tags: Vec<Slot> = tags(rule, parameters, &reads).collect();
+        let stack = way.stack.clone();
+        let sent = async move {
+            let upstream = way.stack.name();
+            let response = cache.change(upstream, request, &way).await;
+            // Whatever came of it: a refusal, too, can mean that what is stored is old.
+            reads.command_ended(reads.commands_to(upstream), &tags);
+            response
+        };
+        stack.to_its_end(sent).await
     }
 
     /// Opens a WebSocket: the deadline ends with the answer to its handshake.
@@ -135,9 +245,11 @@ impl Proxy {
             return Err(GatewayError::Overloaded.into());
         }
         let client = upgrade::take(&mut request)?;
-        let (mut request, upload) = outgoing(rule, parameters, request, context, stack)?;
+        let path = path(rule, parameters, request.uri()).into_owned();
+        let (mut request, upload) = outgoing(rule, path, request, context, stack)?;
         upgrade::mark(request.headers_mut());
-        let mut response = exchange(stack, request, rule.template, context, &upload)
+        let off = RouteCache::Off;
+        let mut response = exchange(stack, request, rule.template, context, &upload, off)
             .await
             .map_err(|error| failure::at_fault(error, &upload, None))?;
         if !upgrade::agreed(&response) {
@@ -177,7 +289,8 @@ impl Tunnels {
                 }
             };
             let opened = Instant::now();
-            let summary = tunnel::run(client, service, &bounds, &drain).await;
+            let revoked = context.until_revoked();
+            let summary = tunnel::run(client, service, &bounds, &drain, revoked).await;
             tracing::info!(
                 upstream,
                 request_id = context.request_id().as_str(),
@@ -192,50 +305,49 @@ impl Tunnels {
     }
 }
 
-/// Whose answer it is, for the cache's key.
-fn identity(rule: RouteCache, principal: &Principal) -> Option<String> {
-    match rule {
-        RouteCache::Off | RouteCache::Shared => None,
-        // All that the service is told of the caller: it may answer less to a token with fewer scopes.
-        RouteCache::Private => match principal {
-            Principal::Anonymous => None,
-            // The same subject of two issuers is two people.
-            Principal::Token(token) => Some(format!(
-                "token {} {} {:?} {:?} {:?}",
-                token.issuer, token.subject, token.scopes, token.roles, token.attributes
-            )),
-            Principal::ApiKey(key) => Some(format!(
-                "key {} {:?} {:?}",
-                key.owner, key.scopes, key.attributes
-            )),
-        },
+/// What the answer to a request depends on, and what a command changes.
+fn tags<'a>(
+    rule: &'a ProxyRule,
+    parameters: &'a Params<'_, '_>,
+    reads: &'a Reads,
+) -> impl Iterator<Item = Slot> + use<'a> {
+    rule.tags
+        .iter()
+        .map(|tag| reads.tags.slot(&tag.apply(parameters)))
+}
+
+/// The path and query upstream.
+fn path<'a>(rule: &ProxyRule, parameters: &Params<'_, '_>, uri: &'a Uri) -> Cow<'a, str> {
+    match (&rule.rewrite, uri.query()) {
+        (Some(rewrite), Some(query)) => {
+            let mut path = rewrite.apply(parameters);
+            path.push('?');
+            path.push_str(query);
+            Cow::Owned(path)
+        }
+        (Some(rewrite), None) => Cow::Owned(rewrite.apply(parameters)),
+        (None, _) => uri
+            .path_and_query()
+            .map_or(Cow::Borrowed("/"), |target| Cow::Borrowed(target.as_str())),
     }
 }
 
 /// The request as it is sent upstream.
 fn outgoing(
     rule: &ProxyRule,
-    parameters: &Params<'_, '_>,
+    target: String,
     request: Request<Body>,
     context: &RequestContext,
     stack: &Stack,
 ) -> Result<(Request<Body>, Upload), Error> {
     let (mut parts, body) = request.into_parts();
-    let path = match &rule.rewrite {
-        Some(rewrite) => rewrite.apply(parameters),
-        None => parts.uri.path().to_owned(),
-    };
-    let target = match parts.uri.query() {
-        Some(query) => format!("{path}?{query}"),
-        None => path,
-    };
     let target = uri::PathAndQuery::try_from(target)
         .map_err(|e| GatewayError::Bug(format!("rewrite: {e}")))?;
     let hop = headers::Hop {
         version: parts.version,
         over_tls: parts.extensions.get().is_some_and(|tls: &OverTls| tls.0),
         // What is stored has none.
-        trailers: rule.cache == RouteCache::Off && headers::likes_trailers(&parts.headers),
+        trailers: rule.cache.share == RouteCache::Off && headers::likes_trailers(&parts.headers),
     };
     headers::prepare_request(&mut parts.headers, context, hop);
     parts.uri = stack.uri(target);
@@ -244,32 +356,36 @@ fn outgoing(
     Ok((Request::from_parts(parts, body), upload))
 }
 
-/// What a forwarded request takes with it, to the cache and beyond.
+/// A forwarded request's way behind the cache.
 struct Way {
-    cache: Arc<ResponseCache>,
-    rule: RouteCache,
+    share: RouteCache,
     template: &'static str,
     stack: Stack,
     context: RequestContext,
+    upload: Upload,
     limit: Option<BodyLimit>,
 }
 
-impl Way {
-    async fn go(
-        &self,
-        request: Request<Body>,
-        identity: Option<&str>,
-        upload: &Upload,
-    ) -> Result<Response, Error> {
-        let forward = |request| async move {
-            exchange(&self.stack, request, self.template, &self.context, upload)
-                .await
-                .map_err(|error| failure::at_fault(error, upload, self.limit))
+impl Forward for Way {
+    async fn forward(&self, request: Request<Body>, spare: bool) -> Result<Response, Error> {
+        let shorter;
+        let context = if spare {
+            shorter = self.context.with_something_to_spare();
+            &shorter
+        } else {
+            &self.context
         };
-        let upstream = self.stack.name();
-        self.cache
-            .serve(self.rule, upstream, request, identity, forward)
-            .await
+        let upload = &self.upload;
+        exchange(
+            &self.stack,
+            request,
+            self.template,
+            context,
+            upload,
+            self.share,
+        )
+        .await
+        .map_err(|error| failure::at_fault(error, upload, self.limit))
     }
 }
 
@@ -280,6 +396,7 @@ async fn exchange(
     template: &'static str,
     context: &RequestContext,
     upload: &Upload,
+    share: RouteCache,
 ) -> Result<Response, UpstreamError> {
     let kind = CallKind::of(request.method());
     let trailers = request.headers().contains_key(TE);
@@ -293,6 +410,10 @@ async fn exchange(
         .await?
         .map(Body::new);
     let version = response.version();
+    // The cookie stays here; that there was one says whose answer it is.
+    if share != RouteCache::Off && response.headers().contains_key(SET_COOKIE) {
+        response.extensions_mut().insert(SetsCookie);
+    }
     headers::prepare_response(response.headers_mut(), version, trailers);
     Ok(match gate {
         Some(gate) => response.map(|body| gate.answered(body)),
@@ -307,7 +428,7 @@ async fn send(
     upload: &Upload,
     kind: CallKind,
 ) -> Result<http::Response<Answer>, UpstreamError> {
-    let request = request.map(Outgoing::stream);
+    let request = Box::new(request.map(Outgoing::stream));
     let result = stack
         .send(request, &mut attempt, kind, Judged::AtHead)
         .await;

@@ -149,6 +149,10 @@ impl Live {
         for (worker, edge) in self.workers.iter().zip(next.edges) {
             worker.replace(edge);
         }
+        // After the edges: what a key that is taken away has opened until now ends, and it opens nothing more.
+        let shared = self.shared();
+        let keys = shared.config.api_keys.as_ref();
+        shared.revocation_watch.take_over(keys);
     }
 
     fn history(&self) -> MutexGuard<'_, History> {

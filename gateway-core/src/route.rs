@@ -12,7 +12,7 @@ use http::{HeaderMap, Method};
 use crate::config::Config;
 use crate::openapi::{Described, Documented, Info, Operation, Served, document};
 
-pub(crate) use rewrite::Rewrite;
+pub(crate) use rewrite::{Rewrite, TagTemplate};
 pub use table::RouteSummary;
 pub(crate) use table::{Action, Matched, NoMatch, ProxyRule, Route, RouteTable};
 

@@ -183,6 +183,7 @@ impl Worker {
     async fn run(self, mut sockets: mpsc::UnboundedReceiver<Handover>) {
         let config = &self.config;
         let grace = config.grace;
+        let lifecycle = self.lifecycle.clone();
         let commands = self.edge.commands().clone();
         let warm = tokio::spawn(keep_warm(Arc::clone(&self.edge)));
         let connections = Arc::new(Connections::new(
@@ -226,6 +227,8 @@ impl Worker {
             commands.wait().await;
         };
         if tokio::time::timeout(grace, ended).await.is_err() {
+            // Before the runtime drops them, and each tells of its end.
+            lifecycle.cut();
             tracing::warn!(
                 connections = tracker.len(),
                 commands = commands.len(),

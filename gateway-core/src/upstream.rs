@@ -41,13 +41,13 @@ use std::sync::Arc;
 
 pub(crate) use answer::Answer;
 pub(crate) use attempt::Attempt;
-pub use call::{Call, UpstreamClient, UpstreamResponse};
+pub use call::{Answered, Call, UpstreamClient, UpstreamResponse};
 pub(crate) use call::{is_json, refusal};
 pub use error::{UpstreamError, UpstreamErrorKind};
 pub use grpc::{GrpcChannel, GrpcUpstream};
 pub(crate) use outgoing::Outgoing;
 pub(crate) use reads::Reads;
-pub(crate) use request_key::RequestKey;
+pub(crate) use request_key::{Identity, RequestKey};
 pub(crate) use shared::SharedUpstreams;
 pub(crate) use stack::{CallKind, Judged, Stack};
 pub(crate) use status::{EndpointStatus, UpstreamStatus};
@@ -151,6 +151,10 @@ impl Upstreams {
         for stack in self.stacks.values() {
             stack.warm_up().await;
         }
+    }
+
+    pub(crate) fn reads(&self) -> &Reads {
+        &self.reads
     }
 
     pub(crate) fn stack(&self, name: &str) -> Option<&Stack> {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod browsers;
+mod caching;
 mod compression;
 mod proxy;
 mod sharing;
@@ -27,6 +28,39 @@ async fn a_path_that_does_not_fit_is_a_problem() {
             detail.contains("path") && !detail.contains("u32"),
             "{detail}"
         );
+    }
+}
+
+#[tokio::test]
+async fn an_encoded_letter_gets_nobody_past_a_stricter_route() {
+    let strict = |name: &str, path: &str| {
+        format!(
+            "[[routes]]\nname = \"{name}\"\npath = \"{path}\"\nupstream = \"parts\"\n\
+             access = {{ roles = [\"admin\"] }}\n"
+        )
+    };
+    let open = "[[routes]]\nname = \"parts\"\npath = \"/parts/{*rest}\"\nupstream = \"parts\"\n\
+                access = \"authenticated\"\n";
+    let more = [
+        open,
+        &strict("admin", "/parts/admin"),
+        &strict("purge", "/parts/all:purge"),
+    ];
+    let world = World::with(&more.concat()).await;
+    for path in ["/parts/admin", "/parts/%61dmin", "/parts/%61%64%6D%69n"] {
+        world.get(path).await.problem(403);
+    }
+    // Whether the two are the same is the service's to say: nobody has to know.
+    world.get("/parts/all:purge").await.problem(403);
+    world.get("/parts/all%3Apurge").await.problem(400);
+    assert_eq!(world.calls(), 0, "the service was asked");
+    // Elsewhere it is the service's, and comes there as it was meant.
+    for (path, expected) in [
+        ("/parts/x%3Ay/%70ath", "/parts/x%3Ay/path"),
+        ("/parts/%7Eann/path?%61", "/parts/~ann/path?%61"),
+    ] {
+        let reply = world.get(path).await;
+        assert_eq!((reply.status, reply.body.as_str()), (200, expected));
     }
 }
 
@@ -288,10 +322,26 @@ async fn a_grpc_answer_that_is_no_good_is_not_the_services_refusal() {
         assert_eq!(reply.outcome(), outcome, "{case}");
     }
     // What the service itself says with the same codes is its own word.
-    for (case, status) in [("internal", "500"), ("range", "400")] {
+    for (case, status, outcome) in [
+        ("internal", "500", "\"upstream_error\""),
+        ("range", "400", "\"refused\""),
+    ] {
         let reply = world.get(&format!("/label/{case}")).await;
         assert_eq!(reply.problem(422)["errors"][0]["pointer"], status, "{case}");
-        assert_eq!(reply.outcome(), "\"upstream_error\"", "{case}");
+        assert_eq!(reply.outcome(), outcome, "{case}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_not_counted_as_the_services_fault() {
+    let world = World::start().await;
+    for path in ["/parts/conflict", "/composed/conflict"] {
+        assert_eq!(world.get(path).await.outcome(), "\"refused\"", "{path}");
+    }
+    // It has never seen the client's credentials: what it does not like are ours.
+    for path in ["/parts/unauthenticated", "/composed/unauthenticated"] {
+        let outcome = world.get(path).await;
+        assert_eq!(outcome.outcome(), "\"upstream_error\"", "{path}");
     }
 }
 

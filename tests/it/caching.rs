@@ -254,6 +254,48 @@ async fn stored_parts_stand_in_for_a_service_that_fails_and_say_so() -> Result<(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_passthrough_route_stores_ends_with_the_event_about_it() -> Result<()> {
+    let system = System::start().await?;
+    feed_is_up(&system, &system.web, true).await?;
+    let url = system.web_url("/api/restaurants/restaurant-1");
+    let get = || system.http.send(system.http.request(Method::GET, &url));
+    get().await?;
+    let before = get().await?;
+    let said = before.header("cache-status").unwrap_or_default();
+    ensure!(said.starts_with("gateway; hit"), "{before:?}");
+
+    // The service has said that its answer is good for five seconds; nobody waits for that.
+    let mut menu = before.body["menu"].clone();
+    menu["items"][0]["name"] = json!("Renamed");
+    let service = format!(
+        "http://{}/restaurants/restaurant-1/menu",
+        system.address(Service::Restaurant)?
+    );
+    let token = gateway_key()
+        .signer()
+        .for_itself(Service::Restaurant.name())?;
+    let request = system.http.request(Method::PUT, &service);
+    let revised = request
+        .header("x-internal-token", token)
+        .header("if-match", before.header("etag").context("no ETag")?)
+        .json(&menu)
+        .send()
+        .await?;
+    ensure!(revised.status() == 200, "{revised:?}");
+    let changed = Instant::now();
+    let after = eventually("the menu as it is now", async || {
+        let after = get().await?;
+        let name = &after.body["menu"]["items"][0]["name"];
+        Ok((name == "Renamed").then_some(after))
+    })
+    .await?;
+    ensure!(changed.elapsed() < Duration::from_secs(4), "{after:?}");
+    let said = after.header("cache-status").unwrap_or_default();
+    ensure!(said.starts_with("gateway; fwd=uri-miss"), "{after:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_operator_purges_by_tag() -> Result<()> {
     let system = System::start_with(STORED).await?;
     let token = system.token("consumer-1").await?;

@@ -42,12 +42,14 @@ fn declarations(file: &str) -> Result<BTreeMap<String, String>> {
 }
 
 #[test]
-fn bff_mobiles_accounting_proto_is_a_subset_of_the_services() -> Result<()> {
+fn what_bffs_know_of_accountings_proto_is_a_subset_of_the_services() -> Result<()> {
     let service = declarations("services/accounting/proto/accounting.proto")?;
-    let copy = declarations("bff-mobile/contracts/accounting/accounting.proto")?;
-    assert!(copy.len() >= 5, "the copy was not read: {copy:?}");
-    for (name, shape) in &copy {
-        assert_eq!(service.get(name), Some(shape), "{name}");
+    for bff in ["bff-mobile", "bff-web"] {
+        let copy = declarations(&format!("{bff}/contracts/accounting/accounting.proto"))?;
+        assert!(copy.len() >= 5, "the copy was not read: {copy:?}");
+        for (name, shape) in &copy {
+            assert_eq!(service.get(name), Some(shape), "{bff}: {name}");
+        }
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ mod demo;
 mod departure;
 mod main_path;
 mod metrics;
+mod mobile;
 mod ownership;
 mod partial_failure;
 mod process;

@@ -6,6 +6,7 @@ use std::fs;
 use anyhow::{Context, Result};
 use ftgo_tests::System;
 use ftgo_tests::bff::Bff;
+use ftgo_tests::openmetrics;
 use ftgo_tests::promtool::{promtool, repository_file};
 use ftgo_tests::system::eventually;
 use gateway_core::RunningGateway;
@@ -37,7 +38,7 @@ async fn scrape(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn promtool_accepts_the_metrics_of_gateways_after_traffic() -> Result<()> {
+async fn promtool_and_a_strict_parser_accept_the_metrics_of_gateways_after_traffic() -> Result<()> {
     let system = System::start().await?;
     let token = system.token("consumer-1").await?;
     let id = system.approved_order(&token).await?;
@@ -46,8 +47,16 @@ async fn promtool_accepts_the_metrics_of_gateways_after_traffic() -> Result<()> 
         .get(&system.mobile_url(&format!("/orders/{id}")), &token)
         .await?;
     assert_eq!(details.status, 200);
-    for url in [system.web_url("/nowhere"), system.public_url("/v1/nothing")] {
-        system.http.get_raw(&url).await?;
+    for url in [
+        system.mobile_url("/orders"),
+        system.web_url("/nowhere"),
+        system.public_url("/v1/nothing"),
+    ] {
+        // With a trace that is recorded, so that there are exemplars.
+        let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let request = system.http.request(reqwest::Method::GET, &url);
+        let answer = request.header("traceparent", trace).send().await?;
+        answer.bytes().await?;
     }
 
     for (bff, gateway) in [
@@ -59,6 +68,35 @@ async fn promtool_accepts_the_metrics_of_gateways_after_traffic() -> Result<()> 
         assert_eq!(media_type, "text/plain; version=0.0.4; charset=utf-8");
         let (content, said) = promtool(&["check", "metrics"], &text).await?;
         assert!(content && said.trim().is_empty(), "{bff:?}: {said}");
+        let (media_type, text_of_now) = scrape(&system, gateway, OPEN_METRICS).await?;
+        assert_eq!(media_type, OPEN_METRICS);
+        let families = openmetrics::read(&text_of_now)
+            .await
+            .with_context(|| format!("{bff:?}"))?;
+        let family = |name: &str| families.iter().find(|family| family.name == name);
+        // Named as OpenMetrics has it, and not less than what stands in the older form.
+        for (name, kind, unit) in [
+            ("gateway_requests", "counter", ""),
+            ("gateway_request_duration_seconds", "histogram", "seconds"),
+            ("gateway_key_set_age_seconds", "gauge", "seconds"),
+            ("process_cpu_seconds", "counter", "seconds"),
+            ("gateway_build", "info", ""),
+        ] {
+            let family = family(name).with_context(|| format!("{bff:?}: no {name}"))?;
+            assert_eq!((family.kind.as_str(), family.unit.as_str()), (kind, unit));
+            assert!(family.samples > 0, "{name}");
+        }
+        let described = text.lines().filter(|line| line.starts_with("# TYPE "));
+        assert_eq!(families.len(), described.count());
+        let seconds = family("gateway_request_duration_seconds").context("no durations")?;
+        assert!(!seconds.exemplars.is_empty(), "{bff:?}: {seconds:?}");
+        for exemplar in &seconds.exemplars {
+            assert_eq!(exemplar.keys().collect::<Vec<_>>(), ["trace_id"]);
+        }
+        // The parser is one that refuses.
+        let cut = text_of_now.trim_end_matches("# EOF\n");
+        assert!(openmetrics::read(cut).await.is_err());
+
         for name in [
             "gateway_build_info",
             "process_cpu_seconds_total",

@@ -2,30 +2,35 @@
 //! connection sees of a drain is in gateway-core's own tests.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use ftgo_runner::service::Service;
-use ftgo_tests::System;
 use ftgo_tests::bff::Bff;
 use ftgo_tests::fleet::overlay;
 use ftgo_tests::process::{BffProcess, Process, shipped_file};
 use ftgo_tests::system::eventually;
 use ftgo_tests::upstream::Upstream;
+use ftgo_tests::{Client, System};
 use reqwest::Method;
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-async fn listening(process: &Process) -> Result<SocketAddr> {
+/// Where clients connect, and where operators do.
+async fn listening(process: &Process) -> Result<(SocketAddr, SocketAddr)> {
     let line = process
         .logs("it listens", |line| line["message"] == "listening")
         .await?;
-    Ok(line["address"].as_str().context("no address")?.parse()?)
+    let address = |name: &str| -> Result<SocketAddr> {
+        Ok(line[name].as_str().context("no address")?.parse()?)
+    };
+    Ok((address("address")?, address("admin")?))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -57,6 +62,45 @@ async fn a_second_interrupt_ends_the_process_at_once() -> Result<()> {
     bff.process.ends_within(Duration::from_secs(1)).await?;
     // Cut, and not answered at its deadline.
     assert!(waiting.await?.is_err());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_cut_at_the_end_of_the_grace_period_is_not_told_as_its_clients_leaving()
+-> Result<()> {
+    let upstream = Upstream::start().await?;
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("overlay.toml");
+    let more = "server.grace = \"300ms\"\n[[routes]]\nname = \"hang\"\npath = \"/x/hang\"\n\
+                upstream = \"order\"\naccess = \"public\"\n";
+    let overlay = overlay(upstream.address, more).replacen("info,access=off", "info", 1);
+    std::fs::write(&file, overlay)?;
+    let file = file.to_str().context("an odd path")?;
+    let arguments = ["--config", &shipped_file("mobile"), "--config", file];
+    let mut process = Process::start("bff-mobile", &arguments)?;
+    let (address, _) = listening(&process).await?;
+    let mut client = TcpStream::connect(address).await?;
+    client
+        .write_all(b"GET /x/hang HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await?;
+    eventually("the service is asked", async || {
+        Ok((upstream.requests() == 1).then_some(()))
+    })
+    .await?;
+    process.signal(Signal::TERM)?;
+    let status = process.ends_within(Duration::from_secs(8)).await?;
+    assert!(status.success(), "{status}");
+    let line = process
+        .logs("the request's end", |line| line["target"] == "access")
+        .await?;
+    assert_eq!(line["status"], 503, "{line}");
+    assert_eq!(line["error_source"], "gateway", "{line}");
+    assert_eq!(line["error"], "cut: the grace period is over", "{line}");
+    assert_eq!(line["complete"], false, "{line}");
+    // Nothing was sent: the client is told by the end of its connection.
+    let mut answer = Vec::new();
+    let _ = client.read_to_end(&mut answer).await;
+    assert_eq!(answer, b"");
     Ok(())
 }
 
@@ -117,15 +161,70 @@ async fn on_one_connection(address: SocketAddr, seen: &Seen) -> Result<()> {
     Ok(())
 }
 
-/// Asks for a reload and waits until it has been made, and for answers that came during it or after.
-async fn reload(process: &Process, generation: u64, seen: &Seen) -> Result<()> {
-    process.signal(Signal::HUP)?;
-    process
-        .logs("the reload", |line| {
-            line["message"] == "configuration reloaded" && line["generation"] == generation
+/// What the reloads of a test change, and where it is seen that they did.
+struct Changes {
+    file: PathBuf,
+    /// What does not change, with `{number}` where a number of the configuration's stands.
+    overlay: String,
+    client: Client,
+    address: SocketAddr,
+}
+
+impl Changes {
+    fn write(&self, number: u32) -> Result<()> {
+        let overlay = self.overlay.replace("{number}", &number.to_string());
+        Ok(std::fs::write(&self.file, overlay)?)
+    }
+
+    /// Writes another configuration and waits until it is at work, and for answers that came during the change or after.
+    /// Every other time the process is asked for it; else it finds out by itself.
+    async fn reload(
+        &self,
+        process: &Process,
+        admin: SocketAddr,
+        number: u32,
+        seen: &Seen,
+    ) -> Result<()> {
+        let text = async |path: &str| -> Result<String> {
+            let answer = self
+                .client
+                .get_raw(&format!("http://{admin}{path}"))
+                .await?;
+            Ok(answer.text().await?)
+        };
+        let generation = async || -> Result<u64> {
+            let config: Value = serde_json::from_str(&text("/config").await?)?;
+            config["generation"].as_u64().context("no generation")
+        };
+        let before = generation().await?;
+        self.write(number)?;
+        if number.is_multiple_of(2) {
+            process.signal(Signal::HUP)?;
+        }
+        eventually("the new limit of calls", async || {
+            let wanted = format!("gateway_upstream_in_flight_max{{upstream=\"order\"}} {number}");
+            let there = text("/metrics").await?.lines().any(|line| line == wanted);
+            Ok(there.then_some(()))
         })
         .await?;
-    seen.more(400).await
+        ensure!(generation().await? > before, "without a reload");
+        // Every worker has it.
+        let config: Value = serde_json::from_str(&text("/config").await?)?;
+        assert_eq!(config["lastReload"]["outcome"], "success");
+        assert_eq!(config["workers"], 1);
+        let wanted = format!("\"address\";q={number};w=1");
+        eventually("the new rate limit", async || {
+            let url = format!("http://{}/x/open", self.address);
+            let answer = self.client.get_raw(&url).await?;
+            seen.answers.fetch_add(1, Ordering::Relaxed);
+            let policy = answer.headers().get("ratelimit-policy");
+            Ok(policy
+                .is_some_and(|policy| *policy == *wanted)
+                .then_some(()))
+        })
+        .await?;
+        seen.more(400).await
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,18 +234,22 @@ async fn ten_reloads_and_a_restart_on_a_socket_that_is_passed_on_lose_nothing() 
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let address = listener.local_addr()?;
     let folder = tempfile::tempdir()?;
-    let file = folder.path().join("overlay.toml");
-    let route = "server.lame_duck = \"200ms\"\n[[routes]]\nname = \"open\"\npath = \"/x/open\"\n\
-                 upstream = \"order\"\naccess = \"public\"\n";
-    let overlay = overlay(upstream.address, route).replacen("server.lame_duck = \"0ms\"\n", "", 1);
-    std::fs::write(&file, overlay)?;
-    let file = file.to_str().context("an odd path")?;
+    let route = "server.lame_duck = \"200ms\"\nupstreams.order.max_in_flight = {number}\n\
+                 rate_limits.address = { key = \"address\", rate = \"100000/s\", burst = {number} }\n\
+                 [[routes]]\nname = \"open\"\npath = \"/x/open\"\nupstream = \"order\"\naccess = \"public\"\n\
+                 limits = [\"address\"]\n";
+    let changes = Changes {
+        file: folder.path().join("overlay.toml"),
+        overlay: overlay(upstream.address, route).replacen("server.lame_duck = \"0ms\"\n", "", 1),
+        client: Client::new()?,
+        address,
+    };
+    changes.write(10_000)?;
+    let file = changes.file.to_str().context("an odd path")?;
     let arguments = ["--config", &shipped_file("mobile"), "--config", file];
     let mut old = Process::start_on("bff-mobile", &arguments, &listener)?;
-    ensure!(
-        listening(&old).await? == address,
-        "it has a socket of its own"
-    );
+    let (public, admin) = listening(&old).await?;
+    ensure!(public == address, "it has a socket of its own");
 
     let seen = Arc::new(Seen::default());
     let mut clients = JoinSet::new();
@@ -154,18 +257,18 @@ async fn ten_reloads_and_a_restart_on_a_socket_that_is_passed_on_lose_nothing() 
         clients.spawn(ask(address, Arc::clone(&seen)));
     }
     seen.more(400).await?;
-    for generation in 2..=6 {
-        reload(&old, generation, &seen).await?;
+    for number in 10_001..=10_005 {
+        changes.reload(&old, admin, number, &seen).await?;
     }
     let new = Process::start_on("bff-mobile", &arguments, &listener)?;
-    listening(&new).await?;
+    let (_, admin) = listening(&new).await?;
     // Both accept; then the old one ends, in the middle of requests and with connections that were just accepted.
     seen.more(400).await?;
     old.signal(Signal::TERM)?;
     let status = old.ends_within(Duration::from_secs(8)).await?;
     assert!(status.success(), "{status}");
-    for generation in 2..=6 {
-        reload(&new, generation, &seen).await?;
+    for number in 10_006..=10_010 {
+        changes.reload(&new, admin, number, &seen).await?;
     }
     seen.more(REQUESTS.saturating_sub(seen.answers())).await?;
     seen.stop.store(true, Ordering::Relaxed);

@@ -11,9 +11,14 @@ use ftgo_tests::issuer::{Issuer, unix_time};
 use ftgo_tests::redis::Redis;
 use ftgo_tests::system::eventually;
 use ftgo_tests::upstream::Upstream;
+use futures_util::FutureExt;
+use reqwest::Response;
 use serde_json::json;
-use tokio::time::Instant;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
 
+const PATIENCE: Duration = Duration::from_secs(20);
 const STORE_UP: &str = "gateway_revocation_store_up";
 /// By then a message has crossed a machine that is busy with other tests. Without it, lists are compared after 5 s.
 const AT_ONCE: Duration = Duration::from_secs(3);
@@ -33,7 +38,10 @@ impl World {
         let store = Redis::start().await?;
         let config = format!(
             "[redis]\nurl = \"{}\"\nreplicas = 2\n\
-             [[routes]]\nname = \"mine\"\npath = \"/x/mine\"\nupstream = \"order\"\naccess = \"authenticated\"\n",
+             [[routes]]\nname = \"mine\"\npath = \"/x/mine\"\nupstream = \"order\"\naccess = \"authenticated\"\n\
+             [[routes]]\nname = \"stream\"\npath = \"/x/events\"\nupstream = \"order\"\naccess = \"authenticated\"\n\
+             [[routes]]\nname = \"socket\"\npath = \"/x/socket\"\nupstream = \"order\"\naccess = \"authenticated\"\n\
+             upgrade = \"websocket\"\n",
             store.url()
         );
         let overlay = overlay_trusting(&[issuer.config()], upstream.address, &config);
@@ -102,6 +110,30 @@ impl World {
         Ok(self.client.post_raw(&url, &body).await?.status().as_u16())
     }
 
+    /// The end of what is left open until `token` is revoked: a stream of events, and a WebSocket.
+    async fn open(&self, replica: usize, token: &str) -> Result<(Response, TcpStream)> {
+        let address = self.fleet.addresses()[replica];
+        let url = format!("http://{address}/x/events");
+        let request = self.client.request(reqwest::Method::GET, &url);
+        let mut events = request.bearer_auth(token).send().await?;
+        ensure!(events.status() == 200, "{events:?}");
+        let first = events.chunk().await?.context("no event")?;
+        assert_eq!(first, "data: 1\n\n");
+
+        let mut socket = TcpStream::connect(address).await?;
+        let handshake = format!(
+            "GET /x/socket HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\nConnection: Upgrade\r\n\
+             Upgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        );
+        socket.write_all(handshake.as_bytes()).await?;
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            ensure!(socket.read_buf(&mut head).await? > 0, "no handshake");
+        }
+        ensure!(head.starts_with(b"HTTP/1.1 101 "), "no WebSocket");
+        Ok((events, socket))
+    }
+
     async fn is_refused_everywhere(&self, token: &str) -> Result<Duration> {
         let began = Instant::now();
         eventually("every replica refuses the token", async || {
@@ -157,6 +189,36 @@ async fn what_one_replica_is_told_all_refuse_at_once_and_those_that_start_later(
     let ttl = world.store.command("TTL bff-mobile:revocations").await?;
     let ttl: i64 = ttl.trim_start_matches(':').parse()?;
     assert!((86_000..=86_400).contains(&ttl), "{ttl}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_revoked_caller_has_open_is_closed_on_every_replica() -> Result<()> {
+    let world = World::start(2).await?;
+    let (token, other) = (world.token("anna", "1")?, world.token("bert", "2")?);
+    let mut open = Vec::new();
+    for replica in 0..2 {
+        open.push(world.open(replica, &token).await?);
+    }
+    let (mut others_events, mut others_socket) = world.open(1, &other).await?;
+
+    assert_eq!(world.revoke(0, ("sub", "anna"), None).await?, 204);
+    for (events, mut socket) in open {
+        let rest = timeout(PATIENCE, events.text()).await??;
+        assert_eq!(
+            rest,
+            "event: end\ndata: {\"reason\":\"credentials_revoked\"}\n\n"
+        );
+        let mut said = Vec::new();
+        timeout(PATIENCE, socket.read_to_end(&mut said)).await??;
+        // A close frame with 4403.
+        assert_eq!(said, b"\x88\x15\x11\x33credentials revoked");
+    }
+    // Nobody else notices.
+    assert_eq!(world.all(&other).await?, [200, 200]);
+    assert!(others_events.chunk().now_or_never().is_none());
+    let mut byte = [0];
+    assert!(others_socket.read(&mut byte).now_or_never().is_none());
     Ok(())
 }
 

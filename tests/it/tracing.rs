@@ -3,9 +3,13 @@
 
 use anyhow::{Context, Result};
 use ftgo_tests::collector::{Collector, Kind, Span};
+use ftgo_tests::fleet::overlay;
+use ftgo_tests::process::{Process, shipped_file};
 use ftgo_tests::system::{SECTIONS, eventually};
-use ftgo_tests::{Answer, System};
+use ftgo_tests::upstream::Upstream;
+use ftgo_tests::{Answer, Client, System};
 use reqwest::Method;
+use rustix::process::Signal;
 
 const CALLER: &str = "00f067aa0ba902b7";
 
@@ -24,6 +28,56 @@ async fn details(system: &System, token: &str, id: &str, traceparent: &str) -> R
 
 fn children<'a>(spans: &'a [Span], parent: &'a Span) -> impl Iterator<Item = &'a Span> {
     spans.iter().filter(|span| span.parent == parent.id)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn traces_go_on_after_a_reload() -> Result<()> {
+    let (collector, upstream) = (Collector::start().await?, Upstream::start().await?);
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("overlay.toml");
+    let write = |path: &str| {
+        let route = format!(
+            "tracing.endpoint = \"{}\"\n[[routes]]\nname = \"open\"\npath = \"{path}\"\n\
+             upstream = \"order\"\naccess = \"public\"\n",
+            collector.endpoint
+        );
+        std::fs::write(&file, overlay(upstream.address, &route))
+    };
+    write("/x/before")?;
+    let file = file.to_str().context("an odd path")?;
+    let arguments = ["--config", &shipped_file("mobile"), "--config", file];
+    let process = Process::start("bff-mobile", &arguments)?;
+    let line = process
+        .logs("it listens", |line| line["message"] == "listening")
+        .await?;
+    let address = line["address"].as_str().context("no address")?;
+    let client = Client::new()?;
+    let ask = async |path: &str, trace: &str| -> Result<u16> {
+        let url = format!("http://{address}{path}");
+        let request = client
+            .request(Method::GET, &url)
+            .header("traceparent", format!("00-{trace}-{CALLER}-01"));
+        Ok(request.send().await?.status().as_u16())
+    };
+    let traces = [
+        "4bf92f3577b34da6a3ce929d0e0e4736",
+        "4bf92f3577b34da6a3ce929d0e0e4737",
+    ];
+    assert_eq!(ask("/x/before", traces[0]).await?, 200);
+    collector.complete(traces[0], 2).await?;
+    write("/x/after")?;
+    process.signal(Signal::HUP)?;
+    eventually("the other route is there", async || {
+        // Not recorded: without a trace of the caller's.
+        let url = format!("http://{address}/x/after");
+        let status = client.get_raw(&url).await?.status();
+        Ok((status == 200).then_some(()))
+    })
+    .await?;
+    assert_eq!(ask("/x/after", traces[1]).await?, 200);
+    let spans = collector.complete(traces[1], 2).await?;
+    assert!(spans.iter().any(|span| span.kind == Kind::Server));
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

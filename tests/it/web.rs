@@ -59,6 +59,87 @@ async fn an_order_is_placed_and_read_through_graphql() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_prepared_by_the_restaurants_staff() -> Result<()> {
+    let system = System::start().await?;
+    let consumer = system.token("consumer-1").await?;
+    let order = System::order_for(&system.open_restaurant(&consumer).await?);
+    let url = system.web_url("/graphql");
+    let ask = async |token: &str, query: &str, variables: serde_json::Value| {
+        let body = json!({"query": query, "variables": variables});
+        let answer = system.http.post(&url, token, &body).await?;
+        anyhow::ensure!(answer.body["errors"].is_null(), "{answer:?}");
+        Ok::<_, anyhow::Error>(answer.body["data"].clone())
+    };
+    let place = "mutation($input: PlaceOrderInput!) { placeOrder(input: $input) { orderId } }";
+    let placed = ask(&consumer, place, json!({"input": order})).await?;
+    let id = placed["placeOrder"]["orderId"].as_str().context("no id")?;
+    system.order_becomes(&consumer, id, "APPROVED").await?;
+
+    let mine = "query($r: ID!) { me { restaurants { id menu { items { id } } } }
+        tickets(restaurantId: $r, state: AWAITING_ACCEPTANCE, first: 100) { nodes { id lineItems { quantity } } } }";
+    let mut staff = None;
+    for name in ["staff-1", "staff-2"] {
+        let token = system.token(name).await?;
+        let seen = ask(&token, mine, json!({"r": order["restaurantId"]})).await?;
+        assert_eq!(
+            seen["me"]["restaurants"].as_array().map(Vec::len),
+            Some(3),
+            "{seen}"
+        );
+        let nodes = seen["tickets"]["nodes"].as_array();
+        if nodes.is_some_and(|nodes| nodes.iter().any(|ticket| ticket["id"] == id)) {
+            staff = Some(token);
+        }
+    }
+    let staff = staff.context("nobody's ticket")?;
+    let moves =
+        "mutation($id: ID!) { acceptTicket(id: $id, readyBy: \"2099-01-01T00:00:00Z\") { state }
+        markPreparing(id: $id) { state } markReady(id: $id) { state } }";
+    let moved = ask(&staff, moves, json!({"id": id})).await?;
+    assert_eq!(moved["acceptTicket"]["state"], "ACCEPTED");
+    assert_eq!(moved["markReady"]["state"], "READY_FOR_PICKUP");
+    let read = "query($id: ID!) { order(id: $id) {
+        ticket { state } consumer { firstName } bill { state amount { amount } } total { amount } } }";
+    let read = ask(&consumer, read, json!({"id": id})).await?;
+    let order = &read["order"];
+    assert_eq!(order["ticket"]["state"], "READY_FOR_PICKUP", "{read}");
+    assert_eq!(order["consumer"]["firstName"], "Consumer", "{read}");
+    assert_eq!(order["bill"]["amount"], order["total"], "{read}");
+
+    // The menu: whoever has not seen the last version changes nothing.
+    let menu = "query($r: ID!) { restaurant(id: $r) { version openingHours { day }
+        menu { items { id name description price { amount currency } } } } }";
+    let restaurant_id = &placed_at(&system, &consumer, id).await?;
+    let seen = ask(&staff, menu, json!({"r": restaurant_id})).await?["restaurant"].clone();
+    let mut items = seen["menu"]["items"].clone();
+    items[0]["price"]["amount"] = json!("99.00");
+    let revise = "mutation($input: ReviseMenuInput!) { reviseMenu(input: $input) { version menu { items { price { amount } } } } }";
+    let input = json!({"restaurantId": restaurant_id, "version": seen["version"], "items": items});
+    let revised = ask(&staff, revise, json!({"input": input})).await?;
+    assert_eq!(
+        revised["reviseMenu"]["menu"]["items"][0]["price"]["amount"],
+        "99.00"
+    );
+    items[0]["price"]["amount"] = json!("98.00");
+    let stale = json!({"restaurantId": restaurant_id, "version": seen["version"], "items": items});
+    let body = json!({"query": revise, "variables": {"input": stale}});
+    let refused = system.http.post(&url, &staff, &body).await?;
+    assert_eq!(
+        refused.body["errors"][0]["extensions"]["code"], "PRECONDITION_FAILED",
+        "{refused:?}"
+    );
+    Ok(())
+}
+
+async fn placed_at(system: &System, token: &str, id: &str) -> Result<String> {
+    let query = json!({"query": "query($id: ID!) { order(id: $id) { restaurant { id } } }", "variables": {"id": id}});
+    let url = system.web_url("/graphql");
+    let answer = system.http.post(&url, token, &query).await?;
+    let id = answer.body["data"]["order"]["restaurant"]["id"].as_str();
+    Ok(id.context("no restaurant")?.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn graphql_over_http_keeps_its_rules() -> Result<()> {
     let system = System::start().await?;
     let token = system.token("consumer-1").await?;

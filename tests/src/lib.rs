@@ -7,6 +7,7 @@ pub mod client;
 pub mod collector;
 pub mod fleet;
 pub mod issuer;
+pub mod openmetrics;
 pub mod process;
 pub mod promtool;
 pub mod receiver;

@@ -235,13 +235,18 @@ impl BffProcess {
         Self::start_at(bff, &system.services.addresses()).await
     }
 
+    /// The same, with `more` laid over the configuration.
+    pub async fn start_with(bff: Bff, system: &System, more: &str) -> Result<Self> {
+        Self::start_as(bff, &system.services.addresses(), more).await
+    }
+
     /// The same, in front of services wherever they are.
     pub async fn start_at(bff: Bff, services: &BTreeMap<Service, SocketAddr>) -> Result<Self> {
-        Self::start_with(bff, services, "").await
+        Self::start_as(bff, services, "").await
     }
 
     /// The same, with `more` laid over its configuration.
-    pub async fn start_with(
+    pub async fn start_as(
         bff: Bff,
         services: &BTreeMap<Service, SocketAddr>,
         more: &str,

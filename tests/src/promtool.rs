@@ -9,7 +9,7 @@ use tokio::process::Command;
 
 /// Runs `promtool` with `input` on its standard input: whether it is content, and everything that it says.
 pub async fn promtool(arguments: &[&str], input: &str) -> Result<(bool, String)> {
-    let mut child = Command::new(program()?)
+    let mut child = Command::new(program())
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -29,16 +29,18 @@ pub async fn promtool(arguments: &[&str], input: &str) -> Result<(bool, String)>
 }
 
 /// The one that `scripts/setup.sh` has fetched, else the one on the path.
-fn program() -> Result<PathBuf> {
-    // target/<profile>/deps/it-… → target/tools/promtool
-    let exe = std::env::current_exe()?;
-    let fetched = exe
-        .ancestors()
-        .nth(3)
-        .map(|target| target.join("tools/promtool"));
-    Ok(fetched
+fn program() -> PathBuf {
+    let fetched = tools().map(|tools| tools.join("promtool"));
+    fetched
         .filter(|path| path.exists())
-        .unwrap_or_else(|| PathBuf::from("promtool")))
+        .unwrap_or_else(|| PathBuf::from("promtool"))
+}
+
+/// Where `scripts/setup.sh` puts what it fetches for tests.
+pub(crate) fn tools() -> Option<PathBuf> {
+    // target/<profile>/deps/it-… → target/tools
+    let exe = std::env::current_exe().ok()?;
+    Some(exe.ancestors().nth(3)?.join("tools"))
 }
 
 /// A file of the repository.

@@ -9,7 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Answers everything with 200, for as long as the test's runtime lives: when the request is there as a whole, and below
-/// `/x/early` when its head is.
+/// `/x/early` when its head is. `/x/events` is a stream of one event that does not end, `/x/socket` a WebSocket that says
+/// nothing, and `/x/hang` has no answer.
 pub struct Upstream {
     pub address: SocketAddr,
     requests: Arc<AtomicUsize>,
@@ -57,6 +58,12 @@ async fn serve(listener: TcpListener, requests: Arc<AtomicUsize>) {
 
 async fn answer(mut socket: TcpStream, requests: Arc<AtomicUsize>) -> std::io::Result<()> {
     const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+    const EVENT: &[u8] =
+        b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n\
+                           9\r\ndata: 1\n\n\r\n";
+    const SOCKET: &[u8] =
+        b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                            sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
     let mut request = Vec::new();
     let mut answered = false;
     loop {
@@ -69,7 +76,13 @@ async fn answer(mut socket: TcpStream, requests: Arc<AtomicUsize>) -> std::io::R
         let whole = request.len() >= length;
         if !answered && (whole || request.starts_with(b"POST /x/early")) {
             requests.fetch_add(1, Ordering::Relaxed);
-            socket.write_all(ANSWER).await?;
+            let answer = match path(&request) {
+                b"/x/events" => EVENT,
+                b"/x/socket" => SOCKET,
+                b"/x/hang" => b"",
+                _ => ANSWER,
+            };
+            socket.write_all(answer).await?;
             answered = true;
         }
         if whole {
@@ -77,6 +90,10 @@ async fn answer(mut socket: TcpStream, requests: Arc<AtomicUsize>) -> std::io::R
             answered = false;
         }
     }
+}
+
+fn path(request: &[u8]) -> &[u8] {
+    request.split(|byte| *byte == b' ').nth(1).unwrap_or(b"")
 }
 
 /// How long the request is that begins here, once its head is there. The tests' bodies have their lengths.

@@ -20,6 +20,8 @@ pub(crate) struct KitchenClient {
 pub(crate) struct Ticket {
     pub(crate) id: String,
     pub(crate) state: String,
+    pub(crate) version: i64,
+    pub(crate) updated_at: Timestamp,
     /// When the kitchen means to be done; it says so when it accepts the ticket.
     pub(crate) ready_by: Option<Timestamp>,
     pub(crate) accepted_at: Option<Timestamp>,

@@ -28,6 +28,7 @@ pub(crate) struct Order {
     pub(crate) restaurant_id: String,
     pub(crate) restaurant_name: String,
     pub(crate) state: String,
+    pub(crate) version: i64,
     pub(crate) line_items: Vec<LineItem>,
     pub(crate) total: Money,
     pub(crate) delivery_address: Address,

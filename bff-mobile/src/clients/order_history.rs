@@ -4,14 +4,19 @@ use std::fmt::Write;
 
 use gateway_core::RequestContext;
 use gateway_core::cache::Lifetime;
-use gateway_core::encode::query_value;
-use gateway_core::error::UpstreamError;
+use gateway_core::encode::{query_value, segment};
+use gateway_core::error::{Error, GatewayError, UpstreamError};
+use gateway_core::events::ChangeEvent;
 use gateway_core::upstream::{UnknownUpstream, UpstreamClient, Upstreams};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::tags;
 use crate::values::{Address, Location, Money, Page, Timestamp};
+
+/// How many events are asked for at once; an order has a dozen in its life.
+const EVENTS: u32 = 100;
 
 #[derive(Clone)]
 pub(crate) struct OrderHistoryClient {
@@ -77,6 +82,41 @@ pub(crate) struct AvailableRestaurant {
     pub(crate) order_minimum: Option<Money>,
 }
 
+/// What the feed of events has told of one order, up to a position.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Passage {
+    items: Vec<Logged>,
+    /// Up to here the feed was looked through.
+    pub(crate) position: u64,
+    /// Whether there is more after that.
+    pub(crate) more: bool,
+    /// That what came in between cannot be told any more.
+    pub(crate) reset: bool,
+}
+
+#[derive(Debug, Deserialize)]
+struct Logged {
+    position: u64,
+    event: Box<RawValue>,
+}
+
+impl Passage {
+    /// # Errors
+    /// An envelope that is none is a fault of the service.
+    pub(crate) fn events(&self) -> Result<Vec<ChangeEvent>, Error> {
+        let event = |logged: &Logged| {
+            let envelope = logged.event.get().to_owned();
+            let event = ChangeEvent::parse(envelope.into())
+                .map_err(|error| GatewayError::Bug(format!("an event of an order: {error}")))?;
+            Ok(ChangeEvent {
+                position: Some(logged.position),
+                ..event
+            })
+        };
+        self.items.iter().map(event).collect()
+    }
+}
+
 impl OrderHistoryClient {
     pub(super) fn new(upstreams: &Upstreams) -> Result<Self, UnknownUpstream> {
         Ok(Self {
@@ -101,6 +141,31 @@ impl OrderHistoryClient {
         add(&mut path, "since", search.since);
         add(&mut path, "cursor", search.cursor);
         self.upstream.get(context, path).json_answer().await
+    }
+
+    /// What happened to an order after a position in the feed of events, or a part of it.
+    pub(crate) async fn events(
+        &self,
+        context: RequestContext,
+        order_id: &str,
+        since: u64,
+    ) -> Result<Passage, UpstreamError> {
+        let path = format!(
+            "/orders/{}/events?since={since}&pageSize={EVENTS}",
+            segment(order_id)
+        );
+        self.upstream.get(context, path).json_answer().await
+    }
+
+    /// Where the feed of events ends now.
+    pub(crate) async fn end_of_events(
+        &self,
+        context: RequestContext,
+        order_id: &str,
+    ) -> Result<u64, UpstreamError> {
+        let path = format!("/orders/{}/events", segment(order_id));
+        let passage: Passage = self.upstream.get(context, path).json_answer().await?;
+        Ok(passage.position)
     }
 
     /// The restaurants that deliver to a place, nearest first.

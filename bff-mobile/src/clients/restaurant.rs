@@ -2,7 +2,7 @@
 
 use gateway_core::RequestContext;
 use gateway_core::cache::Lifetime;
-use gateway_core::encode::segment;
+use gateway_core::encode::{query_value, segment};
 use gateway_core::error::UpstreamError;
 use gateway_core::upstream::{Call, UnknownUpstream, UpstreamClient, Upstreams};
 use schemars::JsonSchema;
@@ -62,6 +62,11 @@ pub(crate) struct MenuItem {
     pub(crate) price: Money,
 }
 
+#[derive(Debug, Deserialize)]
+struct Items {
+    items: Vec<Restaurant>,
+}
+
 impl RestaurantClient {
     pub(super) fn new(upstreams: &Upstreams) -> Result<Self, UnknownUpstream> {
         Ok(Self {
@@ -83,6 +88,27 @@ impl RestaurantClient {
         id: &str,
     ) -> Result<RestaurantWithMenu, UpstreamError> {
         self.get(&context, id).json_answer().await
+    }
+
+    /// Restaurants by their ids; unknown ones are not there.
+    pub(crate) async fn restaurants(
+        &self,
+        context: RequestContext,
+        ids: Vec<String>,
+    ) -> Result<Vec<(String, Restaurant)>, UpstreamError> {
+        let tags: Vec<String> = ids.iter().map(|id| tags::restaurant(id)).collect();
+        let path = format!("/restaurants?ids={}", query_value(&ids.join(",")));
+        let found: Items = self
+            .upstream
+            .get(context.for_everybody(), path)
+            .cached(Lifetime::seconds(60).if_failing_seconds(600))
+            .tagged(tags)
+            .json_answer()
+            .await?;
+        let with_ids = found.items.into_iter();
+        Ok(with_ids
+            .map(|restaurant| (restaurant.id.clone(), restaurant))
+            .collect())
     }
 
     /// The same for everybody, and seldom changed: an event tells when.

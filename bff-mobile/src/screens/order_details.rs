@@ -1,13 +1,16 @@
 //! Order details: everything about one order in one round trip, from five services. Only the order itself is required;
 //! the restaurant depends on it, the rest is asked for at the same time.
 
+use std::time::Duration;
+
 use axum::extract::State;
-use gateway_core::compose::{Answer, Composition, Required, Section};
+use gateway_core::compose::{Composition, Polled, Required, Section};
 use gateway_core::error::Error;
 use gateway_core::extract::PathParam;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::contradictions::{Contradiction, States};
 use crate::clients::Clients;
 use crate::clients::accounting::Bill;
 use crate::clients::delivery::Delivery;
@@ -24,6 +27,12 @@ pub(crate) struct OrderDetails {
     delivery: Section<DeliveryView>,
     bill: Section<BillView>,
     restaurant: Section<RestaurantView>,
+    /// `true` when sections contradict each other, else absent.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    inconsistent: bool,
+    /// Which ones.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    inconsistencies: Vec<Contradiction>,
 }
 
 /// Another consumer's order is 404: the moment that is known, the calls under way are dropped and nothing of them is
@@ -32,7 +41,7 @@ pub(crate) async fn show(
     page: Composition<OrderDetails>,
     State(clients): State<Clients>,
     PathParam(id): PathParam<String>,
-) -> Result<Answer<OrderDetails>, Error> {
+) -> Result<Polled<OrderDetails>, Error> {
     let order_and_restaurant = async {
         let order = page
             .required("order", |call| clients.orders.own(call, &id))
@@ -52,20 +61,45 @@ pub(crate) async fn show(
             page.optional("bill", |call| clients.accounting.bill(call, &id)),
         ))
         .await?;
-    Ok(page.answer(OrderDetails {
+    let states = States {
+        order: &order.state,
+        ticket: ticket.data().map(|ticket| ticket.state.as_str()),
+        delivery: delivery.data().map(|delivery| delivery.state.as_str()),
+        bill: bill.data().map(|bill| bill.state.as_str()),
+    };
+    let inconsistencies = states.contradictions();
+    let details = OrderDetails {
+        inconsistent: !inconsistencies.is_empty(),
+        inconsistencies,
         order: order.map(OrderView::from),
         ticket: ticket.map(TicketView::from),
         delivery: delivery.map(DeliveryView::from),
         bill: bill.map(BillView::from),
         restaurant: restaurant.map(RestaurantView::from),
-    }))
+    };
+    let after = ask_again(&details.order, details.delivery.data());
+    Ok(page.answer(details).ask_again(after))
+}
+
+/// When it is worth asking again: soon while a saga is at work, now and then while the food is under way, never after the
+/// end. Who wants to know earlier follows the order's events.
+pub(crate) fn ask_again(order: &OrderView, delivery: Option<&DeliveryView>) -> Option<Duration> {
+    let delivered = delivery.is_some_and(|delivery| delivery.state == "DELIVERED");
+    match order.state.as_str() {
+        "REJECTED" | "CANCELLED" => None,
+        _ if delivered => None,
+        "APPROVED" => Some(Duration::from_secs(5)),
+        _ => Some(Duration::from_secs(1)),
+    }
 }
 
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct OrderView {
+pub(crate) struct OrderView {
     id: String,
     state: String,
+    /// Grows with every change.
+    version: i64,
     /// Why the order was rejected.
     rejection_reason: Option<String>,
     restaurant_id: String,
@@ -84,6 +118,7 @@ impl From<Order> for OrderView {
         Self {
             id: order.id,
             state: order.state,
+            version: order.version,
             rejection_reason: order.rejection_reason,
             restaurant_id: order.restaurant_id,
             restaurant_name: order.restaurant_name,
@@ -99,9 +134,13 @@ impl From<Order> for OrderView {
 
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct TicketView {
+pub(crate) struct TicketView {
     id: String,
     state: String,
+    /// Grows with every change.
+    version: i64,
+    /// When the kitchen changed it last.
+    updated_at: Timestamp,
     ready_by: Option<Timestamp>,
     accepted_at: Option<Timestamp>,
     preparing_at: Option<Timestamp>,
@@ -114,6 +153,8 @@ impl From<Ticket> for TicketView {
         Self {
             id: ticket.id,
             state: ticket.state,
+            version: ticket.version,
+            updated_at: ticket.updated_at,
             ready_by: ticket.ready_by,
             accepted_at: ticket.accepted_at,
             preparing_at: ticket.preparing_at,
@@ -125,9 +166,13 @@ impl From<Ticket> for TicketView {
 
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct DeliveryView {
+pub(crate) struct DeliveryView {
     id: String,
     state: String,
+    /// Grows with every change.
+    version: i64,
+    /// When it was changed last; the courier's location changes without it.
+    updated_at: Timestamp,
     courier: Option<CourierView>,
     scheduled_pickup_time: Option<Timestamp>,
     scheduled_delivery_time: Option<Timestamp>,
@@ -146,6 +191,8 @@ impl From<Delivery> for DeliveryView {
         Self {
             id: delivery.id,
             state: delivery.state,
+            version: delivery.version,
+            updated_at: delivery.updated_at,
             courier: delivery.courier.map(|courier| CourierView {
                 name: courier.name,
                 location: courier.location,
@@ -181,7 +228,7 @@ impl From<Bill> for BillView {
 }
 
 #[derive(Serialize, JsonSchema)]
-struct RestaurantView {
+pub(crate) struct RestaurantView {
     id: String,
     name: String,
     address: Address,

@@ -7,6 +7,7 @@ use gateway_core::extract::QueryParams;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::contradictions::States;
 use super::{given, limit, moment};
 use crate::caller;
 use crate::clients::Clients;
@@ -68,11 +69,20 @@ pub(crate) struct OrderSummary {
     total: Money,
     created_at: Timestamp,
     updated_at: Timestamp,
+    /// Whether these states contradict each other: one of them is late.
+    inconsistent: bool,
 }
 
 impl From<PastOrder> for OrderSummary {
     fn from(order: PastOrder) -> Self {
+        let states = States {
+            order: &order.state,
+            ticket: order.ticket_state.as_deref(),
+            delivery: order.delivery_state.as_deref(),
+            bill: None,
+        };
         Self {
+            inconsistent: !states.contradictions().is_empty(),
             id: order.id,
             state: order.state,
             ticket_state: order.ticket_state,

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::clients::accounting::{Bill, proto::Money};
 
-/// The caller is consumer-1, by an API key: the routes' roles are for tokens, which `tests/` has.
+/// The callers are consumer-1 and courier-1, by API keys: the routes' roles are for tokens, which `tests/` has.
 pub(super) const SETUP: Setup = Setup {
     app: crate::APP,
     config: &[include_str!("../../../config/mobile.toml"), OVERLAY],
@@ -19,13 +19,23 @@ pub(super) const SETUP: Setup = Setup {
         Service::Json("order-history"),
     ],
     key_prefix: "ftgo",
-    keys: &[Key {
-        owner: "consumer-1",
-        scopes: &["orders:read", "orders:write"],
-        attributes: &[],
-    }],
+    keys: &[
+        Key {
+            owner: "consumer-1",
+            scopes: &["orders:read", "orders:write"],
+            attributes: &[],
+        },
+        Key {
+            owner: "courier-1",
+            scopes: &["deliveries:read", "deliveries:write"],
+            attributes: &[],
+        },
+    ],
     usual,
 };
+
+/// The place of courier-1 among the callers.
+pub(super) const COURIER: usize = 1;
 
 const OVERLAY: &str = r#"
     [policies.home]
@@ -39,6 +49,18 @@ const OVERLAY: &str = r#"
     [policies.cancel-order]
     access = "authenticated"
     [policies.revise-order]
+    access = "authenticated"
+    [policies.order-events]
+    access = "authenticated"
+    [policies.courier-plan]
+    access = "authenticated"
+    [policies.courier-availability]
+    access = "authenticated"
+    [policies.courier-location]
+    access = "authenticated"
+    [policies.courier-pickup]
+    access = "authenticated"
+    [policies.courier-dropoff]
     access = "authenticated"
 "#;
 
@@ -79,11 +101,11 @@ fn usual(seen: &Seen) -> Answer {
         }
         "GET /tickets/order-1" => json!({
             "id": "order-1", "orderId": "order-1", "restaurantId": "restaurant-1", "state": "ACCEPTED", "version": 2,
-            "lineItems": [], "readyBy": "2030-01-01T18:30:00Z", "acceptedAt": "2030-01-01T18:02:00Z",
+            "lineItems": [], "updatedAt": "2030-01-01T18:02:00Z", "readyBy": "2030-01-01T18:30:00Z", "acceptedAt": "2030-01-01T18:02:00Z",
             "preparingAt": null, "readyForPickupAt": null, "pickedUpAt": null,
         }),
         "GET /deliveries/order-1" => json!({
-            "id": "order-1", "orderId": "order-1", "state": "SCHEDULED",
+            "id": "order-1", "orderId": "order-1", "state": "SCHEDULED", "version": 3, "updatedAt": "2030-01-01T18:02:01Z",
             "courier": {"id": "courier-1", "name": "Elena Marsh", "location": {"lat": 37.81, "lng": -122.26}},
             "scheduledPickupTime": "2030-01-01T18:30:00Z", "scheduledDeliveryTime": "2030-01-01T18:45:00Z",
             "pickedUpAt": null, "deliveredAt": null,
@@ -113,6 +135,28 @@ fn usual(seen: &Seen) -> Answer {
                 past("order-00", "REJECTED", None)],
             "nextCursor": "orders-2",
         }),
+        "GET /couriers/courier-1/plan" => {
+            let action = |kind: &str, time: &str| {
+                json!({
+                    "type": kind, "deliveryId": "order-1", "orderId": "order-1", "restaurantId": "restaurant-1",
+                    "address": address, "time": time,
+                })
+            };
+            json!({
+                "courierId": "courier-1", "available": true, "location": {"lat": 37.81, "lng": -122.26},
+                "actions": [action("PICKUP", "2030-01-01T18:30:00Z"), action("DROPOFF", "2030-01-01T18:45:00Z")],
+            })
+        }
+        "GET /deliveries" => json!({"items": [carried("SCHEDULED")]}),
+        "POST /deliveries/order-1/pickup" => carried("PICKED_UP"),
+        "POST /deliveries/order-1/dropoff" => carried("DELIVERED"),
+        "POST /couriers/courier-1/availability" | "PUT /couriers/courier-1/location" => json!({
+            "id": "courier-1", "name": "Elena Marsh", "available": true, "location": {"lat": 37.81, "lng": -122.26},
+            "version": 7,
+        }),
+        "GET /restaurants" => json!({"items": [{
+            "id": "restaurant-1", "name": "Ajanta", "address": address, "location": {"lat": 37.8, "lng": -122.27},
+        }]}),
         _ => return Answer::refused(404, "not-found", json!({"detail": "internal words"})),
     })
 }
@@ -124,5 +168,18 @@ fn past(id: &str, state: &str, delivery: Option<&str>) -> Value {
         "lineItems": [{"menuItemId": "item-1", "name": "Chicken Vindaloo", "quantity": 5}],
         "ticketState": delivery.map(|_| "ACCEPTED"), "deliveryState": delivery,
         "createdAt": "2030-01-01T18:00:00Z", "updatedAt": "2030-01-01T18:00:01Z",
+    })
+}
+
+fn carried(state: &str) -> Value {
+    let address =
+        |street: &str| json!({"street1": street, "city": "Oakland", "state": "CA", "zip": "94612"});
+    json!({
+        "id": "order-1", "orderId": "order-1", "restaurantId": "restaurant-1", "state": state, "version": 3,
+        "pickupAddress": address("9 Amazing View"), "deliveryAddress": address("1 Main Library"),
+        "lineItems": [{"name": "Chicken Vindaloo", "quantity": 5}],
+        "courier": {"id": "courier-1", "name": "Elena Marsh", "location": null},
+        "scheduledPickupTime": "2030-01-01T18:30:00Z", "scheduledDeliveryTime": "2030-01-01T18:45:00Z",
+        "pickedUpAt": null, "deliveredAt": null,
     })
 }

@@ -4,7 +4,7 @@
 use gateway_core::testkit::{Matrix, Screen};
 use serde_json::json;
 
-use super::fake::SETUP;
+use super::fake::{COURIER, SETUP};
 
 const BILL: &str = "POST /ftgo.accounting.v1.Accounting/GetBill";
 
@@ -25,6 +25,10 @@ fn matrix() -> Matrix {
             .optional("delivery", "delivery", "GET /deliveries/order-1")
             .optional("bill", "accounting", BILL)
             .optional("restaurant", "restaurant", "GET /restaurants/restaurant-1"),
+        Screen::get("order-events", "/orders/order-1/events")
+            .required("order", "order", "GET /orders/order-1").or_not_found()
+            .optional("ticket", "kitchen", "GET /tickets/order-1")
+            .optional("delivery", "delivery", "GET /deliveries/order-1"),
         Screen::get("order-history", "/orders")
             .required("", "order-history", "GET /orders"),
         Screen::get("restaurants", "/restaurants?lat=37.8&lng=-122.27")
@@ -39,6 +43,20 @@ fn matrix() -> Matrix {
         Screen::post("revise-order", "/orders/order-1/revise", json!({"lineItems": items}))
             .required("", "order", "GET /orders/order-1").or_not_found()
             .required("", "order", "POST /orders/order-1/revise").or_not_found(),
+        Screen::get("courier-plan", "/courier/plan").as_caller(COURIER)
+            .required("", "delivery", "GET /couriers/courier-1/plan").or_not_found()
+            .optional("deliveries", "delivery", "GET /deliveries")
+            .optional("restaurants", "restaurant", "GET /restaurants"),
+        Screen::post("courier-availability", "/courier/availability", json!({"available": true})).as_caller(COURIER)
+            .required("", "delivery", "POST /couriers/courier-1/availability").or_not_found(),
+        Screen::put("courier-location", "/courier/location", json!({"lat": 37.8, "lng": -122.27})).as_caller(COURIER)
+            .required("", "delivery", "PUT /couriers/courier-1/location").or_not_found(),
+        Screen::post("courier-pickup", "/courier/deliveries/order-1/pickup", json!({})).as_caller(COURIER)
+            .required("", "delivery", "GET /deliveries/order-1").or_not_found()
+            .required("", "delivery", "POST /deliveries/order-1/pickup").or_not_found(),
+        Screen::post("courier-dropoff", "/courier/deliveries/order-1/dropoff", json!({})).as_caller(COURIER)
+            .required("", "delivery", "GET /deliveries/order-1").or_not_found()
+            .required("", "delivery", "POST /deliveries/order-1/dropoff").or_not_found(),
     ];
     Matrix {
         setup: SETUP,

@@ -1,10 +1,11 @@
 //! consumer: the people who order.
 
 use gateway_core::RequestContext;
-use gateway_core::encode::segment;
 use gateway_core::error::UpstreamError;
 use gateway_core::upstream::{UnknownUpstream, UpstreamClient, Upstreams};
 use serde::Deserialize;
+
+use super::{Found, by_ids};
 
 #[derive(Clone)]
 pub(crate) struct ConsumerClient {
@@ -13,6 +14,7 @@ pub(crate) struct ConsumerClient {
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Consumer {
+    pub(crate) id: String,
     pub(crate) name: Name,
     pub(crate) email: Option<String>,
 }
@@ -30,14 +32,16 @@ impl ConsumerClient {
         })
     }
 
-    pub(crate) async fn consumer(
+    pub(crate) async fn consumers(
         &self,
         context: RequestContext,
-        id: &str,
-    ) -> Result<Consumer, UpstreamError> {
-        self.upstream
-            .get(context, format!("/consumers/{}", segment(id)))
+        ids: &[String],
+    ) -> Result<Vec<Consumer>, UpstreamError> {
+        let found: Found<Consumer> = self
+            .upstream
+            .get(context, by_ids("/consumers", ids))
             .json_answer()
-            .await
+            .await?;
+        Ok(found.items)
     }
 }

@@ -1,10 +1,11 @@
-//! order: whole orders by their ids, and placing one. Lists of a consumer's orders are order-history's view.
+//! order: whole orders by their ids, and placing, cancelling and revising one. Lists of a consumer's orders are order-history's view.
 
 use gateway_core::RequestContext;
 use gateway_core::cache::Lifetime;
+use gateway_core::encode::segment;
 use gateway_core::error::UpstreamError;
 use gateway_core::idempotency::{IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED};
-use gateway_core::upstream::{UnknownUpstream, UpstreamClient, Upstreams};
+use gateway_core::upstream::{Call, UnknownUpstream, UpstreamClient, Upstreams};
 use http::HeaderValue;
 use serde::{Deserialize, Serialize};
 
@@ -43,7 +44,7 @@ pub(crate) struct LineItem {
 }
 
 /// Decimal digits in text, and an ISO 4217 code.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Money {
     pub(crate) amount: String,
     pub(crate) currency: String,
@@ -69,6 +70,13 @@ pub(crate) struct OrderRequest<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) delivery_time: Option<String>,
     pub(crate) line_items: Vec<Quantity>,
+}
+
+/// The whole order as it should become.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Revision<'a> {
+    line_items: &'a [Quantity],
 }
 
 /// So many of a menu item.
@@ -118,17 +126,44 @@ impl OrderClient {
         request: &OrderRequest<'_>,
         key: Option<HeaderValue>,
     ) -> Result<Accepted, UpstreamError> {
-        let mut call = self.upstream.post(context, "/orders", request);
-        if let Some(key) = key {
-            call = call.header(IDEMPOTENCY_KEY, key);
-        }
-        let (headers, accepted) = call.json_response::<Accepted>().await?;
-        let replayed = headers
-            .get(&IDEMPOTENT_REPLAYED)
-            .is_some_and(|value| value == "true");
-        Ok(Accepted {
-            replayed,
-            ..accepted
-        })
+        command(self.upstream.post(context, "/orders", request), key).await
     }
+
+    pub(crate) async fn cancel(
+        &self,
+        context: RequestContext,
+        id: &str,
+        key: Option<HeaderValue>,
+    ) -> Result<Accepted, UpstreamError> {
+        let path = format!("/orders/{}/cancel", segment(id));
+        let call = self.upstream.post(context, path, &serde_json::json!({}));
+        command(call.tagged([tags::order(id)]), key).await
+    }
+
+    pub(crate) async fn revise(
+        &self,
+        context: RequestContext,
+        id: &str,
+        line_items: &[Quantity],
+        key: Option<HeaderValue>,
+    ) -> Result<Accepted, UpstreamError> {
+        let path = format!("/orders/{}/revise", segment(id));
+        let call = self.upstream.post(context, path, &Revision { line_items });
+        command(call.tagged([tags::order(id)]), key).await
+    }
+}
+
+/// Sends what a saga will finish.
+async fn command(mut call: Call, key: Option<HeaderValue>) -> Result<Accepted, UpstreamError> {
+    if let Some(key) = key {
+        call = call.header(IDEMPOTENCY_KEY, key);
+    }
+    let (headers, accepted) = call.json_response::<Accepted>().await?;
+    let replayed = headers
+        .get(&IDEMPOTENT_REPLAYED)
+        .is_some_and(|value| value == "true");
+    Ok(Accepted {
+        replayed,
+        ..accepted
+    })
 }

@@ -7,7 +7,8 @@ use gateway_core::error::UpstreamError;
 use gateway_core::upstream::{UnknownUpstream, UpstreamClient, Upstreams};
 use serde::Deserialize;
 
-use super::order::Money;
+use super::delivery::Location;
+use super::order::{Address, Money};
 use super::{Page, add};
 use crate::tags;
 
@@ -63,8 +64,11 @@ pub(crate) struct AvailableRestaurant {
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) cuisine: String,
+    pub(crate) address: Address,
+    pub(crate) location: Location,
     pub(crate) distance: f64,
     pub(crate) open_until: Option<String>,
+    pub(crate) order_minimum: Money,
 }
 
 impl OrderHistoryClient {

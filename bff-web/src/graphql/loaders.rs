@@ -11,6 +11,8 @@ use tokio::task::JoinSet;
 
 use super::Failure;
 use crate::clients::Clients;
+use crate::clients::accounting::{AccountingClient, Bill};
+use crate::clients::consumer::{Consumer, ConsumerClient};
 use crate::clients::delivery::{Delivery, DeliveryClient};
 use crate::clients::kitchen::{KitchenClient, Ticket};
 use crate::clients::order::{Order, OrderClient};
@@ -24,6 +26,8 @@ pub(super) struct Loaders {
     pub(super) tickets: Batches<KitchenClient>,
     pub(super) deliveries: Batches<DeliveryClient>,
     pub(super) restaurants: Batches<RestaurantClient>,
+    pub(super) consumers: Batches<ConsumerClient>,
+    pub(super) bills: Batches<AccountingClient>,
 }
 
 impl Loaders {
@@ -33,6 +37,8 @@ impl Loaders {
             tickets: Batches::new(context, &clients.kitchen),
             deliveries: Batches::new(context, &clients.deliveries),
             restaurants: Batches::new(context, &clients.restaurants),
+            consumers: Batches::new(context, &clients.consumers),
+            bills: Batches::new(context, &clients.accounting),
         }
     }
 }
@@ -80,6 +86,11 @@ impl<C: ByIds> Batches<C> {
     /// The thing with this id, or `None`. Waits for others of the same level, and is loaded with them.
     pub(super) async fn load(&self, id: &str) -> Result<Option<Arc<C::Item>>, Failure> {
         self.0.load_one(id.to_owned()).await
+    }
+
+    /// Something was changed: what was loaded before is not what there is.
+    pub(super) fn forget(&self) {
+        self.0.clear::<String>();
     }
 }
 
@@ -161,5 +172,39 @@ impl ByIds for RestaurantClient {
 
     fn id(restaurant: &Restaurant) -> &str {
         &restaurant.id
+    }
+}
+
+impl ByIds for ConsumerClient {
+    type Item = Consumer;
+    const PART: &'static str = "consumer";
+
+    async fn fetch(
+        &self,
+        context: RequestContext,
+        ids: &[String],
+    ) -> Result<Vec<Consumer>, UpstreamError> {
+        self.consumers(context, ids).await
+    }
+
+    fn id(consumer: &Consumer) -> &str {
+        &consumer.id
+    }
+}
+
+impl ByIds for AccountingClient {
+    type Item = Bill;
+    const PART: &'static str = "bill";
+
+    async fn fetch(
+        &self,
+        context: RequestContext,
+        ids: &[String],
+    ) -> Result<Vec<Bill>, UpstreamError> {
+        self.bills(context, ids).await
+    }
+
+    fn id(bill: &Bill) -> &str {
+        &bill.order_id
     }
 }

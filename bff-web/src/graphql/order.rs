@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use async_graphql::{ComplexObject, Context, Enum, ID, Object, SimpleObject};
 
+use super::bill::Bill;
+use super::consumer::Consumer;
 use super::delivery::Delivery;
 use super::restaurant::Restaurant;
 use super::ticket::Ticket;
 use super::values::{self, Address, DateTime, Money};
-use super::{Failure, Nullable, loaders};
+use super::{Failure, Nullable, loaders, request};
 use crate::clients::order::{self, Order as WholeOrder};
 use crate::clients::order_history::{PastLineItem, PastOrder};
 
@@ -54,6 +56,14 @@ impl Order {
         match self {
             Self::Whole(order) => &order.restaurant_id,
             Self::Listed(order) => &order.restaurant_id,
+        }
+    }
+
+    /// Who placed it: lists are the caller's own.
+    fn consumer_id<'a>(&'a self, context: &Context<'a>) -> Result<&'a str, Failure> {
+        match self {
+            Self::Whole(order) => Ok(&order.consumer_id),
+            Self::Listed(_) => Ok(request(context)?.principal().subject().unwrap_or_default()),
         }
     }
 
@@ -160,6 +170,17 @@ impl Order {
             .await
             .map(|found| found.map(Restaurant))
             .transpose()
+    }
+
+    /// Who ordered.
+    async fn consumer(&self, context: &Context<'_>) -> Nullable<Consumer> {
+        Consumer::load(context, self.consumer_id(context)).await
+    }
+
+    /// What the order was charged; absent until the card is authorized.
+    async fn bill(&self, context: &Context<'_>) -> Nullable<Bill> {
+        let bill = async { loaders(context)?.bills.load(self.order_id()).await };
+        bill.await.map(|found| found.map(Bill)).transpose()
     }
 
     /// The kitchen's side of the order; absent until the order is accepted for preparation.

@@ -7,10 +7,11 @@ use gateway_core::error::Error;
 use super::connection::{connect, size};
 use super::order::{Order, OrderState};
 use super::restaurant::{NearbyRestaurant, Restaurant};
+use super::ticket::{Ticket, TicketState};
 use super::values::DateTime;
 use super::viewer::Viewer;
 use super::{Failure, Nullable, clients, loaders, request};
-use crate::caller::{self, ORDERS_READ};
+use crate::caller::{self, ORDERS_READ, TICKETS_READ};
 use crate::clients::order_history::{OrderSearch, RestaurantSearch};
 
 pub(super) struct Query;
@@ -93,6 +94,27 @@ impl Query {
         };
         Some(restaurants_near(context, &search, first, after).await)
     }
+
+    /// A ticket of one of the restaurants that the caller works for.
+    async fn ticket(&self, context: &Context<'_>, id: ID) -> Nullable<Ticket> {
+        own_ticket(context, &id, TICKETS_READ).await.transpose()
+    }
+
+    /// The tickets of a restaurant that the caller works for, oldest first, in any state when none is named; `null` for
+    /// another's.
+    #[graphql(complexity = "size(first) * child_complexity + 1")]
+    async fn tickets(
+        &self,
+        context: &Context<'_>,
+        restaurant_id: ID,
+        state: Option<TicketState>,
+        first: Option<i32>,
+        after: Option<String>,
+    ) -> Nullable<Connection<String, Ticket>> {
+        own_tickets(context, &restaurant_id, state, first, after)
+            .await
+            .transpose()
+    }
 }
 
 pub(super) async fn own_order(context: &Context<'_>, id: &str) -> Result<Option<Order>, Failure> {
@@ -138,6 +160,48 @@ async fn own_orders(
         |order| Order::Listed(order.into()),
     )
     .await
+}
+
+/// Another restaurant's ticket is as good as none.
+pub(super) async fn own_ticket(
+    context: &Context<'_>,
+    id: &str,
+    scope: &str,
+) -> Result<Option<Ticket>, Failure> {
+    let staff = caller::staff(request(context)?, scope)?;
+    let ticket = loaders(context)?.tickets.load(id).await?;
+    Ok(ticket
+        .filter(|ticket| staff.works_for(&ticket.restaurant_id))
+        .map(Ticket))
+}
+
+async fn own_tickets(
+    context: &Context<'_>,
+    restaurant_id: &str,
+    state: Option<TicketState>,
+    first: Option<i32>,
+    after: Option<String>,
+) -> Result<Option<Connection<String, Ticket>>, Failure> {
+    let request = request(context)?;
+    if !caller::staff(request, TICKETS_READ)?.works_for(restaurant_id) {
+        return Ok(None);
+    }
+    let kitchen = &clients(context)?.kitchen;
+    let fetch = async |cursor: Option<&str>, size: usize| {
+        let call = request.for_optional("tickets");
+        let state = state.map(TicketState::word);
+        kitchen
+            .of_restaurant(call, restaurant_id, state, cursor, size)
+            .await
+    };
+    let tickets = connect(
+        first,
+        after,
+        fetch,
+        |ticket| &ticket.id,
+        |ticket| Ticket(ticket.into()),
+    );
+    tickets.await.map(Some)
 }
 
 async fn restaurants_near(

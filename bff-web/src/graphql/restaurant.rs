@@ -38,6 +38,21 @@ impl Restaurant {
         self.0.order_minimum.clone().into()
     }
 
+    /// IANA name, for example "America/Los_Angeles": the zone of the opening hours.
+    async fn time_zone(&self) -> &str {
+        &self.0.time_zone
+    }
+
+    async fn opening_hours(&self) -> Vec<OpeningHours> {
+        let hours = self.0.opening_hours.iter().cloned();
+        hours.map(OpeningHours::from).collect()
+    }
+
+    /// Grows with every revision of the menu; whoever revises it says which one they have seen.
+    async fn version(&self) -> i32 {
+        self.0.version
+    }
+
     async fn menu(&self) -> Menu {
         Menu {
             items: self
@@ -49,6 +64,22 @@ impl Restaurant {
                 .map(MenuItem::from)
                 .collect(),
         }
+    }
+}
+
+/// Local times, "HH:MM"; what closes before it opens closes the day after.
+#[derive(SimpleObject)]
+struct OpeningHours {
+    /// For example "MONDAY".
+    day: String,
+    opens: String,
+    closes: String,
+}
+
+impl From<restaurant::OpeningHours> for OpeningHours {
+    fn from(hours: restaurant::OpeningHours) -> Self {
+        let restaurant::OpeningHours { day, opens, closes } = hours;
+        Self { day, opens, closes }
     }
 }
 
@@ -91,6 +122,19 @@ impl NearbyRestaurant {
 
     async fn cuisine(&self) -> &str {
         &self.0.cuisine
+    }
+
+    async fn address(&self) -> Address {
+        self.0.address.clone().into()
+    }
+
+    async fn location(&self) -> Location {
+        self.0.location.into()
+    }
+
+    /// The least that an order has to come to.
+    async fn order_minimum(&self) -> Money {
+        self.0.order_minimum.clone().into()
     }
 
     /// Metres.

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Enum, ID, Object};
+use async_graphql::{Enum, ID, Object, SimpleObject};
 
-use super::values::{DateTime, of_word};
+use super::values::{DateTime, of_word, word};
 use crate::clients::kitchen;
 
 #[derive(Enum, Clone, Copy, PartialEq, Eq)]
-enum TicketState {
+pub(super) enum TicketState {
     CreatePending,
     CreateCancelled,
     AwaitingAcceptance,
@@ -23,6 +23,13 @@ enum TicketState {
     Unknown,
 }
 
+impl TicketState {
+    /// The service's word for this state.
+    pub(super) fn word(self) -> &'static str {
+        word(self)
+    }
+}
+
 pub(super) struct Ticket(pub(super) Arc<kitchen::Ticket>);
 
 /// What the kitchen is to prepare for an order.
@@ -34,6 +41,25 @@ impl Ticket {
 
     async fn state(&self) -> TicketState {
         of_word(&self.0.state, TicketState::Unknown)
+    }
+
+    async fn restaurant_id(&self) -> ID {
+        ID::from(&self.0.restaurant_id)
+    }
+
+    async fn line_items(&self) -> Vec<TicketLineItem> {
+        let items = self.0.line_items.iter();
+        items
+            .map(|item| TicketLineItem {
+                menu_item_id: ID::from(&item.menu_item_id),
+                name: item.name.clone(),
+                quantity: item.quantity,
+            })
+            .collect()
+    }
+
+    async fn created_at(&self) -> DateTime {
+        DateTime(self.0.created_at.clone())
     }
 
     /// When the kitchen means to be done; it says so when it accepts the ticket.
@@ -56,4 +82,12 @@ impl Ticket {
     async fn picked_up_at(&self) -> Option<DateTime> {
         self.0.picked_up_at.clone().map(DateTime)
     }
+}
+
+/// So many of a menu item, to be prepared.
+#[derive(SimpleObject)]
+struct TicketLineItem {
+    menu_item_id: ID,
+    name: String,
+    quantity: u32,
 }

@@ -1,9 +1,11 @@
 //! Small output types that many types share, and the scalar for moments.
 
 use async_graphql::resolver_utils::EnumType;
-use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, SimpleObject, Value};
+use async_graphql::{
+    InputObject, InputValueError, InputValueResult, Scalar, ScalarType, SimpleObject, Value,
+};
 
-use crate::clients::{delivery, order};
+use crate::clients::{accounting, delivery, order};
 
 /// An exact amount of money.
 #[derive(SimpleObject, Clone)]
@@ -16,6 +18,33 @@ pub(super) struct Money {
 
 impl From<order::Money> for Money {
     fn from(money: order::Money) -> Self {
+        Self {
+            amount: money.amount,
+            currency: money.currency,
+        }
+    }
+}
+
+impl From<accounting::proto::Money> for Money {
+    fn from(money: accounting::proto::Money) -> Self {
+        Self {
+            amount: money.amount,
+            currency: money.currency,
+        }
+    }
+}
+
+/// An amount as clients write it.
+#[derive(InputObject)]
+pub(super) struct MoneyInput {
+    /// Decimal digits, for example "61.70".
+    amount: String,
+    /// ISO 4217, for example "USD".
+    currency: String,
+}
+
+impl From<MoneyInput> for order::Money {
+    fn from(money: MoneyInput) -> Self {
         Self {
             amount: money.amount,
             currency: money.currency,

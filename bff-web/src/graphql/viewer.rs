@@ -1,9 +1,16 @@
 //! Who is signed in.
 
-use async_graphql::{Context, ID, Object, SimpleObject};
+use async_graphql::{Context, ID, Object};
+use futures_util::future::try_join_all;
 use gateway_core::RequestContext;
 
-use super::{Failure, Nullable, clients, request};
+use super::consumer::Consumer;
+use super::restaurant::Restaurant;
+use super::{Nullable, loaders};
+use crate::caller;
+
+/// As many as somebody is taken to work for, when the cost of a query is counted.
+const RESTAURANTS: usize = 10;
 
 /// The caller, as the credentials say it.
 pub(super) struct Viewer {
@@ -19,20 +26,6 @@ impl Viewer {
             context: context.clone(),
             id,
         })
-    }
-
-    async fn profile(&self, context: &Context<'_>) -> Result<Option<Consumer>, Failure> {
-        let call = request(context)?.for_optional("consumer");
-        match clients(context)?.consumers.consumer(call, &self.id).await {
-            Ok(consumer) => Ok(Some(Consumer {
-                first_name: consumer.name.first,
-                last_name: consumer.name.last,
-                email: consumer.email,
-            })),
-            // Couriers and restaurant staff are no consumers.
-            Err(error) if error.is_not_found() => Ok(None),
-            Err(error) => Err(error.into()),
-        }
     }
 }
 
@@ -55,14 +48,25 @@ impl Viewer {
 
     /// The caller as somebody who orders; absent for couriers and restaurant staff.
     async fn consumer(&self, context: &Context<'_>) -> Nullable<Consumer> {
-        self.profile(context).await.transpose()
+        Consumer::load(context, Ok(&self.id)).await
     }
-}
 
-/// Somebody who orders.
-#[derive(SimpleObject)]
-struct Consumer {
-    first_name: String,
-    last_name: String,
-    email: Option<String>,
+    /// The restaurants that the caller works for.
+    async fn restaurant_ids(&self) -> Vec<ID> {
+        caller::restaurant_ids(&self.context)
+            .map(ID::from)
+            .collect()
+    }
+
+    /// The same restaurants, with what is known of them.
+    #[graphql(complexity = "RESTAURANTS * child_complexity + 1")]
+    async fn restaurants(&self, context: &Context<'_>) -> Nullable<Vec<Restaurant>> {
+        let restaurants = async {
+            let loader = &loaders(context)?.restaurants;
+            let load = caller::restaurant_ids(&self.context).map(|id| loader.load(id));
+            let found = try_join_all(load).await?;
+            Ok(found.into_iter().flatten().map(Restaurant).collect())
+        };
+        Some(restaurants.await)
+    }
 }

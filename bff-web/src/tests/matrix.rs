@@ -6,11 +6,13 @@ use std::collections::BTreeMap;
 use async_graphql::SDLExportOptions;
 use gateway_core::testkit::{Matrix, Screen};
 
-use super::fake::SETUP;
+use super::fake::{LIST_BILLS, SETUP, STAFF};
 
 /// Fields that may be null because there may be nothing: they come with what holds them, and no call is made for them.
 const PLAIN: &[&str] = &[
     "Address.street2",
+    "Bill.amount",
+    "Bill.authorizedAt",
     "Consumer.email",
     "Courier.location",
     "Delivery.courier",
@@ -35,11 +37,14 @@ fn matrix() -> Matrix {
     let graphql = |query| Screen::graphql("graphql", "/graphql", query);
     #[rustfmt::skip]
     let screens = vec![
-        graphql("{ order(id: \"order-1\") { id ticket { state } delivery { state } restaurant { name } } }")
+        graphql("{ order(id: \"order-1\") {
+                id ticket { state } delivery { state } restaurant { name } consumer { firstName } bill { state } } }")
             .optional("order", "order", "GET /orders")
             .optional("order.ticket", "kitchen", "GET /tickets")
             .optional("order.delivery", "delivery", "GET /deliveries")
-            .optional("order.restaurant", "restaurant", "GET /restaurants"),
+            .optional("order.restaurant", "restaurant", "GET /restaurants")
+            .optional("order.consumer", "consumer", "GET /consumers")
+            .optional("order.bill", "accounting", LIST_BILLS),
         graphql("{ orders(first: 1) { nodes {
                 rejectionReason deliveryAddress { city } deliveryTime lineItems { price { amount } } } } }")
             .optional("orders", "order-history", "GET /orders")
@@ -55,7 +60,34 @@ fn matrix() -> Matrix {
             .optional("restaurants", "order-history", "GET /restaurants/available")
             .optional("restaurants.nodes.0.restaurant", "restaurant", "GET /restaurants"),
         graphql("{ me { consumer { email } } }")
-            .optional("me.consumer", "consumer", "GET /consumers/consumer-1").or_nothing(),
+            .optional("me.consumer", "consumer", "GET /consumers"),
+        graphql("{ me { restaurants { name } } }").as_caller(STAFF)
+            .optional("me.restaurants", "restaurant", "GET /restaurants"),
+        graphql("{ ticket(id: \"order-1\") { state } }").as_caller(STAFF)
+            .optional("ticket", "kitchen", "GET /tickets"),
+        graphql("{ tickets(restaurantId: \"restaurant-1\") { nodes { state } } }").as_caller(STAFF)
+            .optional("tickets", "kitchen", "GET /tickets"),
+        graphql("mutation { acceptTicket(id: \"order-1\", readyBy: \"2030-01-01T18:30:00Z\") { state } }")
+            .as_caller(STAFF)
+            .optional("acceptTicket", "kitchen", "GET /tickets")
+            .optional("acceptTicket", "kitchen", "POST /tickets/order-1/accept").or_not_found(),
+        graphql("mutation { markPreparing(id: \"order-1\") { state } }").as_caller(STAFF)
+            .optional("markPreparing", "kitchen", "GET /tickets")
+            .optional("markPreparing", "kitchen", "POST /tickets/order-1/preparing").or_not_found(),
+        graphql("mutation { markReady(id: \"order-1\") { state } }").as_caller(STAFF)
+            .optional("markReady", "kitchen", "GET /tickets")
+            .optional("markReady", "kitchen", "POST /tickets/order-1/ready").or_not_found(),
+        graphql("mutation { reviseMenu(input: {restaurantId: \"restaurant-1\", version: 4, items: [
+                {id: \"item-1\", name: \"Naan\", price: {amount: \"3.00\", currency: \"USD\"}}]}) { version } }")
+            .as_caller(STAFF)
+            .optional("reviseMenu", "restaurant", "PUT /restaurants/restaurant-1/menu").or_not_found(),
+        graphql("mutation { cancelOrder(id: \"order-1\") { state } }")
+            .optional("cancelOrder", "order", "GET /orders")
+            .optional("cancelOrder", "order", "POST /orders/order-1/cancel").or_not_found(),
+        graphql("mutation { reviseOrder(input: {
+                orderId: \"order-1\", lineItems: [{menuItemId: \"item-1\", quantity: 2}]}) { state } }")
+            .optional("reviseOrder", "order", "GET /orders")
+            .optional("reviseOrder", "order", "POST /orders/order-1/revise").or_not_found(),
         graphql("mutation { placeOrder(input: {
                 restaurantId: \"restaurant-1\", lineItems: [{menuItemId: \"item-1\", quantity: 2}]
                 deliveryAddress: {street1: \"1 Main Library\", city: \"Oakland\", state: \"CA\", zip: \"94612\"}

@@ -141,6 +141,7 @@ impl Moment {
         requests::section(out, self);
         state::limits(out, self);
         state::cache(out, self);
+        state::parts(out, self);
         state::readiness(out, self);
         state::configuration(out, self);
         state::threads(out, self);

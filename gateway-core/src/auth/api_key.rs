@@ -79,7 +79,8 @@ pub fn generate(prefix: &str, environment: Environment) -> Result<NewApiKey, NoR
         let missing = length - secret.len();
         secret.extend(characters.take(missing));
     }
-    secret.push_str(&checksum(&secret));
+    let sum = checksum(&secret);
+    secret.extend(sum.map(char::from));
     let hash_hex =
         Sha256::digest(&secret)
             .iter()
@@ -98,18 +99,18 @@ pub fn has_valid_checksum(key: &str) -> bool {
     key.len()
         .checked_sub(CHECKSUM_LENGTH)
         .and_then(|at| key.split_at_checked(at))
-        .is_some_and(|(rest, sum)| !rest.is_empty() && checksum(rest) == sum)
+        .is_some_and(|(rest, sum)| !rest.is_empty() && checksum(rest) == sum.as_bytes())
 }
 
 /// CRC-32 in base 62, most significant digit first, padded with zeros.
-fn checksum(text: &str) -> String {
+fn checksum(text: &str) -> [u8; CHECKSUM_LENGTH] {
     let mut rest = crc32fast::hash(text.as_bytes());
     let mut digits = [b'0'; CHECKSUM_LENGTH];
     for digit in digits.iter_mut().rev() {
         *digit = ALPHABET[(rest % 62) as usize];
         rest /= 62;
     }
-    digits.iter().copied().map(char::from).collect()
+    digits
 }
 
 /// The keys that are accepted, by their hash.
@@ -194,8 +195,8 @@ mod tests {
             rest /= 62;
         }
         expected.reverse();
-        assert_eq!(checksum("123456789").into_bytes(), expected);
-        assert_eq!(checksum(""), "000000");
+        assert_eq!(checksum("123456789").to_vec(), expected);
+        assert_eq!(checksum(""), *b"000000");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! this process's list alone; how replicas tell one another is `revocation/shared.rs`, how the list is told of one `admin.rs`.
 
 mod shared;
+mod watch;
 
 use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,9 +10,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 
+use tokio::sync::watch::{Receiver, Sender};
+
 use super::TokenPrincipal;
 
 pub(crate) use shared::SharedRevocations;
+pub(crate) use watch::RevocationWatch;
 
 /// Entries that are taken from operators at most; more are refused, for a list that forgets is worse than one that is full.
 const MOST: usize = 10_000;
@@ -117,6 +121,8 @@ pub(crate) struct Full;
 #[derive(Default)]
 pub(crate) struct Revocations {
     by_issuer: ArcSwap<HashMap<String, Lists>>,
+    /// Changes with every entry that is new.
+    told: Sender<()>,
 }
 
 /// When each entry may be forgotten.
@@ -191,7 +197,13 @@ impl Revocations {
             }
             next
         });
+        self.told.send_replace(());
         if full { Err(Full) } else { Ok(()) }
+    }
+
+    /// Changes when something is refused that was not before: for what has been let in already.
+    fn told(&self) -> Receiver<()> {
+        self.told.subscribe()
     }
 
     /// Whether `revocation` would change nothing.
@@ -282,7 +294,7 @@ fn unix_time() -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
     use std::collections::BTreeMap;
@@ -290,7 +302,7 @@ mod tests {
     use super::{Full, LATEST, MOST, Revocation, Revocations, Revoked, unix_time};
     use crate::auth::TokenPrincipal;
 
-    fn token(issuer: &str, subject: &str, id: &str) -> TokenPrincipal {
+    pub(super) fn token(issuer: &str, subject: &str, id: &str) -> TokenPrincipal {
         TokenPrincipal {
             issuer: issuer.to_owned(),
             subject: subject.to_owned(),

@@ -11,8 +11,8 @@ use moka::Expiry;
 use moka::sync::Cache;
 use tokio::time::Instant;
 
+use super::directives::AnswerControl;
 use super::epochs::{Epoch, Slot};
-use super::has_directive;
 use super::tags::{Tags, Validity};
 use crate::upstream::{RequestKey, UpstreamResponse};
 
@@ -179,7 +179,7 @@ impl Parts {
 
 /// The service says that nobody is to keep its answer; how long it may be kept is the call's to say.
 fn forbids(headers: &HeaderMap) -> bool {
-    headers.contains_key(CACHE_CONTROL) && has_directive(headers, "no-store")
+    headers.contains_key(CACHE_CONTROL) && AnswerControl::of(headers).no_store
 }
 
 /// What is of no use any more is not kept until there is no room.

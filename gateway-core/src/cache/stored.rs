@@ -1,25 +1,31 @@
-//! What is stored: a complete answer with the request fields that selected it, and the key it is found by.
-//! Freshness is http-cache-semantics' business; when to look and when to store is decided in `cache.rs`.
+//! What is stored: a complete answer with the request fields that selected it, and the key it is found by. Whether it may
+//! be stored, and for how long it is fresh, is `cache/freshness.rs`; when to look and when to store is decided in `cache/lookup.rs`.
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::body::Bytes;
 use http::header::{
-    AGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG,
-    IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, PRAGMA, SET_COOKIE, TRANSFER_ENCODING, VARY,
+    AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH, LAST_MODIFIED, TRANSFER_ENCODING, VARY,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
-use http_cache_semantics::{BeforeRequest, CacheOptions, CachePolicy, RequestLike};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 
-use super::epochs::Epoch;
-use super::{has_directives, members};
-use crate::config::RouteCache;
+use super::directives::{AnswerControl, RequestControl};
+use super::epochs::{Epoch, Slot};
+use super::freshness::{Circumstances, Freshness, has_validator, is_storable, withheld};
+use super::members;
+use crate::config::{CacheRule, RouteCache};
+use crate::upstream::Identity;
 
 /// Answers kept for one URI and identity, by what selected them.
 const MAX_VARIANTS: usize = 8;
 /// What an entry costs besides its bytes, roughly.
 const OVERHEAD: usize = 512;
+/// Fields that come on the way out: `Age`, `Cache-Status`, and those of the edge.
+const ADDED: usize = 12;
 /// Fields that a service may build absolute links from, although hardly any says `Vary` for them.
 const ADDRESSED_AS: [HeaderName; 2] = [
     HeaderName::from_static("x-forwarded-host"),
@@ -35,60 +41,78 @@ const KEPT: [HeaderName; 6] = [
     LAST_MODIFIED,
 ];
 
-/// Whose answer it is.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Identity {
-    /// The same for everybody, as the route says.
-    Shared,
-    Anonymous,
-    Principal(Box<str>),
-}
-
-impl Identity {
-    pub(super) fn of(rule: RouteCache, identity: Option<&str>) -> Self {
-        match (rule, identity) {
-            (RouteCache::Shared, _) => Self::Shared,
-            (RouteCache::Off | RouteCache::Private, None) => Self::Anonymous,
-            (RouteCache::Off | RouteCache::Private, Some(identity)) => {
-                Self::Principal(identity.into())
-            }
-        }
-    }
-}
-
 /// What variants are found by. The method is always GET, which also answers HEAD.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Key {
-    upstream: Box<str>,
-    target: Box<str>,
+    upstream: &'static str,
+    target: PathAndQuery,
     addressed_as: [Option<HeaderValue>; 2],
+    /// What one rule lets be stored another one may not.
+    share: RouteCache,
+    /// Whom the service was told that it answers.
     identity: Identity,
 }
 
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Self::hash_parts(self.target(), &self.identity, state);
+    }
+}
+
 impl Key {
-    pub(super) fn new<B>(upstream: &str, request: &Request<B>, identity: Identity) -> Self {
+    pub(super) fn new(
+        upstream: &'static str,
+        uri: &Uri,
+        headers: &HeaderMap,
+        share: RouteCache,
+        identity: Identity,
+    ) -> Self {
         Self {
-            upstream: upstream.into(),
-            target: super::target(request.uri()).into(),
-            addressed_as: ADDRESSED_AS.map(|name| request.headers().get(name).cloned()),
+            upstream,
+            target: super::target(uri),
+            addressed_as: ADDRESSED_AS.map(|name| headers.get(name).cloned()),
+            share,
             identity,
         }
     }
 
-    pub(super) fn upstream(&self) -> &str {
-        &self.upstream
+    /// The rest tells apart, and is hardly ever all that differs.
+    pub(super) fn hash_parts<H: Hasher>(target: &str, identity: &Identity, state: &mut H) {
+        target.hash(state);
+        identity.hash(state);
+    }
+
+    /// Whether it is made of these.
+    pub(super) fn is(
+        &self,
+        upstream: &'static str,
+        target: &str,
+        addressed_as: [Option<&HeaderValue>; 2],
+        share: RouteCache,
+        identity: &Identity,
+    ) -> bool {
+        self.target() == target
+            && self.upstream == upstream
+            && self.share == share
+            && self.identity == *identity
+            && self.addressed_as.each_ref().map(Option::as_ref) == addressed_as
+    }
+
+    pub(super) fn upstream(&self) -> &'static str {
+        self.upstream
     }
 
     pub(super) fn target(&self) -> &str {
-        &self.target
+        self.target.as_str()
+    }
+
+    /// Whether what is stored under it is for others than the one who asked.
+    pub(super) fn is_shared(&self) -> bool {
+        self.share == RouteCache::Shared || self.identity.is_nobody()
     }
 
     pub(super) fn weight(&self) -> usize {
-        let identity = match &self.identity {
-            Identity::Shared | Identity::Anonymous => 0,
-            Identity::Principal(name) => name.len(),
-        };
-        self.upstream.len() + self.target.len() + identity + OVERHEAD
+        self.target().len() + OVERHEAD
     }
 }
 
@@ -102,12 +126,16 @@ impl Variants {
     }
 
     /// The newest one that a request with these fields selects.
-    pub(super) fn select(&self, headers: &HeaderMap) -> Option<Arc<Stored>> {
+    pub(super) fn select(&self, headers: &HeaderMap) -> Option<&Arc<Stored>> {
         self.0
             .iter()
             .rev()
             .find(|stored| stored.is_selected_by(headers))
-            .cloned()
+    }
+
+    /// The request fields by which they are told apart.
+    pub(super) fn selecting(&self) -> impl Iterator<Item = &HeaderName> {
+        self.0.iter().flat_map(|stored| stored.selecting())
     }
 
     /// With another answer in the place of the one that the same requests select, unless that one was asked for later.
@@ -117,7 +145,7 @@ impl Variants {
             .0
             .iter()
             .find(same)
-            .is_some_and(|known| known.epoch > stored.epoch)
+            .is_some_and(|known| known.since.uri > stored.since.uri)
         {
             return self.clone();
         }
@@ -146,131 +174,161 @@ impl Variants {
     }
 }
 
+/// When something was asked for, in the order of changes: nothing that is older can have changed it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Since {
+    /// Changes by unsafe methods.
+    pub(super) uri: Epoch,
+    /// Purges of tags.
+    pub(super) tags: Epoch,
+}
+
+/// What an answer was asked for with, and for what.
+pub(super) struct Asked {
+    pub(super) rule: CacheRule,
+    /// The request's fields as they were sent, but for conditions of ours.
+    pub(super) headers: HeaderMap,
+    pub(super) since: Since,
+    /// What changes of its URI are known by.
+    pub(super) place: Slot,
+    /// What the answer depends on.
+    pub(super) tags: Arc<[Slot]>,
+    /// Whether the answer would be used for others than the one who asks.
+    pub(super) shared: bool,
+    /// Whether who asks showed credentials.
+    pub(super) authorized: bool,
+    /// Whether the client wants nothing stored.
+    pub(super) no_store: bool,
+    pub(super) at: SystemTime,
+}
+
 /// One answer.
+#[derive(Clone)]
 pub(super) struct Stored {
-    rule: RouteCache,
-    policy: CachePolicy,
     status: StatusCode,
     headers: HeaderMap,
     body: Bytes,
+    freshness: Freshness,
     storable: bool,
     /// The request fields that `Vary` names, and what they were.
     selecting: Vec<(HeaderName, Vec<HeaderValue>)>,
-    /// When it was asked for.
-    pub(super) epoch: Epoch,
+    pub(super) since: Since,
+    pub(super) place: Slot,
+    pub(super) tags: Arc<[Slot]>,
 }
 
 impl Stored {
-    /// An answer to `asked`, without its body yet.
+    /// An answer to `asked` that came at `now`, without its body yet.
     pub(super) fn new(
-        rule: RouteCache,
-        asked: &Request<()>,
+        asked: &Asked,
         status: StatusCode,
-        headers: HeaderMap,
+        mut headers: HeaderMap,
         now: SystemTime,
-        epoch: Epoch,
     ) -> Self {
-        let mut response = Response::new(());
-        *response.status_mut() = status;
-        *response.headers_mut() = headers;
-        let options = CacheOptions {
-            shared: rule == RouteCache::Shared,
-            // Only what a service says explicitly: data has no age to guess from.
-            cache_heuristic: 0.0,
-            immutable_min_time_to_live: Duration::ZERO,
-            ignore_cargo_cult: false,
+        let how = Circumstances {
+            shared: asked.shared,
+            authorized: asked.authorized,
+            asked_at: asked.at,
+            answered_at: now,
         };
-        let policy = CachePolicy::new_options(&Asked::new(asked), &response, now, options);
-        let headers = std::mem::take(response.headers_mut());
-        let selected_by_anything = members(&headers, &VARY).any(|name| name == "*");
+        let control = AnswerControl::of(&headers);
+        let freshness = Freshness::of(&headers, &control, asked.rule.stale, how);
+        let storable = !asked.no_store && is_storable(status, &headers, &control, &freshness, how);
         let selecting = members(&headers, &VARY)
             .filter_map(|name| HeaderName::try_from(name).ok())
             .map(|name| {
-                let values = asked.headers().get_all(&name).iter().cloned().collect();
+                let values = asked.headers.get_all(&name).iter().cloned().collect();
                 (name, values)
             })
             .collect();
-        let of_use = has_validator(&headers) || !policy.time_to_live(now).is_zero();
-        let storable = policy.is_storable()
-            && of_use
-            && !selected_by_anything
-            // A cookie is for the one who got it.
-            && !headers.contains_key(SET_COOKIE);
+        for name in withheld(&control, how) {
+            headers.remove(name);
+        }
+        // A copy with room for what comes on the way out does not grow twice.
+        headers.reserve(ADDED);
+        // Its age is told anew each time; when it was made, once (RFC 9110, 6.6.1).
+        headers.remove(AGE);
+        if !headers.contains_key(DATE)
+            && let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(now))
+        {
+            headers.insert(DATE, date);
+        }
         Self {
-            rule,
-            policy,
             status,
             headers,
             body: Bytes::new(),
+            freshness,
             storable,
             selecting,
-            epoch,
+            since: asked.since,
+            place: asked.place,
+            tags: Arc::clone(&asked.tags),
         }
     }
 
-    pub(super) fn with_body(self, body: Bytes) -> Self {
+    pub(super) fn with_body(mut self, body: Bytes) -> Self {
+        if self.status != StatusCode::NO_CONTENT {
+            self.headers
+                .insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        }
         Self { body, ..self }
     }
 
     /// This answer with what a 304 says of it now (RFC 9111, 3.2).
-    pub(super) fn freshened(
-        &self,
-        asked: &Request<()>,
-        update: &HeaderMap,
-        now: SystemTime,
-        epoch: Epoch,
-    ) -> Self {
+    pub(super) fn freshened(&self, asked: &Asked, update: &HeaderMap, now: SystemTime) -> Self {
         let mut headers = self.headers.clone();
-        // Its age starts anew, unless the 304 itself comes from a cache.
-        headers.remove(AGE);
+        // What does not say when it was made was made now.
+        headers.remove(DATE);
         for name in update.keys().filter(|name| !KEPT.contains(name)) {
             headers.remove(name);
             for value in update.get_all(name) {
                 headers.append(name.clone(), value.clone());
             }
         }
-        Self::new(self.rule, asked, self.status, headers, now, epoch).with_body(self.body.clone())
+        Self::new(asked, self.status, headers, now).with_body(self.body.clone())
     }
 
-    /// RFC 9111, 3, and that it can be of use: fresh for a while, or easy to make sure of.
+    /// Whether a 304 can be about this answer: it does not name another one (RFC 9111, 4.3.4).
+    pub(super) fn is_meant_by(&self, not_modified: &HeaderMap) -> bool {
+        match (self.headers.get(ETAG), not_modified.get(ETAG)) {
+            (Some(ours), Some(theirs)) => opaque(ours) == opaque(theirs),
+            (_, None) => true,
+            (None, Some(_)) => false,
+        }
+    }
+
     pub(super) fn is_storable(&self) -> bool {
         self.storable
     }
 
-    pub(super) fn is_fresh(&self, now: SystemTime) -> bool {
-        !self.policy.is_stale(now)
+    pub(super) fn freshness(&self) -> &Freshness {
+        &self.freshness
     }
 
-    /// Whether the directives of a request let it be answered with this fresh answer.
-    pub(super) fn satisfies<B>(&self, request: &Request<B>, now: SystemTime) -> bool {
-        !has_directives(request.headers())
-            || matches!(
-                self.policy.before_request(&Asked::new(request), now),
-                BeforeRequest::Fresh(_)
-            )
+    /// Whether the directives of a request let it be answered with this fresh answer (RFC 9111, 5.2.1).
+    pub(super) fn satisfies(&self, control: &RequestControl, now: SystemTime) -> bool {
+        let young = control
+            .max_age
+            .is_none_or(|max| self.freshness.age(now) <= Duration::from_secs(max));
+        let lasting = control
+            .min_fresh
+            .is_none_or(|min| self.freshness.left(now) >= Duration::from_secs(min));
+        !control.no_cache && young && lasting
     }
 
     pub(super) fn has_validator(&self) -> bool {
         has_validator(&self.headers)
     }
 
-    /// Makes a request ask only whether this answer still holds.
+    /// Makes a request ask only whether this answer still holds. Only with our own validator: a 304 then can only mean what
+    /// is stored here.
     pub(super) fn make_conditional(&self, headers: &mut HeaderMap) {
-        headers.remove(IF_NONE_MATCH);
-        headers.remove(IF_MODIFIED_SINCE);
+        unconditional(headers);
         if let Some(etag) = self.headers.get(ETAG) {
             headers.insert(IF_NONE_MATCH, etag.clone());
         } else if let Some(modified) = self.headers.get(LAST_MODIFIED) {
             headers.insert(IF_MODIFIED_SINCE, modified.clone());
         }
-    }
-
-    pub(super) fn time_to_live(&self, now: SystemTime) -> Duration {
-        self.policy.time_to_live(now)
-    }
-
-    pub(super) fn age(&self, now: SystemTime) -> Duration {
-        self.policy.age(now)
     }
 
     pub(super) fn status(&self) -> StatusCode {
@@ -285,7 +343,11 @@ impl Stored {
         &self.body
     }
 
-    fn is_selected_by(&self, headers: &HeaderMap) -> bool {
+    pub(super) fn selecting(&self) -> impl Iterator<Item = &HeaderName> {
+        self.selecting.iter().map(|(name, _)| name)
+    }
+
+    pub(super) fn is_selected_by(&self, headers: &HeaderMap) -> bool {
         self.selecting
             .iter()
             .all(|(name, values)| headers.get_all(name).iter().eq(values))
@@ -297,55 +359,18 @@ impl Stored {
             .iter()
             .map(|(name, value)| name.as_str().len() + value.len() + 64)
             .sum();
-        // The policy holds the fields once more.
-        self.body.len() + 2 * headers + OVERHEAD
+        self.body.len() + headers + OVERHEAD
     }
 }
 
-fn has_validator(headers: &HeaderMap) -> bool {
-    headers.contains_key(ETAG) || headers.contains_key(LAST_MODIFIED)
+/// Asks for the whole answer.
+pub(super) fn unconditional(headers: &mut HeaderMap) {
+    headers.remove(IF_NONE_MATCH);
+    headers.remove(IF_MODIFIED_SINCE);
 }
 
-/// A request as the policy sees it: a GET, and of its fields those that caching rules are about. `Vary` is our own
-/// business, for the policy only looks at the first value of a field.
-struct Asked<'a> {
-    uri: &'a Uri,
-    headers: HeaderMap,
-}
-
-impl<'a> Asked<'a> {
-    fn new<B>(request: &'a Request<B>) -> Self {
-        let mut headers = HeaderMap::new();
-        for name in [CACHE_CONTROL, PRAGMA] {
-            for value in request.headers().get_all(&name) {
-                headers.append(&name, value.clone());
-            }
-        }
-        if request.headers().contains_key(AUTHORIZATION) {
-            // That there is one counts; what it says is nobody's business here.
-            headers.insert(AUTHORIZATION, HeaderValue::from_static("present"));
-        }
-        Self {
-            uri: request.uri(),
-            headers,
-        }
-    }
-}
-
-impl RequestLike for Asked<'_> {
-    fn uri(&self) -> Uri {
-        self.uri.clone()
-    }
-
-    fn is_same_uri(&self, other: &Uri) -> bool {
-        self.uri == other
-    }
-
-    fn method(&self) -> &Method {
-        &Method::GET
-    }
-
-    fn headers(&self) -> &HeaderMap {
-        &self.headers
-    }
+/// An entity tag for the weak comparison (RFC 9110, 8.8.3.2).
+fn opaque(etag: &HeaderValue) -> &[u8] {
+    let bytes = etag.as_bytes();
+    bytes.strip_prefix(b"W/").unwrap_or(bytes)
 }

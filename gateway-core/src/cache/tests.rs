@@ -1,18 +1,22 @@
 //! The cache in front of a service that is a closure, on a clock that only the test moves.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use std::cell::RefCell;
-use std::sync::Arc;
+mod collapsing;
+
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use axum::body::{Body, Bytes};
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt;
+use tokio::sync::oneshot;
 
-use super::ResponseCache;
-use crate::config::{CacheConfig, RouteCache};
+use super::{DependsOn, Forward, Question, ResponseCache, Tags};
+use crate::auth::{ApiKeyPrincipal, Principal};
+use crate::config::{CacheConfig, CacheRule, RouteCache, StaleWindows};
+use crate::deadline::Deadline;
 use crate::error::{Error, GatewayError};
 use crate::metrics::Metrics;
 
@@ -20,6 +24,7 @@ const FRESH: &[(&str, &str)] = &[("cache-control", "max-age=60"), ("etag", "\"1\
 
 struct Fixture {
     cache: ResponseCache,
+    tags: Arc<Tags>,
     seconds: Arc<AtomicU64>,
 }
 
@@ -60,6 +65,9 @@ struct Asks<'a> {
     uri: &'a str,
     fields: &'a [(&'a str, &'a str)],
     identity: Option<&'a str>,
+    /// What the route says.
+    stale: StaleWindows,
+    time: Duration,
 }
 
 const ASKS: Asks<'static> = Asks {
@@ -68,6 +76,11 @@ const ASKS: Asks<'static> = Asks {
     uri: "http://10.0.0.7/widgets/1",
     fields: &[],
     identity: None,
+    stale: StaleWindows {
+        while_revalidate: Duration::ZERO,
+        if_error: Duration::ZERO,
+    },
+    time: Duration::from_secs(3),
 };
 
 fn answer(status: u16, fields: &[(&str, &str)], body: impl Into<Body>) -> Response<Body> {
@@ -76,6 +89,30 @@ fn answer(status: u16, fields: &[(&str, &str)], body: impl Into<Body>) -> Respon
         response = response.header(*name, *value);
     }
     response.body(body.into()).unwrap()
+}
+
+/// A service that has one answer.
+struct Service {
+    answer: Mutex<Option<Response<Body>>>,
+    asked: Mutex<Option<HeaderMap>>,
+}
+
+impl Forward for Service {
+    async fn forward(&self, request: Request<Body>, _: bool) -> Result<Response<Body>, Error> {
+        *self.asked.lock().unwrap() = Some(request.headers().clone());
+        Ok(self.answer.lock().unwrap().take().expect("one question"))
+    }
+}
+
+fn principal(identity: Option<&str>) -> Principal {
+    identity.map_or(Principal::Anonymous, |identity| {
+        Principal::ApiKey(Arc::new(ApiKeyPrincipal {
+            key_id: "k".to_owned(),
+            owner: identity.to_owned(),
+            scopes: Vec::new(),
+            attributes: std::collections::BTreeMap::new(),
+        }))
+    })
 }
 
 impl Fixture {
@@ -89,8 +126,11 @@ impl Fixture {
         };
         let now =
             move || SystemTime::UNIX_EPOCH + Duration::from_secs(clock.load(Ordering::SeqCst));
+        let tags = Arc::<Tags>::default();
+        let metrics = Metrics::new(1).cache();
         Self {
-            cache: ResponseCache::with_clock(&config, Metrics::new(1).cache(), Arc::new(now)),
+            cache: ResponseCache::with_clock(&config, &tags, metrics, Arc::new(now)),
+            tags,
             seconds,
         }
     }
@@ -100,37 +140,70 @@ impl Fixture {
     }
 
     async fn serve(&self, asks: &Asks<'_>, respond: impl FnOnce() -> Response<Body>) -> Answer {
-        let asked = RefCell::new(None);
-        let response = self.start(asks, |headers| {
-            *asked.borrow_mut() = Some(headers);
-            Ok(respond())
+        let service = Arc::new(Service {
+            answer: Mutex::new(Some(respond())),
+            asked: Mutex::default(),
         });
-        let (parts, body) = response.await.unwrap().into_parts();
+        let response = self.ask(asks, &service).await;
+        let (parts, body) = response.unwrap().into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         Answer {
             status: parts.status,
             headers: parts.headers,
             body: String::from_utf8(body.to_vec()).unwrap(),
-            asked: asked.into_inner(),
+            asked: service.asked.lock().unwrap().take(),
         }
     }
 
     async fn start(
         &self,
         asks: &Asks<'_>,
-        respond: impl FnOnce(HeaderMap) -> Result<Response<Body>, Error>,
+        answer: Response<Body>,
+    ) -> Result<Response<Body>, Error> {
+        let service = Arc::new(Service {
+            answer: Mutex::new(Some(answer)),
+            asked: Mutex::default(),
+        });
+        self.ask(asks, &service).await
+    }
+
+    async fn ask<W: Forward>(
+        &self,
+        asks: &Asks<'_>,
+        service: &Arc<W>,
     ) -> Result<Response<Body>, Error> {
         let mut request = Request::builder().method(asks.method).uri(asks.uri);
         for (name, value) in asks.fields {
             request = request.header(*name, *value);
         }
         let request = request.body(Body::empty()).unwrap();
-        self.cache
-            .serve(asks.rule, "widgets", request, asks.identity, |request| {
-                let response = respond(request.headers().clone());
-                async { response }
-            })
-            .await
+        if !request.method().is_safe() {
+            return self.cache.change("widgets", request, &**service).await;
+        }
+        let depends_on = || DependsOn {
+            tags: Arc::new([self.tags.slot("widget:1")]),
+            commands: self.tags.slot("commands"),
+        };
+        let principal = principal(asks.identity);
+        let deadline = Deadline::after(asks.time);
+        let question = Question {
+            rule: CacheRule {
+                share: asks.rule,
+                stale: asks.stale,
+            },
+            upstream: "widgets",
+            principal: &principal,
+            authorized: request.headers().contains_key("authorization"),
+            depends_on: &depends_on,
+            deadline,
+            deadline_with_spare: deadline.less(asks.time / 10),
+        };
+        self.cache.serve(&question, request, service).await
+    }
+
+    /// Fetches that can be waited for.
+    fn under_way(&self) -> usize {
+        self.cache.store.as_ref().unwrap().fills.len()
     }
 
     /// What the cache has; the service must not be asked.
@@ -146,6 +219,17 @@ impl Fixture {
         let second = self.serve(asks, || answer(200, &[], "asked")).await;
         second.asked.is_none()
     }
+}
+
+/// Waits, with a bound, for what other tasks bring about.
+async fn eventually(mut condition: impl FnMut() -> bool) {
+    tokio::time::timeout(Duration::from_secs(10), async {
+        while !condition() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
 }
 
 #[tokio::test]
@@ -251,15 +335,6 @@ async fn only_what_may_be_stored_is() {
         fields: &[("authorization", "Bearer x")],
         ..ASKS
     };
-    let off = Asks {
-        rule: RouteCache::Off,
-        ..ASKS
-    };
-    let stranger = Asks {
-        rule: RouteCache::Private,
-        fields: &[("cookie", "session=1")],
-        ..ASKS
-    };
     let max_age = ("cache-control", "max-age=60");
     for (what, asks, fields, expected) in [
         ("fresh for a while", &ASKS, &[max_age][..], true),
@@ -311,13 +386,6 @@ async fn only_what_may_be_stored_is() {
             &authorized,
             &[("cache-control", "public, max-age=60")],
             true,
-        ),
-        ("a route without a cache", &off, &[max_age], false),
-        (
-            "credentials of nobody we know",
-            &stranger,
-            &[max_age],
-            false,
         ),
     ] {
         let fixture = Fixture::new();
@@ -463,9 +531,7 @@ async fn what_a_client_says_about_caching_holds() {
     let fixture = Fixture::new();
     let says = |fields: &'static [(&'static str, &'static str)]| Asks { fields, ..ASKS };
     let only = says(&[("cache-control", "only-if-cached")]);
-    let refused = fixture
-        .start(&only, |_| panic!("the service was asked"))
-        .await;
+    let refused = fixture.start(&only, answer(200, FRESH, "asked")).await;
     assert!(matches!(
         refused,
         Err(Error::Gateway(GatewayError::NotCached))
@@ -511,9 +577,7 @@ async fn a_change_makes_what_was_stored_invalid_for_everybody() {
         fixture
             .serve(&of_a, || answer(200, FRESH, "one of a"))
             .await;
-        // Also by a route that stores nothing itself.
         let change = Asks {
-            rule: RouteCache::Off,
             method: change,
             ..ASKS
         };
@@ -546,8 +610,9 @@ async fn a_change_makes_what_was_stored_invalid_for_everybody() {
 #[tokio::test]
 async fn an_answer_that_a_change_overtook_is_not_kept() {
     let fixture = Fixture::new();
+    let (before, let_go) = held("before");
     let slow = fixture
-        .start(&ASKS, |_| Ok(answer(200, FRESH, "before")))
+        .start(&ASKS, answer(200, FRESH, before))
         .await
         .unwrap();
     let put = Asks {
@@ -555,32 +620,43 @@ async fn an_answer_that_a_change_overtook_is_not_kept() {
         ..ASKS
     };
     fixture.serve(&put, || answer(204, &[], "")).await;
-    let slower = fixture
-        .start(&ASKS, |_| Ok(answer(200, FRESH, "after")))
-        .await
-        .unwrap();
-    slow.into_body().collect().await.unwrap();
+    // Who asks after the change does not wait for what was asked before it.
     let after = fixture.serve(&ASKS, || answer(200, FRESH, "after")).await;
     assert_eq!(after.body, "after");
     assert_eq!(after.cache(), "fwd=uri-miss; stored");
-    slower.into_body().collect().await.unwrap();
+    drop(let_go);
+    slow.into_body().collect().await.unwrap();
     assert_eq!(fixture.hit(&ASKS).await.body, "after");
 
-    // What arrives too late does not take the place of what is newer.
-    let late = fixture
-        .start(
-            &Asks {
-                fields: &[("cache-control", "no-cache")],
-                ..ASKS
-            },
-            |_| Ok(answer(200, FRESH, "late")),
-        )
-        .await
-        .unwrap();
-    fixture.serve(&put, || answer(204, &[], "")).await;
-    fixture.serve(&ASKS, || answer(200, FRESH, "newest")).await;
-    late.into_body().collect().await.unwrap();
-    assert_eq!(fixture.hit(&ASKS).await.body, "newest");
+    // The same when nobody has asked meanwhile, and for what a tag names.
+    for purge in [false, true] {
+        let fixture = Fixture::new();
+        let (before, let_go) = held("before");
+        let slow = fixture
+            .start(&ASKS, answer(200, FRESH, before))
+            .await
+            .unwrap();
+        if purge {
+            fixture.tags.purge("widget:1");
+        } else {
+            fixture.serve(&put, || answer(204, &[], "")).await;
+        }
+        drop(let_go);
+        slow.into_body().collect().await.unwrap();
+        let after = fixture.serve(&ASKS, || answer(200, FRESH, "after")).await;
+        assert_eq!(after.cache(), "fwd=uri-miss; stored");
+        assert_eq!(fixture.hit(&ASKS).await.body, "after");
+    }
+}
+
+/// A body that is there when the sender has been dropped.
+fn held(text: &'static str) -> (Body, oneshot::Sender<()>) {
+    let (sender, receiver) = oneshot::channel();
+    let body = stream::once(async move {
+        let _ = receiver.await;
+        Ok::<_, std::io::Error>(Bytes::from(text))
+    });
+    (Body::from_stream(body), sender)
 }
 
 fn streamed(chunks: Vec<Result<&'static str, std::io::Error>>) -> Body {
@@ -609,7 +685,7 @@ async fn only_complete_bodies_within_the_bound_are_kept() {
     let declared = [("cache-control", "max-age=60"), ("content-length", "3")];
     let body = streamed(vec![Ok("one")]);
     let response = fixture
-        .start(&ASKS, |_| Ok(answer(200, &declared, body)))
+        .start(&ASKS, answer(200, &declared, body))
         .await
         .unwrap();
     let mut body = response.into_body();
@@ -636,7 +712,7 @@ async fn only_complete_bodies_within_the_bound_are_kept() {
             streamed(chunks)
         };
         let response = fixture
-            .start(&ASKS, |_| Ok(answer(200, fields, body)))
+            .start(&ASKS, answer(200, fields, body))
             .await
             .unwrap();
         // However it ends for the client.
@@ -647,14 +723,16 @@ async fn only_complete_bodies_within_the_bound_are_kept() {
 
     // The client went away.
     let fixture = Fixture::new();
-    let body = streamed(vec![Ok("on"), Ok("e")]);
+    let body = stream::iter([Ok::<_, std::io::Error>(Bytes::from("on"))]);
+    let body = Body::from_stream(body.chain(stream::pending()));
     let response = fixture
-        .start(&ASKS, |_| Ok(answer(200, FRESH, body)))
+        .start(&ASKS, answer(200, FRESH, body))
         .await
         .unwrap();
     let mut body = response.into_body();
     body.frame().await.unwrap().unwrap();
     drop(body);
+    eventually(|| fixture.under_way() == 0).await;
     let after = fixture.serve(&ASKS, || answer(200, &[], "asked")).await;
     assert!(after.asked.is_some());
 }
@@ -678,28 +756,20 @@ async fn memory_is_bounded() {
 
 #[tokio::test]
 async fn a_cache_of_no_size_is_none() {
-    let cache = ResponseCache::new(
-        &CacheConfig {
-            max_bytes: 0,
-            max_entry_bytes: 1000,
-            parts_max_bytes: 0,
-        },
-        Metrics::new(1).cache(),
-    );
+    let tags = Arc::<Tags>::default();
+    let config = CacheConfig {
+        max_bytes: 0,
+        max_entry_bytes: 1000,
+        parts_max_bytes: 0,
+    };
+    let fixture = Fixture {
+        cache: ResponseCache::new(&config, &tags, Metrics::new(1).cache()),
+        tags,
+        seconds: Arc::default(),
+    };
     for _ in 0..2 {
-        let request = Request::get("http://10.0.0.7/")
-            .body(Body::empty())
-            .unwrap();
-        let response = cache
-            .serve(RouteCache::Shared, "widgets", request, None, |_| async {
-                Ok(answer(200, FRESH, "asked"))
-            })
-            .await
-            .unwrap();
-        assert!(!response.headers().contains_key("cache-status"));
-        assert_eq!(
-            response.into_body().collect().await.unwrap().to_bytes(),
-            "asked"
-        );
+        let answered = fixture.serve(&ASKS, || answer(200, FRESH, "asked")).await;
+        assert!(answered.asked.is_some());
+        assert_eq!(answered.header("cache-status"), "");
     }
 }

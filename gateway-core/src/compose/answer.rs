@@ -2,9 +2,10 @@
 
 use std::marker::PhantomData;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, VARY};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, RETRY_AFTER, VARY};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use serde_json::Value;
@@ -27,6 +28,36 @@ impl<S> IntoResponse for Answer<S> {
     }
 }
 
+/// An answer that changes, with the word when to ask again.
+#[must_use]
+#[derive(Debug)]
+pub struct Polled<S> {
+    answer: Answer<S>,
+    after: Option<Duration>,
+}
+
+impl<S> Answer<S> {
+    /// Tells the client when asking again is worth it (`Retry-After`): not before this time, in whole seconds. `None` when
+    /// nothing will change any more.
+    pub fn ask_again(self, after: Option<Duration>) -> Polled<S> {
+        Polled {
+            answer: self,
+            after,
+        }
+    }
+}
+
+impl<S> IntoResponse for Polled<S> {
+    fn into_response(self) -> Response {
+        let mut response = self.answer.into_response();
+        if let Some(after) = self.after {
+            let seconds = HeaderValue::from(after.as_secs().max(1));
+            response.headers_mut().insert(RETRY_AFTER, seconds);
+        }
+        response
+    }
+}
+
 impl<P> Composition<P> {
     /// The answer: 200, or 304 when the client has it already.
     ///
@@ -41,8 +72,7 @@ impl<P> Composition<P> {
     }
 
     fn respond(&self, body: &impl Serialize) -> Response {
-        let written = serde_json::to_vec(body).and_then(|json| self.fields.cut(json));
-        let bytes = match written {
+        let bytes = match self.fields.write(body) {
             Ok(bytes) => bytes,
             Err(error) => {
                 return Error::from(GatewayError::Bug(format!("answer: {error}"))).into_response();

@@ -48,10 +48,13 @@ impl<K: Eq + Hash, T> Each<K, T> {
         let mut known = HashSet::new();
         let once = keys.into_iter().filter(|key| known.insert(key.clone()));
         let keys: Vec<K> = once.collect();
-        let calls = keys.chunks(batches.size.max(1)).map(|batch| {
-            let call = call(batch.to_vec());
-            async move { (batch, call.await) }
-        });
+        // Made here and owned: a handler whose future borrows from a closure's argument cannot be sent between threads.
+        let mut calls = Vec::new();
+        for batch in keys.chunks(batches.size.max(1)) {
+            let batch = batch.to_vec();
+            let call = call(batch.clone());
+            calls.push(async move { (batch, call.await) });
+        }
         let mut answers = stream::iter(calls).buffer_unordered(batches.at_once.max(1));
         let mut each = Self {
             picked: true,

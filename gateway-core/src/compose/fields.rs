@@ -1,19 +1,22 @@
-//! `?fields=a,b`: which sections the client wants to see, and taking the others out of an answer. What is not wanted is not
-//! fetched either; that is `compose.rs`.
+//! `?fields=a,b`: which sections the client wants to see, and leaving the others out of an answer (`picked.rs`). What is not
+//! wanted is not fetched either; that is `compose.rs`.
 
-use std::fmt;
+mod picked;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
-use serde::de::{MapAccess, Visitor};
-use serde_json::value::RawValue;
+use serde::Serialize;
 
 use super::schema::sections;
 use crate::error::Error;
+use picked::Picked;
 
 /// The sections that were picked; all of them when nothing was said.
 #[derive(Debug, Default)]
-pub(super) struct Fields(Option<Vec<String>>);
+pub(super) struct Fields {
+    picked: Option<Vec<String>>,
+    /// Those that there are. What is no section is always shown.
+    sections: &'static [&'static str],
+}
 
 impl Fields {
     /// What `query` picks of the sections of `S`. An answer without sections has nothing to pick from.
@@ -36,37 +39,37 @@ impl Fields {
                 "fields: there is no section {unknown:?}; there are {}.",
                 sections.join(", ")
             ))),
-            None => Ok(Self(Some(picked))),
+            None => Ok(Self {
+                picked: Some(picked),
+                sections,
+            }),
         }
     }
 
     pub(super) fn picks(&self, name: &str) -> bool {
-        self.0
+        self.picked
             .as_ref()
             .is_none_or(|fields| fields.iter().any(|field| field == name))
     }
 
-    /// Takes out of a JSON object what was not picked; the rest stays byte for byte.
+    fn shows(&self, member: &str) -> bool {
+        self.picks(member) || !self.sections.contains(&member)
+    }
+
+    /// `body` as JSON, without the sections that were not picked.
     ///
     /// # Errors
-    /// When `json` is not an object.
-    pub(super) fn cut(&self, json: Vec<u8>) -> Result<Vec<u8>, serde_json::Error> {
-        if self.0.is_none() {
-            return Ok(json);
+    /// When sections are picked and `body` is no struct, or has members that are flattened.
+    pub(super) fn write<S: Serialize>(&self, body: &S) -> Result<Vec<u8>, serde_json::Error> {
+        if self.picked.is_none() {
+            return serde_json::to_vec(body);
         }
-        let Members(members) = serde_json::from_slice(&json)?;
-        let mut cut = Vec::with_capacity(json.len());
-        cut.push(b'{');
-        for (name, value) in members.iter().filter(|(name, _)| self.picks(name)) {
-            if cut.len() > 1 {
-                cut.push(b',');
-            }
-            serde_json::to_writer(&mut cut, name)?;
-            cut.push(b':');
-            cut.extend_from_slice(value.get().as_bytes());
-        }
-        cut.push(b'}');
-        Ok(cut)
+        let mut json = Vec::with_capacity(1024);
+        body.serialize(Picked {
+            inner: &mut serde_json::Serializer::new(&mut json),
+            fields: self,
+        })?;
+        Ok(json)
     }
 }
 
@@ -83,31 +86,4 @@ fn picked(query: &str) -> Option<Vec<String>> {
             .map(str::to_owned)
             .collect(),
     )
-}
-
-/// The members of an object, in their order.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
-
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Members(members))
-            }
-        }
-
-        deserializer.deserialize_map(InOrder)
-    }
 }

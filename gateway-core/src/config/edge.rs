@@ -1,6 +1,7 @@
 //! What the edge keeps to besides access and limits: cross-origin sharing, forged requests, headers for browsers, and content
 //! codings. Domain types only; what they mean for a request is in `edge/*`.
 
+use std::fmt;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method};
@@ -109,6 +110,48 @@ pub struct StreamConfig {
     pub lifetime: Duration,
     /// The largest WebSocket frame that a client may send, in bytes.
     pub max_frame_bytes: u64,
+    /// How long a stream of our own is silent at most.
+    pub heartbeat: Duration,
+    /// How many streams of our own one caller may have open.
+    pub max_per_caller: usize,
+}
+
+/// Major, minor and patch; what follows a `-` or `+` does not count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AppVersion([u32; 3]);
+
+impl AppVersion {
+    /// Reads `2`, `2.1` or `2.1.7`; what is left out is 0.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let core = text.trim().split(['-', '+']).next()?;
+        let mut numbers = [0; 3];
+        let mut parts = core.split('.');
+        for (index, part) in parts.by_ref().take(3).enumerate() {
+            if part.is_empty() || !part.bytes().all(|byte| byte.is_ascii_digit()) {
+                return None;
+            }
+            numbers[index] = part.parse().ok()?;
+        }
+        parts.next().is_none().then_some(Self(numbers))
+    }
+}
+
+impl fmt::Display for AppVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [major, minor, patch] = self.0;
+        write!(f, "{major}.{minor}.{patch}")
+    }
+}
+
+/// Which versions of an app are served.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AppVersionConfig {
+    /// Older ones are refused.
+    pub minimum: Option<AppVersion>,
+    /// Older ones are told of it: the version, and as it is told.
+    pub recommended: Option<(AppVersion, HeaderValue)>,
+    /// Where there is a newer one.
+    pub store_url: String,
 }
 
 /// A content coding (RFC 9110, 8.4.1).

@@ -25,8 +25,8 @@ use super::RedisServer;
 use super::fault::ConfigFaults;
 use crate::graphql::Limits;
 pub(super) use edge::{
-    RawCoding, RawCompression, RawCors, RawCsrf, RawCsrfRule, RawHsts, RawResourcePolicy,
-    RawRouteCors, RawSecurityHeaders, RawStreams, RawSwitch, RawUpgrade,
+    RawAppVersion, RawCoding, RawCompression, RawCors, RawCsrf, RawCsrfRule, RawHsts,
+    RawResourcePolicy, RawRouteCors, RawSecurityHeaders, RawStreams, RawSwitch, RawUpgrade,
 };
 pub(super) use plans::{RawPartner, RawPlan};
 pub(super) use text::{Rate, Share, Size, Text};
@@ -69,6 +69,7 @@ pub(super) struct RawConfig {
     pub(super) security_headers: RawSecurityHeaders,
     pub(super) compression: RawCompression,
     pub(super) streams: RawStreams,
+    pub(super) app_version: RawAppVersion,
     pub(super) upstreams: BTreeMap<String, RawUpstream>,
     pub(super) dns: RawDns,
     pub(super) rate_limits: BTreeMap<String, RawRateLimit>,
@@ -443,6 +444,9 @@ pub(super) struct RawRoute {
     pub(super) csrf: Option<RawCsrfRule>,
     pub(super) compression: Option<RawSwitch>,
     pub(super) cache: RawRouteCache,
+    pub(super) stale_while_revalidate: Option<Text<Duration>>,
+    pub(super) stale_if_error: Option<Text<Duration>>,
+    pub(super) tags: Vec<String>,
     pub(super) upgrade: Option<RawUpgrade>,
 }
 
@@ -463,6 +467,9 @@ impl Default for RawRoute {
             csrf: None,
             compression: None,
             cache: RawRouteCache::Off,
+            stale_while_revalidate: None,
+            stale_if_error: None,
+            tags: Vec::new(),
             upgrade: None,
         }
     }

@@ -91,6 +91,7 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
     let security_headers = edge::security_headers(&raw.security_headers, &mut check);
     let compression = edge::compression(&raw.compression, &mut check);
     let streams = edge::streams(raw.streams, &mut check);
+    let app_version = edge::app_version(raw.app_version, &mut check);
     let names = routes::Names {
         upstreams: upstreams.keys().map(String::as_str).collect(),
         rate_limits: &rate_limits,
@@ -121,6 +122,7 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
         security_headers,
         compression,
         streams,
+        app_version,
         upstreams,
         rate_limits,
         plans,

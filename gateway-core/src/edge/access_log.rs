@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -14,11 +15,12 @@ use http::uri::Authority;
 use http::{Method, Request, StatusCode, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
-use super::{Arrival, RateLimitHeaders};
+use super::Arrival;
+use super::rate_limit::RateLimitHeaders;
 use crate::context::RequestContext;
 use crate::digits::push_millis;
 use crate::error::ErrorSource;
-use crate::finished::{CLIENT_CLOSED_REQUEST, Fault, FinishedRequest, shown_path};
+use crate::finished::{CLIENT_CLOSED_REQUEST, CUT, Fault, FinishedRequest, shown_path};
 use crate::gateway::Shared;
 use crate::problem::{Problem, chain};
 use crate::route::Route;
@@ -41,6 +43,10 @@ pub(super) struct Observation {
     pub(super) principal: Option<&'static str>,
     pub(super) rate_limits: RateLimitHeaders,
     pub(super) context: Option<RequestContext>,
+    /// The answer is a stream of events: nobody waits for its end.
+    pub(super) is_stream: bool,
+    /// From the request's head to the answer's.
+    head: Option<Duration>,
     status: Option<StatusCode>,
     fault: Option<Fault>,
     bytes: u64,
@@ -68,6 +74,8 @@ impl Observation {
             principal: None,
             rate_limits: RateLimitHeaders::default(),
             context: None,
+            is_stream: false,
+            head: None,
             status: None,
             fault: None,
             bytes: 0,
@@ -94,6 +102,7 @@ impl Observation {
     /// Hands the observation over to the answer's body: it ends when the body does.
     pub(super) fn finish(mut self, response: Response) -> Response {
         self.status = Some(response.status());
+        self.head = Some(self.arrival.at.elapsed());
         response.map(|body| {
             self.complete = body.is_end_stream();
             Body::new(ObservedBody {
@@ -112,6 +121,16 @@ impl Observation {
             .map(RequestContext::take_waterfall)
             .unwrap_or_default();
         drop(context);
+        let took = self.arrival.at.elapsed();
+        let cut = !self.complete && self.shared.lifecycle.is_cut();
+        if cut && self.fault.is_none() {
+            self.fault = Some(Fault {
+                source: ErrorSource::Gateway,
+                cause: "cut: the grace period is over".to_owned(),
+                upstream: None,
+            });
+        }
+        let unanswered = if cut { CUT } else { CLIENT_CLOSED_REQUEST };
         let path = match shown_path(&self.path) {
             Cow::Borrowed(_) => std::mem::take(&mut self.path),
             Cow::Owned(shown) => shown,
@@ -122,16 +141,16 @@ impl Observation {
             version: self.version,
             authority: self.authority.take(),
             path,
-            status: self
-                .status
-                .map_or(CLIENT_CLOSED_REQUEST, |status| status.as_u16()),
+            status: self.status.map_or(unanswered, |status| status.as_u16()),
             bytes: self.bytes,
             complete: self.complete,
             principal: self.principal,
             request_id: self.arrival.request_id.clone(),
             trace: self.arrival.trace.clone(),
             arrived: self.arrival.at,
-            took: self.arrival.at.elapsed(),
+            took,
+            waited: self.head.filter(|_| self.is_stream).unwrap_or(took),
+            is_stream: self.is_stream,
             fault: self.fault.take(),
             waterfall,
         }
@@ -149,7 +168,7 @@ impl Drop for Observation {
         };
         of_route.observe(
             request.status,
-            request.took,
+            request.waited,
             request.bytes,
             request.arrived + request.took,
             request.trace.trace(),
@@ -184,8 +203,8 @@ fn log(request: &FinishedRequest) {
         path = request.path,
         route = request.route.as_ref().map(|route| route.name),
         status = request.status,
-        // Whole microseconds: what is finer is noise.
-        duration_ms = request.took.as_micros() as f64 / 1e3,
+        duration_ms = millis(request.took),
+        head_ms = request.is_stream.then(|| millis(request.waited)),
         bytes = request.bytes,
         complete = request.complete,
         principal = request.principal.unwrap_or("unknown"),
@@ -197,6 +216,11 @@ fn log(request: &FinishedRequest) {
         upstream_calls = (!calls.is_empty()).then(|| upstream_calls(calls)).as_deref(),
         "request"
     );
+}
+
+/// In whole microseconds: what is finer is noise.
+fn millis(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1e3
 }
 
 /// `part=outcome:1.2ms` for each call.

@@ -15,20 +15,24 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::deadline::StreamEnd;
 
-/// Bounds the answer if it is an event stream. `drain` fires when connections have to end.
+/// Whether an answer is a stream of events that has not ended yet.
+pub(super) fn is_one(response: &Response) -> bool {
+    response
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"))
+        && !response.body().is_end_stream()
+}
+
+/// Bounds an answer that is an event stream. `drain` fires when connections have to end, `revoked` when its caller's
+/// credential is not believed any more.
 pub(super) fn bound(
     response: Response,
     idle: Duration,
     end: StreamEnd,
     drain: &CancellationToken,
+    revoked: impl Future<Output = ()> + Send + 'static,
 ) -> Response {
-    let is_stream = response
-        .headers()
-        .get(CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
-    if !is_stream || response.body().is_end_stream() {
-        return response;
-    }
     let drain = Box::pin(drain.clone().cancelled_owned());
     response.map(|body| {
         Body::new(EventStream {
@@ -38,6 +42,7 @@ pub(super) fn bound(
             silent: Box::pin(sleep_until(Instant::now() + idle)),
             over: Box::pin(sleep_until(end.at)),
             drain,
+            revoked: Box::pin(revoked),
             tail: [b'\n'; 2],
         })
     })
@@ -51,12 +56,13 @@ struct EventStream {
     silent: Pin<Box<Sleep>>,
     over: Pin<Box<Sleep>>,
     drain: Pin<Box<WaitForCancellationFutureOwned>>,
+    revoked: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// The last two bytes but carriage returns.
     tail: [u8; 2],
 }
 
 impl EventStream {
-    /// Why it has to end now.
+    /// Why it has to end now, whatever there is still to say.
     fn ended(&mut self, cx: &mut Context<'_>) -> Option<&'static str> {
         if self.over.as_mut().poll(cx).is_ready() {
             return Some(if self.end.by_credential {
@@ -65,10 +71,24 @@ impl EventStream {
                 "lifetime"
             });
         }
-        if self.drain.as_mut().poll(cx).is_ready() {
-            return Some("going_away");
+        if self.revoked.as_mut().poll(cx).is_ready() {
+            return Some("credentials_revoked");
         }
-        self.silent.as_mut().poll(cx).is_ready().then_some("idle")
+        self.drain
+            .as_mut()
+            .poll(cx)
+            .is_ready()
+            .then_some("going_away")
+    }
+
+    /// The last event. In the middle of one nothing can be said: what has come of it would be taken for the whole.
+    fn end(&mut self, reason: &str) -> Option<Result<Frame<Bytes>, axum::Error>> {
+        self.body = None;
+        if self.tail != *b"\n\n" {
+            return None;
+        }
+        let last = format!("event: end\ndata: {{\"reason\":\"{reason}\"}}\n\n");
+        Some(Ok(Frame::data(last.into())))
     }
 
     fn note(&mut self, data: &[u8]) {
@@ -90,6 +110,13 @@ impl HttpBody for EventStream {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = &mut *self;
+        if this.body.is_none() {
+            return Poll::Ready(None);
+        }
+        // Before what comes next is looked at: a source that always has more does not outlive its time.
+        if let Some(reason) = this.ended(cx) {
+            return Poll::Ready(this.end(reason));
+        }
         let Some(body) = &mut this.body else {
             return Poll::Ready(None);
         };
@@ -101,20 +128,10 @@ impl HttpBody for EventStream {
             let silent = Instant::now() + this.idle;
             this.silent.as_mut().reset(silent);
         }
-        // A source that always has more does not outlive its time.
-        if polled.is_ready() && Instant::now() < this.end.at {
+        if polled.is_ready() || this.silent.as_mut().poll(cx).is_pending() {
             return polled;
         }
-        let Some(reason) = this.ended(cx) else {
-            return polled;
-        };
-        this.body = None;
-        // In the middle of an event nothing can be said: what has come of it would be taken for the whole.
-        if this.tail != *b"\n\n" {
-            return Poll::Ready(None);
-        }
-        let last = format!("event: end\ndata: {{\"reason\":\"{reason}\"}}\n\n");
-        Poll::Ready(Some(Ok(Frame::data(last.into()))))
+        Poll::Ready(this.end("idle"))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -125,6 +142,8 @@ impl HttpBody for EventStream {
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use std::future::pending;
 
     use futures_util::{StreamExt, stream};
     use http_body_util::BodyExt;
@@ -157,16 +176,15 @@ mod tests {
     async fn a_stream_ends_with_an_event_that_says_why() {
         let idle = Duration::from_secs(60);
         let never = CancellationToken::new();
-        let now = CancellationToken::new();
-        now.cancel();
-        for (after, by_credential, drain, reason) in [
-            (5, false, &never, "lifetime"),
-            (5, true, &never, "credentials_expired"),
-            (500, false, &never, "idle"),
-            (500, false, &now, "going_away"),
+        for (after, by_credential, drain, revoked, reason) in [
+            (5, false, &never, 600, "lifetime"),
+            (5, true, &never, 600, "credentials_expired"),
+            (500, false, &never, 600, "idle"),
+            (500, true, &never, 5, "credentials_revoked"),
         ] {
             let response = events(&["data: 1\n", "\n"]);
-            let bounded = bound(response, idle, end(after, by_credential), drain);
+            let revoked = tokio::time::sleep(Duration::from_secs(revoked));
+            let bounded = bound(response, idle, end(after, by_credential), drain, revoked);
             let last = format!("data: 1\n\nevent: end\ndata: {{\"reason\":\"{reason}\"}}\n\n");
             assert_eq!(text(bounded).await, last);
         }
@@ -178,18 +196,52 @@ mod tests {
         for pieces in [&["data: 1\n\ndata: 2\n"][..], &["data: 1"]] {
             let response = events(pieces);
             let idle = Duration::from_secs(60);
-            let bounded = bound(response, idle, end(5, false), &drain);
+            let bounded = bound(response, idle, end(5, false), &drain, pending());
             assert_eq!(text(bounded).await, pieces.concat());
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn other_answers_take_their_time() {
+    async fn a_source_that_always_has_more_ends_as_well() {
+        for by in ["time", "drain", "revocation"] {
+            let drain = CancellationToken::new();
+            let pieces = stream::repeat_with(|| Ok::<_, axum::Error>("data: 1\n\n"));
+            let response = Response::new(Body::from_stream(pieces));
+            let revoked = drain.clone();
+            let (drained, revoked) = match by {
+                "drain" => (drain.clone(), CancellationToken::new()),
+                _ => (CancellationToken::new(), revoked),
+            };
+            let idle = Duration::from_secs(60);
+            let revoked = revoked.cancelled_owned();
+            let mut body = bound(response, idle, end(5, false), &drained, revoked).into_body();
+            for _ in 0..10 {
+                let frame = body.frame().await.unwrap().unwrap();
+                assert_eq!(frame.into_data().unwrap(), "data: 1\n\n");
+            }
+            match by {
+                "time" => tokio::time::advance(Duration::from_secs(5)).await,
+                _ => drain.cancel(),
+            }
+            let rest = body.collect().await.unwrap().to_bytes();
+            let reason = match by {
+                "time" => "lifetime",
+                "drain" => "going_away",
+                _ => "credentials_revoked",
+            };
+            let last = format!("event: end\ndata: {{\"reason\":\"{reason}\"}}\n\n");
+            assert_eq!(rest, last, "{by}");
+        }
+    }
+
+    #[test]
+    fn other_answers_take_their_time() {
         let mut response = events(&["slow"]);
+        assert!(is_one(&response));
         response.headers_mut().remove(CONTENT_TYPE);
-        let drain = CancellationToken::new();
-        let bounded = bound(response, Duration::from_secs(1), end(1, false), &drain);
-        let read = tokio::time::timeout(Duration::from_secs(100), text(bounded));
-        assert!(read.await.is_err());
+        assert!(!is_one(&response));
+        let mut ended = events(&[]);
+        *ended.body_mut() = Body::empty();
+        assert!(!is_one(&ended));
     }
 }

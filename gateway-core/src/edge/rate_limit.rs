@@ -20,6 +20,7 @@ use crate::auth::Principal;
 use crate::config::{Config, PLAN, PlanConfig, PolicyConfig, RateLimitConfig, RateLimitKey};
 use crate::deadline::Deadline;
 use crate::metrics::{LimitMetrics, Metrics};
+use crate::quota;
 use buckets::{Bucket, Mode};
 pub(crate) use policy::RateLimitHeaders;
 use policy::{Policy, Wait};
@@ -38,8 +39,10 @@ pub(crate) struct RouteLimits {
     pub(crate) before: Vec<LimitId>,
     /// By who is calling: known only after the credentials are.
     pub(crate) after: Vec<LimitId>,
-    /// Whether it counts against the plan of who is calling.
-    pub(crate) plan: bool,
+    /// Whether it counts against the plan of who is calling: then `RateLimit-Policy` by the plan's name.
+    pub(crate) plan: Option<BTreeMap<String, &'static str>>,
+    /// `RateLimit-Policy` of every answer: all of them, in this order. Empty without limits.
+    pub(crate) policy: &'static str,
     /// As how many requests one counts.
     pub(crate) cost: NonZeroU32,
 }
@@ -83,11 +86,10 @@ pub(crate) struct Plan {
 }
 
 /// A request over a limit.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Denied {
     /// When it would be let through, if nobody else uses up the limit.
     pub(crate) retry_after: Duration,
-    pub(crate) headers: RateLimitHeaders,
 }
 
 impl RateLimiter {
@@ -220,7 +222,7 @@ impl<C: Clock + Clone> RateLimiter<C> {
     /// The limits that a route's policy names; a name that is not configured is left out (the configuration refuses it
     /// before).
     pub(crate) fn resolve(&self, policy: &PolicyConfig) -> RouteLimits {
-        let (before, after) = policy
+        let (before, after): (Vec<_>, Vec<_>) = policy
             .limits
             .iter()
             .filter_map(|name| self.names.get(name).copied())
@@ -228,24 +230,45 @@ impl<C: Clock + Clone> RateLimiter<C> {
                 RateLimitKey::Address | RateLimitKey::Route => true,
                 RateLimitKey::Principal | RateLimitKey::ApiKey => false,
             });
+        let items: Vec<&str> = [&before, &after]
+            .into_iter()
+            .flat_map(|limits| self.policies(limits))
+            .map(Policy::item)
+            .collect();
+        let plan = policy.limits.iter().any(|limit| limit == PLAN);
+        let of_plan = |(name, plan): (&String, &Plan)| {
+            let pace = self
+                .policies(&[plan.pace])
+                .map(Policy::item)
+                .collect::<String>();
+            let quota = format!("\"quota\";q={};w={}", plan.allows.daily, quota::DAY);
+            let mut all = items.clone();
+            all.extend([pace.as_str(), &quota]);
+            (name.clone(), policy::interned(&all.join(", ")))
+        };
         RouteLimits {
+            policy: policy::interned(&items.join(", ")),
             before,
             after,
-            plan: policy.limits.iter().any(|limit| limit == PLAN),
+            plan: plan.then(|| self.plans.iter().map(of_plan).collect()),
             cost: policy.cost,
         }
     }
 
-    /// Counts one request against all `limits`, or against none of them when one refuses it. Waits for nothing unless
-    /// replicas share the limits; and then for one answer of the store at most.
+    /// Counts one request against all `limits`, or against none of them when one refuses it; what is left of them, or of
+    /// the one that refuses, is added to `told`. Waits for nothing unless replicas share the limits; and then for one answer
+    /// of the store at most.
     pub(crate) async fn check(
         &self,
         limits: &[LimitId],
         request: &Counted<'_>,
-    ) -> Result<RateLimitHeaders, Denied> {
+        told: &mut RateLimitHeaders,
+    ) -> Result<(), Denied> {
         let outcome = match &self.store {
-            Some(store) if !limits.is_empty() => self.check_shared(store, limits, request).await,
-            _ => self.check_own(limits, request),
+            Some(store) if !limits.is_empty() => {
+                self.check_shared(store, limits, request, told).await
+            }
+            _ => self.check_own(limits, request, told),
         };
         if outcome.is_ok() {
             for policy in self.policies(limits) {
@@ -261,42 +284,36 @@ impl<C: Clock + Clone> RateLimiter<C> {
         &self,
         limits: &[LimitId],
         request: &Counted<'_>,
-    ) -> Result<RateLimitHeaders, Denied> {
+        told: &mut RateLimitHeaders,
+    ) -> Result<(), Denied> {
         let policies = || self.policies(limits);
         let Some(last) = policies().next_back() else {
-            return Ok(RateLimitHeaders::default());
+            return Ok(());
         };
 
         // Nothing is taken before all agree; the last one can take at once. Another thread may get in between: then a
         // denied request has cost the earlier policies one, which is not worth a lock over all of them.
-        let measure = |policy: &Policy<C>, mode| {
+        let measure = |policy: &Policy<C>, mode, told: &mut RateLimitHeaders| {
+            let bucket = self.bucket(policy.key, request);
             policy
-                .measure(self.bucket(policy.key, request), request.cost, mode)
+                .measure(bucket, request.cost, mode)
                 .map_err(|Wait { wait, left }| {
                     policy.counters.denied.increment(1);
-                    Denied {
-                        retry_after: wait,
-                        headers: RateLimitHeaders::new(
-                            policies(),
-                            // The policy's own borrow is longer than the closure's.
-                            policies()
-                                .filter(|other| std::ptr::eq(*other, policy))
-                                .map(|policy| (policy, left)),
-                        ),
-                    }
+                    told.add(policy, left);
+                    Denied { retry_after: wait }
                 })
         };
         let others = || policies().filter(|policy| !std::ptr::eq(*policy, last));
         for policy in others() {
-            measure(policy, Mode::Look)?;
+            measure(policy, Mode::Look, told)?;
         }
-        let left_of_last = measure(last, Mode::Take)?;
-        let mut left = Vec::with_capacity(limits.len());
+        let left_of_last = measure(last, Mode::Take, told)?;
         for policy in others() {
-            left.push((policy, measure(policy, Mode::Take)?));
+            let left = measure(policy, Mode::Take, told)?;
+            told.add(policy, left);
         }
-        left.push((last, left_of_last));
-        Ok(RateLimitHeaders::new(policies(), left))
+        told.add(last, left_of_last);
+        Ok(())
     }
 
     /// By the buckets that all replicas share; by this process's share of them when the store does not answer.
@@ -305,12 +322,20 @@ impl<C: Clock + Clone> RateLimiter<C> {
         store: &RateLimitStore,
         limits: &[LimitId],
         request: &Counted<'_>,
-    ) -> Result<RateLimitHeaders, Denied> {
-        let own = store.is_settling().then(|| self.check_own(limits, request));
-        if let Some(Err(denied)) = own {
-            store.spared();
-            return Err(denied);
-        }
+        told: &mut RateLimitHeaders,
+    ) -> Result<(), Denied> {
+        // What this process would say; the store may say something else.
+        let own = if store.is_settling() {
+            let mut own = told.clone();
+            if let Err(denied) = self.check_own(limits, request, &mut own) {
+                store.spared();
+                *told = own;
+                return Err(denied);
+            }
+            Some(own)
+        } else {
+            None
+        };
         let entries: Vec<Entry<'_>> = self
             .policies(limits)
             .map(|policy| Entry {
@@ -330,22 +355,25 @@ impl<C: Clock + Clone> RateLimiter<C> {
                         policy.note(self.bucket(policy.key, request), request.cost);
                     }
                 }
-                Ok(RateLimitHeaders::new(policies(), policies().zip(left)))
+                for (policy, left) in policies().zip(left) {
+                    told.add(policy, left);
+                }
+                Ok(())
             }
             Some(Verdict::Denied { policy, wait, left }) => {
-                let denying = policies().nth(policy);
-                if let Some(policy) = denying {
+                if let Some(policy) = policies().nth(policy) {
                     policy.counters.denied.increment(1);
+                    told.add(policy, left);
                 }
-                Err(Denied {
-                    retry_after: wait,
-                    headers: RateLimitHeaders::new(
-                        policies(),
-                        denying.map(|policy| (policy, left)),
-                    ),
-                })
+                Err(Denied { retry_after: wait })
             }
-            None => own.unwrap_or_else(|| self.check_own(limits, request)),
+            None => match own {
+                Some(own) => {
+                    *told = own;
+                    Ok(())
+                }
+                None => self.check_own(limits, request, told),
+            },
         }
     }
 

@@ -300,13 +300,17 @@ impl Feed {
                 );
                 self.metrics.losses.increment(1);
                 self.events.missed();
+                self.events.stands_at(position_of(&frame));
                 None
             }
-            _ => self.change(frame.data),
+            _ => {
+                let position = position_of(&frame);
+                self.change(frame.data, position)
+            }
         }
     }
 
-    fn change(&self, envelope: Bytes) -> Option<Noted> {
+    fn change(&self, envelope: Bytes, position: Option<u64>) -> Option<Noted> {
         self.metrics.events.increment(1);
         let event = match ChangeEvent::parse(envelope) {
             Ok(event) => event,
@@ -315,14 +319,12 @@ impl Feed {
                 return None;
             }
         };
-        let noted = self
-            .journal
-            .as_ref()
-            .and_then(|journal| journal.note(&event));
+        let journal = self.journal.as_ref();
+        let noted = journal.and_then(|journal| journal.note(&event));
         match (self.tags_of)(&event) {
             Some(tags) => {
                 self.metrics.purged.increment(tags.len() as u64);
-                self.events.changed(event, &tags);
+                self.events.changed(event.at(position), &tags);
             }
             None => self.not_understood(&Unclear(event.kind)),
         }
@@ -355,7 +357,8 @@ impl Feed {
 
     fn connected(&self, resumed: bool) {
         if !resumed {
-            // Nobody tells what happened before.
+            // Nobody tells what happened before, and this may be another log.
+            self.events.stands_at(None);
             self.events.missed();
         }
         self.metrics.up.set(1.0);
@@ -384,6 +387,12 @@ impl Feed {
         };
         *state = State::Lost(since, why.to_owned());
     }
+}
+
+/// Where an event stands in the log; those that are in none have no id.
+fn position_of(frame: &Frame) -> Option<u64> {
+    let id = frame.last_id.as_ref().filter(|_| frame.has_id)?;
+    id.parse().ok()
 }
 
 async fn connect(source: &Source, last_id: Option<&str>) -> Result<reqwest::Response, Loss> {

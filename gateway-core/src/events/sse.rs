@@ -11,6 +11,8 @@ pub(super) struct Frame {
     pub(super) data: Bytes,
     /// The last id that the stream has given so far; empty when it has reset it.
     pub(super) last_id: Option<String>,
+    /// Whether this event has given it.
+    pub(super) has_id: bool,
 }
 
 /// An event or a line is larger than it may be.
@@ -30,6 +32,7 @@ pub(super) struct Parser {
     data: Vec<u8>,
     has_data: bool,
     id: Option<String>,
+    has_id: bool,
     max: usize,
 }
 
@@ -44,6 +47,7 @@ impl Parser {
             data: Vec::new(),
             has_data: false,
             id: None,
+            has_id: false,
             max,
         }
     }
@@ -106,6 +110,7 @@ impl Parser {
             }
             b"id" if !value.contains(&0) => {
                 self.id = Some(String::from_utf8_lossy(value).into_owned());
+                self.has_id = true;
             }
             // Comments, `retry`, and what nobody knows.
             _ => {}
@@ -116,6 +121,7 @@ impl Parser {
     fn dispatch(&mut self) -> Option<Frame> {
         let name = std::mem::take(&mut self.name);
         let data = std::mem::take(&mut self.data);
+        let has_id = std::mem::take(&mut self.has_id);
         if !std::mem::take(&mut self.has_data) {
             return None;
         }
@@ -127,6 +133,7 @@ impl Parser {
             },
             data: Bytes::from(data),
             last_id: self.id.clone(),
+            has_id,
         })
     }
 }
@@ -137,11 +144,12 @@ mod tests {
 
     use super::{Frame, Parser, TooLarge};
 
-    fn frame(name: &str, data: &str, last_id: Option<&str>) -> Frame {
+    fn frame(name: &str, data: &str, last_id: Option<&str>, has_id: bool) -> Frame {
         Frame {
             name: name.to_owned(),
             data: data.to_owned().into(),
             last_id: last_id.map(str::to_owned),
+            has_id,
         }
     }
 
@@ -150,10 +158,10 @@ mod tests {
         let stream = "\u{feff}: hello\nevent: made\nid: 7\ndata: a\ndata:b\n\n\
                       data\n\nid\nevent: nothing\n\nretry: 5\nunknown: x\ndata:  c\n\nid: 8\0\ndata: d\n\ndata: cut";
         let expected = [
-            frame("made", "a\nb", Some("7")),
-            frame("message", "", Some("7")),
-            frame("message", " c", Some("")),
-            frame("message", "d", Some("")),
+            frame("made", "a\nb", Some("7"), true),
+            frame("message", "", Some("7"), false),
+            frame("message", " c", Some(""), false),
+            frame("message", "d", Some(""), false),
         ];
         for end in ["\n", "\r\n", "\r"] {
             let stream = stream.replace('\n', end);

@@ -2,10 +2,12 @@
 //! holds up nobody. How events come in is `events/feed.rs`.
 
 use std::collections::{HashMap, VecDeque};
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 
-use tokio::sync::Notify;
+use futures_util::task::AtomicWaker;
 
 use super::ChangeEvent;
 
@@ -37,12 +39,14 @@ pub(super) struct Subscribers {
 struct Index {
     by_tag: HashMap<Box<str>, Vec<Arc<Queue>>>,
     count: usize,
+    /// The position of the last event that was told, if it had one.
+    heard: Option<u64>,
 }
 
 #[derive(Default)]
 struct Queue {
     pending: Mutex<Pending>,
-    wake: Notify,
+    wake: AtomicWaker,
 }
 
 #[derive(Default)]
@@ -56,6 +60,8 @@ pub struct Subscription {
     queue: Arc<Queue>,
     tags: Vec<Box<str>>,
     index: Arc<Mutex<Index>>,
+    /// What had been told when it began.
+    heard: Option<u64>,
 }
 
 impl Default for Subscribers {
@@ -82,6 +88,7 @@ impl Subscribers {
             return Err(TooManySubscribers);
         }
         index.count += 1;
+        let heard = index.heard;
         for tag in &tags {
             let queues = index.by_tag.entry(tag.clone()).or_default();
             queues.push(Arc::clone(&queue));
@@ -91,16 +98,23 @@ impl Subscribers {
             queue,
             tags,
             index: Arc::clone(&self.index),
+            heard,
         })
     }
 
     pub(super) fn tell(&self, event: &Arc<ChangeEvent>, tags: &[String]) {
-        let index = lock(&self.index);
+        let mut index = lock(&self.index);
+        // Under one lock: whoever begins now has the event in its queue, or knows that it was told.
+        index.heard = event.position.or(index.heard);
         for tag in tags {
             for queue in index.by_tag.get(tag.as_str()).into_iter().flatten() {
                 queue.push(event);
             }
         }
+    }
+
+    pub(super) fn stands_at(&self, position: Option<u64>) {
+        lock(&self.index).heard = position;
     }
 
     pub(super) fn missed(&self) {
@@ -129,7 +143,7 @@ impl Queue {
             pending.events.push_back(Arc::clone(event));
         }
         drop(pending);
-        self.wake.notify_one();
+        self.wake.wake();
     }
 
     fn missed(&self) {
@@ -137,7 +151,7 @@ impl Queue {
         pending.events.clear();
         pending.missed = true;
         drop(pending);
-        self.wake.notify_one();
+        self.wake.wake();
     }
 
     fn take(&self) -> Option<Notice> {
@@ -152,12 +166,24 @@ impl Queue {
 impl Subscription {
     /// Waits for the next notice. A call that is dropped loses none.
     pub async fn next(&mut self) -> Notice {
-        loop {
-            if let Some(notice) = self.queue.take() {
-                return notice;
-            }
-            self.queue.wake.notified().await;
-        }
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Notice> {
+        // Before the queue is looked at: what comes afterwards wakes.
+        self.queue.wake.register(cx.waker());
+        self.queue.take().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// The position of the last event that was told before this began: what is read after that shows it, and all later ones
+    /// that concern the tags come here.
+    pub(crate) fn heard(&self) -> Option<u64> {
+        self.heard
+    }
+
+    /// The same for now: what has been told up to here and concerns the tags has come.
+    pub(crate) fn heard_by_now(&self) -> Option<u64> {
+        lock(&self.index).heard
     }
 }
 

@@ -57,7 +57,7 @@ macro_rules! families {
 
 families! {
     REQUESTS = Counter "gateway_requests_total" "Requests by route and class of status.";
-    REQUEST_SECONDS = Histogram "gateway_request_duration_seconds" "Time to the end of the response body.";
+    REQUEST_SECONDS = Histogram "gateway_request_duration_seconds" "Time to the end of the response body, of a stream of events to its head.";
     RESPONSE_BYTES = Counter "gateway_response_bytes_total" "Bytes of response bodies sent.";
     IN_FLIGHT = Gauge "gateway_requests_in_flight" "Requests being worked on, bodies included.";
     CONNECTIONS = Gauge "gateway_connections" "Open client connections.";
@@ -103,6 +103,9 @@ families! {
     FEED_UP = Gauge "gateway_event_feed_up" "1 while change events arrive, 0 while they may go unheard.";
     FEED_EVENTS = Counter "gateway_event_feed_events_total" "Change events received.";
     FEED_LOSSES = Counter "gateway_event_feed_losses_total" "Times that everything tagged expired, because change events may have gone unheard.";
+
+    STREAMS = Gauge "gateway_streams_open" "Streams of events to clients that are open.";
+    STREAMS_REFUSED = Counter "gateway_streams_refused_total" "Streams refused because their caller had as many as one may have.";
 
     TOKEN_LOOKUPS = Counter "gateway_token_cache_lookups_total" "Tokens looked up among those verified before, by outcome.";
     KEY_SET_AGE = Gauge "gateway_key_set_age_seconds" "Time since an issuer's keys were fetched.";

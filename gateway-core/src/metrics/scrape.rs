@@ -33,6 +33,9 @@ pub(crate) fn scrape(shared: &Shared, ready: bool) -> Scrape {
     if let Some(lines) = telemetry::dropped_log_lines() {
         out.put(&family::LOG_LINES_DROPPED, &[], lines as f64);
     }
+    let streams = shared.events.places();
+    out.put(&family::STREAMS, &[], streams.open() as f64);
+    out.put(&family::STREAMS_REFUSED, &[], streams.refused() as f64);
     out.put(&family::REVOCATIONS, &[], shared.revocations.len() as f64);
     // Only of a gateway that has such a store: an alert on it must not see the others.
     if let Some(store) = &shared.shared_revocations {

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::schemas::{Schemas, without_null};
 use crate::RequestContext;
-use crate::compose::{Answer, Composition};
+use crate::compose::{Answer, Composition, Polled};
 use crate::error::Error;
 use crate::extract::{JsonBody, LaterBody, PathParam, QueryParams};
 
@@ -117,6 +117,24 @@ impl Operation<'_> {
     /// The operation will go away: there is a newer one.
     pub fn deprecate(&mut self) {
         self.deprecated = true;
+    }
+
+    /// Says that the answer with this status can have a header more.
+    pub(crate) fn add_header(&mut self, status: &str, name: &str, header: Value) {
+        if let Some(answer) = self.answers.get_mut(status) {
+            answer["headers"][name] = header;
+        }
+    }
+
+    /// The answer is a stream of events for who asks for one.
+    pub(crate) fn event_stream(&mut self) {
+        if let Some(answer) = self.answers.get_mut("200") {
+            answer["content"]["text/event-stream"] = json!({"schema": {
+                "type": "string",
+                "description": "Server-sent events (WHATWG HTML, 9.2). `event` says what has happened, `data` is JSON, `id` \
+                                is a place to come back to. Comments are signs of life; the last event is `end`.",
+            }});
+        }
     }
 
     /// An answer without a body, or with one of which nothing is known.
@@ -228,6 +246,22 @@ impl<S: JsonSchema> Describe for Answer<S> {
         );
         operation.description = operation.schemas.description_of::<S>();
         operation.bare_answer(304, "Nothing has changed.", json!({"ETag": etag}));
+    }
+}
+
+impl<S: JsonSchema> Describe for Polled<S> {
+    fn describe(operation: &mut Operation<'_>) {
+        Answer::<S>::describe(operation);
+        for status in ["200", "304"] {
+            operation.add_header(
+                status,
+                "Retry-After",
+                json!({
+                    "description": "Seconds after which asking again is worth it. Absent when nothing will change any more.",
+                    "schema": {"type": "integer", "minimum": 1},
+                }),
+            );
+        }
     }
 }
 

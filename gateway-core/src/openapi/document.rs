@@ -124,7 +124,7 @@ fn operation(
     (route.describe)(&mut operation);
     let Operation {
         segments,
-        parameters,
+        mut parameters,
         body,
         mut answers,
         description,
@@ -132,7 +132,25 @@ fn operation(
         schemas: _,
     } = operation;
     let access = policy.map_or(&Access::Public, |policy| &policy.access);
+    let versions = &config.app_version;
+    let gated = versions.minimum.is_some() || versions.recommended.is_some();
+    if gated {
+        parameters.push(json!({
+            "name": "App-Version", "in": "header", "required": false,
+            "description": "The version of the app, such as `2.1.7`. Below what is served it is refused; below what is \
+                            recommended, the answer has `App-Version-Recommended`.",
+            "schema": {"type": "string"},
+        }));
+    }
+    let streams = answers
+        .get("200")
+        .map(|answer| &answer["content"]["text/event-stream"]);
     let risks = Risks {
+        has_streams: streams.is_some_and(|streams| !streams.is_null()),
+        store_url: versions
+            .minimum
+            .is_some()
+            .then_some(versions.store_url.as_str()),
         method: route.method,
         needs_credentials: !matches!(access, Access::Public),
         is_limited: policy.is_some_and(|policy| !policy.limits.is_empty()),

@@ -17,6 +17,9 @@ pub(super) struct Risks<'a> {
     pub(super) is_limited: bool,
     pub(super) has_segments: bool,
     pub(super) has_body: bool,
+    pub(super) has_streams: bool,
+    /// Where there is a newer version of the app, if versions are asked for.
+    pub(super) store_url: Option<&'a str>,
 }
 
 impl Risks<'_> {
@@ -44,6 +47,13 @@ impl Risks<'_> {
             let scope = "things:read".to_owned();
             errors.push(ClientError::InsufficientScope { scope }.into());
             errors.push(ClientError::Forbidden("Your role does not allow this.").into());
+        }
+        if let Some(store_url) = self.store_url {
+            let store_url = store_url.to_owned();
+            errors.push(ClientError::AppVersionUnsupported { store_url }.into());
+        }
+        if self.has_streams {
+            errors.push(ClientError::TooManyStreams.into());
         }
         if self.is_limited {
             errors.push(ClientError::RateLimited { retry_after: wait }.into());
@@ -144,6 +154,10 @@ pub(super) fn schema() -> Value {
             "detail": {"type": "string", "description": "What is wrong with this request, for people."},
             "instance": {"type": "string", "format": "uri-reference", "description": "The path of the request."},
             "requestId": {"type": "string", "description": "What to quote to the operators."},
+            "storeUrl": {
+                "type": "string", "format": "uri",
+                "description": "Where there is a newer version of the app, when that is what is wrong.",
+            },
             "errors": {
                 "type": "array",
                 "description": "What is wrong with the body, place by place.",

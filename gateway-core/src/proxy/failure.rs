@@ -80,7 +80,11 @@ pub(super) async fn in_our_form(
     let header = |name| parts.headers.get(name).cloned();
     if UpstreamError::is_failure(status) {
         let error = stack.error(UpstreamErrorKind::Status(bare(status)));
-        return carry(Problem::of_failed(error, header(RETRY_AFTER)));
+        let mut problem = Problem::of_failed(error, header(RETRY_AFTER));
+        if let Some(value) = header(CACHE_STATUS) {
+            problem = problem.header(CACHE_STATUS, value);
+        }
+        return carry(problem);
     }
     let media_type = header(CONTENT_TYPE);
     let refusal = if is_problem(media_type.as_ref()) {

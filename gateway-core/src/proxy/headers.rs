@@ -73,6 +73,37 @@ pub(super) fn likes_trailers(headers: &HeaderMap) -> bool {
         .any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
 }
 
+/// Whether a client shows credentials, which stay here.
+pub(super) fn show_credentials(headers: &HeaderMap) -> bool {
+    CREDENTIALS.iter().any(|name| headers.contains_key(name))
+}
+
+/// Whether a client's field does not come to the service as it is.
+pub(super) fn is_altered(name: &HeaderName) -> bool {
+    const SET: [HeaderName; 6] = [
+        HOST,
+        FORWARDED,
+        X_FORWARDED_FOR,
+        X_FORWARDED_PROTO,
+        X_FORWARDED_HOST,
+        VIA,
+    ];
+    SET.contains(name) || CREDENTIALS.contains(name) || HOP_BY_HOP.contains(name)
+}
+
+/// Whether a client's `Connection` says nothing but how long it is to stay: no field is taken away for it.
+pub(super) fn has_plain_connection(headers: &HeaderMap) -> bool {
+    headers.get_all(CONNECTION).iter().all(|value| {
+        let value = value.as_bytes();
+        value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close")
+    })
+}
+
+/// The scheme by which a client came, as a service is told.
+pub(super) fn proto(over_tls: bool) -> HeaderValue {
+    HeaderValue::from_static(if over_tls { "https" } else { "http" })
+}
+
 pub(super) fn prepare_request(headers: &mut HeaderMap, context: &RequestContext, hop: Hop) {
     remove_hop_by_hop(headers, &CREDENTIALS);
     headers.reserve(ADDED);

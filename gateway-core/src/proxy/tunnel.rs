@@ -47,6 +47,8 @@ pub(super) enum Ended {
     Idle,
     Lifetime,
     Credential,
+    /// The caller's credential is not believed any more.
+    Revoked,
     /// A frame of the client's was larger than it may be.
     TooBig,
     Draining,
@@ -60,6 +62,7 @@ impl Ended {
             Self::Idle => "idle",
             Self::Lifetime => "lifetime",
             Self::Credential => "credentials expired",
+            Self::Revoked => "credentials revoked",
             Self::TooBig => "frame too large",
             Self::Draining => "going away",
         }
@@ -69,7 +72,7 @@ impl Ended {
     fn code(self) -> Option<u16> {
         match self {
             Self::Closed | Self::Broken => None,
-            Self::Idle | Self::Lifetime | Self::Credential => Some(FORBIDDEN),
+            Self::Idle | Self::Lifetime | Self::Credential | Self::Revoked => Some(FORBIDDEN),
             Self::TooBig => Some(TOO_BIG),
             Self::Draining => Some(GOING_AWAY),
         }
@@ -169,12 +172,13 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Pump<R, W> {
     }
 }
 
-/// Carries bytes between `client` and `service` until it ends.
+/// Carries bytes between `client` and `service` until it ends; `revoked` ends it, too.
 pub(super) async fn run<C, S>(
     client: C,
     service: S,
     bounds: &Bounds,
     drain: &CancellationToken,
+    revoked: impl Future<Output = ()>,
 ) -> Summary
 where
     C: AsyncRead + AsyncWrite + Unpin,
@@ -203,6 +207,7 @@ where
                 Pumped::TooBig | Pumped::Broken | Pumped::Stopped => Ended::Broken,
             },
             ended = limit(bounds, &activity, drain) => ended,
+            () = revoked => Ended::Revoked,
         };
         stop.cancel();
         // Between two frames a word of ours is understood; in the middle of one it would be taken for a part of it.
@@ -288,6 +293,7 @@ mod tests {
         client: DuplexStream,
         service: DuplexStream,
         drain: CancellationToken,
+        revoked: CancellationToken,
         tunnel: JoinHandle<Summary>,
     }
 
@@ -302,12 +308,17 @@ mod tests {
             max_frame: 100,
         };
         let draining = drain.clone();
-        let tunnel =
-            tokio::spawn(async move { run(near_client, near_service, &bounds, &draining).await });
+        let revoked = CancellationToken::new();
+        let revoking = revoked.clone();
+        let tunnel = tokio::spawn(async move {
+            let revoked = revoking.cancelled();
+            run(near_client, near_service, &bounds, &draining, revoked).await
+        });
         Ends {
             client,
             service,
             drain,
+            revoked,
             tunnel,
         }
     }
@@ -351,6 +362,19 @@ mod tests {
             drop(ends.client);
             assert_eq!(ends.tunnel.await.unwrap().ended, ended);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_revoked_credential_closes_it() {
+        let mut ends = open(60, 600, true);
+        ends.client.write_all(MASKED).await.unwrap();
+        let mut got = [0; MASKED.len()];
+        ends.service.read_exact(&mut got).await.unwrap();
+        ends.revoked.cancel();
+        let said = all(&mut ends.client).await;
+        assert_eq!(said, frames::close(FORBIDDEN, "credentials revoked", None));
+        drop(ends.client);
+        assert_eq!(ends.tunnel.await.unwrap().ended, Ended::Revoked);
     }
 
     #[tokio::test(start_paused = true)]

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::{StreamExt, stream};
 use http::StatusCode;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -73,6 +74,7 @@ impl World {
         };
         let router = axum::Router::new()
             .route("/wait", axum::routing::any(wait))
+            .route("/events", axum::routing::get(events))
             .fallback(|| async {
                 sleep(Duration::from_millis(5)).await;
                 "here"
@@ -155,6 +157,13 @@ impl World {
     }
 }
 
+/// One event, and silence.
+async fn events() -> impl axum::response::IntoResponse {
+    let first = stream::once(async { Ok::<_, std::io::Error>("data: 1\n\n") });
+    let body = axum::body::Body::from_stream(first.chain(stream::pending()));
+    ([("content-type", "text/event-stream")], body)
+}
+
 fn whole(service: &str, text: &str) -> String {
     let server = if text.contains("[server]") {
         ""
@@ -164,6 +173,40 @@ fn whole(service: &str, text: &str) -> String {
     format!(
         "{server}[admin]\naddress = \"127.0.0.1:0\"\n[upstreams.service]\naddress = \"{service}\"\n{text}"
     )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_of_the_app_is_given_up_and_taken_back_without_a_restart() {
+    let world = World::start(&route("always", "")).await;
+    let becomes = async |status: StatusCode| {
+        let became = timeout(PATIENCE, async {
+            let ask = || {
+                world
+                    .http
+                    .get(world.url("/always"))
+                    .header("app-version", "1.9")
+            };
+            while ask().send().await.unwrap().status() != status {
+                sleep(Duration::from_millis(10)).await;
+            }
+        });
+        assert!(became.await.is_ok(), "it did not become {status}");
+    };
+    becomes(StatusCode::OK).await;
+    let gate = "[app_version]\nminimum = \"2\"\nstore_url = \"https://store.example/app\"\n";
+    world.write(&format!("{}{gate}", route("always", "")));
+    world.gateway.reload();
+    becomes(StatusCode::FORBIDDEN).await;
+    // A gate that does not say where to go is no configuration: the one before stays.
+    let wall = "[app_version]\nminimum = \"3\"\nrecommended = \"2.x\"\n";
+    let text = whole(&world.service, &format!("{}{wall}", route("always", "")));
+    let faults = config::from_text(&[&text]).unwrap_err().to_string();
+    for key in ["app_version.recommended", "app_version.store_url"] {
+        assert!(faults.contains(key), "{faults}");
+    }
+    world.write(&route("always", ""));
+    world.gateway.reload();
+    becomes(StatusCode::OK).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

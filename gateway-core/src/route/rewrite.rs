@@ -1,9 +1,15 @@
-//! The path a passthrough route sends upstream: a template with the placeholders of the route's own path.
-//! It has no expressions: the day a path needs an `if`, the route moves to code.
+//! Templates with the placeholders of a passthrough route's path: the path that it sends upstream, and the tags of what it
+//! stores. They have no expressions: the day a path needs an `if`, the route moves to code.
+
+use crate::encode::decoded;
 
 /// A parsed template such as `/widgets/{id}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rewrite(Vec<Piece>);
+
+/// A parsed template such as `widget:{id}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TagTemplate(Vec<Piece>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Piece {
@@ -20,6 +26,8 @@ pub(crate) enum RewriteFault {
     UnknownPlaceholder(String),
     #[error("`{0}` does not begin with a slash")]
     Relative(String),
+    #[error("is empty")]
+    Empty,
 }
 
 impl Rewrite {
@@ -28,27 +36,7 @@ impl Rewrite {
         if !template.starts_with('/') {
             return Err(RewriteFault::Relative(template.to_owned()));
         }
-        let mut pieces = Vec::new();
-        let mut rest = template;
-        while let Some(open) = rest.find('{') {
-            let close = rest[open..]
-                .find('}')
-                .ok_or_else(|| RewriteFault::OpenBrace(template.to_owned()))?
-                + open;
-            let name = rest[open + 1..close].trim_start_matches('*');
-            if !path.contains(&format!("{{{name}}}")) && !path.contains(&format!("{{*{name}}}")) {
-                return Err(RewriteFault::UnknownPlaceholder(name.to_owned()));
-            }
-            if open > 0 {
-                pieces.push(Piece::Text(rest[..open].to_owned()));
-            }
-            pieces.push(Piece::Parameter(name.to_owned()));
-            rest = &rest[close + 1..];
-        }
-        if !rest.is_empty() {
-            pieces.push(Piece::Text(rest.to_owned()));
-        }
-        Ok(Self(pieces))
+        pieces(template, path).map(Self)
     }
 
     /// The path for one request: parameters go in as the client encoded them.
@@ -64,6 +52,54 @@ impl Rewrite {
     }
 }
 
+impl TagTemplate {
+    /// Parses `template` for a route with `path`.
+    pub(crate) fn parse(template: &str, path: &str) -> Result<Self, RewriteFault> {
+        if template.is_empty() {
+            return Err(RewriteFault::Empty);
+        }
+        pieces(template, path).map(Self)
+    }
+
+    /// The tag for one request: parameters go in decoded, since one thing has one tag however its path is written.
+    pub(crate) fn apply(&self, parameters: &matchit::Params<'_, '_>) -> String {
+        let mut tag = String::new();
+        for piece in &self.0 {
+            match piece {
+                Piece::Text(text) => tag.push_str(text),
+                Piece::Parameter(name) => {
+                    tag.push_str(&decoded(parameters.get(name).unwrap_or("")));
+                }
+            }
+        }
+        tag
+    }
+}
+
+fn pieces(template: &str, path: &str) -> Result<Vec<Piece>, RewriteFault> {
+    let mut pieces = Vec::new();
+    let mut rest = template;
+    while let Some(open) = rest.find('{') {
+        let close = rest[open..]
+            .find('}')
+            .ok_or_else(|| RewriteFault::OpenBrace(template.to_owned()))?
+            + open;
+        let name = rest[open + 1..close].trim_start_matches('*');
+        if !path.contains(&format!("{{{name}}}")) && !path.contains(&format!("{{*{name}}}")) {
+            return Err(RewriteFault::UnknownPlaceholder(name.to_owned()));
+        }
+        if open > 0 {
+            pieces.push(Piece::Text(rest[..open].to_owned()));
+        }
+        pieces.push(Piece::Parameter(name.to_owned()));
+        rest = &rest[close + 1..];
+    }
+    if !rest.is_empty() {
+        pieces.push(Piece::Text(rest.to_owned()));
+    }
+    Ok(pieces)
+}
+
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
@@ -77,6 +113,24 @@ mod tests {
         router.insert("/api/w/{id}/{part}", ()).unwrap();
         let matched = router.at("/api/w/a%20b/7").unwrap();
         assert_eq!(rewrite.apply(&matched.params), "/widgets/a%20b/parts/7");
+    }
+
+    #[test]
+    fn one_thing_has_one_tag_however_its_path_is_written() {
+        let template = TagTemplate::parse("widget:{id}", "/api/w/{id}").unwrap();
+        let mut router = matchit::Router::new();
+        router.insert("/api/w/{id}", ()).unwrap();
+        for path in ["/api/w/a7", "/api/w/%61%37"] {
+            let matched = router.at(path).unwrap();
+            assert_eq!(template.apply(&matched.params), "widget:a7", "{path}");
+        }
+        let fault = TagTemplate::parse("", "/api/w/{id}");
+        assert_eq!(fault, Err(RewriteFault::Empty));
+        let fault = TagTemplate::parse("widget:{other}", "/api/w/{id}");
+        assert_eq!(
+            fault,
+            Err(RewriteFault::UnknownPlaceholder("other".to_owned()))
+        );
     }
 
     #[test]

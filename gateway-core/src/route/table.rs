@@ -7,9 +7,9 @@ use std::time::Duration;
 use http::{HeaderValue, Method};
 use serde::Serialize;
 
-use super::{DeclaredRoute, Rewrite};
+use super::{DeclaredRoute, Rewrite, TagTemplate};
 use crate::config::{
-    Access, Config, ConfigFault, ConfigFaults, CsrfRule, PolicyConfig, RouteCache, covers,
+    Access, CacheRule, Config, ConfigFault, ConfigFaults, CsrfRule, PolicyConfig, covers,
 };
 use crate::edge::{Cors, RateLimiter, RouteLimits};
 use crate::intern::intern;
@@ -44,7 +44,9 @@ pub(crate) struct ProxyRule {
     pub(crate) rewrite: Option<Rewrite>,
     /// The path upstream with its placeholders.
     pub(crate) template: &'static str,
-    pub(crate) cache: RouteCache,
+    pub(crate) cache: CacheRule,
+    /// What its answers depend on, and what its commands change.
+    pub(crate) tags: Vec<TagTemplate>,
     /// Whether WebSockets may be opened through it.
     pub(crate) websocket: bool,
 }
@@ -248,11 +250,21 @@ impl Builder<'_> {
             Ok(rewrite) => rewrite,
             Err(fault) => return self.fault(format!("routes[{index}].rewrite"), fault.to_string()),
         };
+        let mut tags = Vec::new();
+        for (at, tag) in route.tags.iter().enumerate() {
+            match TagTemplate::parse(tag, &route.path) {
+                Ok(tag) => tags.push(tag),
+                Err(fault) => {
+                    self.fault(format!("routes[{index}].tags[{at}]"), fault.to_string());
+                }
+            }
+        }
         let action = Action::Proxy(ProxyRule {
             upstream: intern(&route.upstream),
             rewrite,
             template: intern(route.rewrite.as_deref().unwrap_or(&route.path)),
             cache: route.cache,
+            tags,
             websocket: route.websocket,
         });
         self.push(

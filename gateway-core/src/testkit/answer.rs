@@ -50,6 +50,18 @@ impl Answer {
         Self::json(status, &problem)
     }
 
+    /// The same JSON with another value at a place (RFC 6901), which has to be there.
+    #[must_use]
+    pub fn changed(self, pointer: &str, value: &Value) -> Self {
+        let mut body: Value = serde_json::from_slice(&self.body).unwrap();
+        let place = body.pointer_mut(pointer);
+        *place.expect("the answer has this place") = value.clone();
+        Self {
+            body: body.to_string().into(),
+            ..self
+        }
+    }
+
     /// A unary answer of gRPC with an encoded message.
     #[must_use]
     pub fn grpc(message: &[u8]) -> Self {

@@ -1,6 +1,8 @@
 //! Typed calls to JSON services: a path in, a decoded answer or a classified failure out, always under the deadline.
 //! Streams that pass through untouched are `proxy.rs`; gRPC is `grpc.rs`.
 
+use std::pin::Pin;
+
 use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, uri};
@@ -46,6 +48,9 @@ pub struct Call {
     pub(super) tags: Vec<Slot>,
     pub(super) commands: Slot,
 }
+
+/// An answer on its way. In a box: a composition holds the futures of all its parts, and moves them.
+pub type Answered<T> = Pin<Box<dyn Future<Output = Result<T, UpstreamError>> + Send>>;
 
 /// A successful answer, read to its end.
 #[derive(Clone, Debug)]
@@ -147,48 +152,43 @@ impl Call {
     ///
     /// # Errors
     /// Any other status, a wrong media type, a body that does not fit `T` or is too large, no connection, no time.
-    pub async fn json_answer<T: DeserializeOwned + Send + 'static>(
-        self,
-    ) -> Result<T, UpstreamError> {
-        self.run(decode).await
+    pub fn json_answer<T: DeserializeOwned + Send + 'static>(self) -> Answered<T> {
+        self.run(decode)
     }
 
     /// Sends the call and decodes a 2xx answer; its headers say more than its body, for example that it is a replay.
     ///
     /// # Errors
     /// As [`json_answer`](Self::json_answer).
-    pub async fn json_response<T: DeserializeOwned + Send + 'static>(
-        self,
-    ) -> Result<(HeaderMap, T), UpstreamError> {
+    pub fn json_response<T: DeserializeOwned + Send + 'static>(self) -> Answered<(HeaderMap, T)> {
         self.run(|stack, response| {
             decode(stack, response).map(|answer| (response.headers.clone(), answer))
         })
-        .await
     }
 
     /// Sends the call and gives a 2xx answer as it is.
     ///
     /// # Errors
     /// Any other status, an answer that is too large, no connection, no time.
-    pub async fn send(self) -> Result<UpstreamResponse, UpstreamError> {
-        self.run(|_stack, response| Ok(response.clone())).await
+    pub fn send(self) -> Answered<UpstreamResponse> {
+        self.run(|_stack, response| Ok(response.clone()))
     }
 
     /// A read ends with the last one who waits for it; a command runs on.
-    async fn run<T: Send + 'static>(self, read: Reader<T>) -> Result<T, UpstreamError> {
-        // Boxed, both: a composition holds the futures of all its parts.
-        match CallKind::of(&self.method) {
-            CallKind::Safe => Box::pin(self.read(read)).await,
-            CallKind::Command => {
-                let stack = self.stack.clone();
-                stack.to_its_end(Box::pin(self.command(read))).await
-            }
+    fn run<T: Send + 'static>(self, read: Reader<T>) -> Answered<T> {
+        let call = Box::new(self);
+        match CallKind::of(&call.method) {
+            CallKind::Safe => Box::pin(call.read(read)),
+            CallKind::Command => Box::pin(async move {
+                let stack = call.stack.clone();
+                stack.to_its_end(Box::pin(call.command(read))).await
+            }),
         }
     }
 
     /// What the command changes is purged whatever came of it: a refusal, too, can mean that what was stored is old, and
     /// a lost answer leaves open what was done.
-    async fn command<T>(mut self, read: Reader<T>) -> Result<T, UpstreamError> {
+    async fn command<T>(mut self: Box<Self>, read: Reader<T>) -> Result<T, UpstreamError> {
         let reads = self.reads.clone();
         let tags = std::mem::take(&mut self.tags);
         let commands = self.commands;
@@ -207,7 +207,7 @@ impl Call {
 
     /// The answer as it came, and what it was read as.
     pub(super) async fn attempt<T>(
-        self,
+        self: Box<Self>,
         read: Reader<T>,
     ) -> Result<(UpstreamResponse, T), UpstreamError> {
         let stack = self.stack.clone();
@@ -216,11 +216,18 @@ impl Call {
             let answer = read(&stack, &response)?;
             Ok((response, answer))
         });
-        attempt.finished(result.as_ref().map_or_else(UpstreamError::reason, |_| "ok"));
+        attempt.finished(
+            result
+                .as_ref()
+                .map_or_else(UpstreamError::outcome, |_| "ok"),
+        );
         result
     }
 
-    async fn exchange(self, attempt: &mut Attempt) -> Result<UpstreamResponse, UpstreamError> {
+    async fn exchange(
+        self: Box<Self>,
+        attempt: &mut Attempt,
+    ) -> Result<UpstreamResponse, UpstreamError> {
         let Self {
             stack,
             method,
@@ -228,12 +235,12 @@ impl Call {
             headers,
             body,
             ..
-        } = self;
+        } = *self;
         let body = body.map_err(|e| stack.error(UpstreamErrorKind::Undecodable).caused_by(e))?;
         let path = uri::PathAndQuery::try_from(path)
             .map_err(|e| stack.error(UpstreamErrorKind::Undecodable).caused_by(e))?;
         let kind = CallKind::of(&method);
-        let mut request = Request::new(Outgoing::whole(body));
+        let mut request = Box::new(Request::new(Outgoing::whole(body)));
         *request.method_mut() = method;
         *request.uri_mut() = Uri::from(path);
         *request.headers_mut() = headers;

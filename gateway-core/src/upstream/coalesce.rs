@@ -5,10 +5,11 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::call::UpstreamResponse;
 use super::error::UpstreamError;
@@ -25,6 +26,8 @@ pub(crate) type Outcome = Result<Arc<UpstreamResponse>, Arc<UpstreamError>>;
 #[derive(Clone, Debug)]
 pub(crate) enum Landed {
     Done(Outcome),
+    /// The time of whoever began it was over. Others may have more.
+    RanOut(Arc<UpstreamError>),
     /// Its task was ended from outside, for instance with its worker.
     Lost,
 }
@@ -110,8 +113,12 @@ impl Flights {
 }
 
 impl Vacancy<'_> {
-    /// Begins the call, in a task of its own.
-    pub(crate) fn begin(mut self, call: impl Future<Output = Outcome> + Send + 'static) -> Seat {
+    /// Begins the call, in a task of its own. Whoever begins it waits until `until`.
+    pub(crate) fn begin(
+        mut self,
+        until: Instant,
+        call: impl Future<Output = Outcome> + Send + 'static,
+    ) -> Seat {
         let (sender, landing) = watch::channel(None);
         let flight = Arc::new(Flight {
             epoch: self.epoch,
@@ -123,9 +130,11 @@ impl Vacancy<'_> {
         let task = Task {
             flights: Arc::clone(self.flights),
             key: Arc::clone(self.key),
+            until,
             flight,
         };
-        tokio::spawn(task.run(call));
+        // Boxed first: a task's future is moved on its way, and one that takes another has room for it twice.
+        tokio::spawn(task.run(Box::pin(call)));
         Seat { landing }
     }
 }
@@ -144,12 +153,12 @@ impl Seat {
 struct Task {
     flights: Arc<Flights>,
     key: Arc<RequestKey>,
+    until: Instant,
     flight: Arc<Flight>,
 }
 
 impl Task {
-    async fn run(self, call: impl Future<Output = Outcome>) {
-        let mut call = pin!(call);
+    async fn run(self, mut call: Pin<Box<impl Future<Output = Outcome>>>) {
         let outcome = loop {
             tokio::select! {
                 biased;
@@ -160,9 +169,11 @@ impl Task {
             }
         };
         self.leave();
-        self.flight
-            .landing
-            .send_replace(Some(Landed::Done(outcome)));
+        let landed = match outcome {
+            Err(error) if error.is_out_of_time(self.until) => Landed::RanOut(error),
+            outcome => Landed::Done(outcome),
+        };
+        self.flight.landing.send_replace(Some(landed));
     }
 
     /// Whether nobody is waiting any more; nobody sits down after that.

@@ -5,8 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
+use tokio::time::Instant;
 
 use crate::error::Refusal;
+
+/// With less time left than this a call is not started: its time is over before it is.
+const MARGIN: Duration = Duration::from_millis(2);
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
@@ -88,6 +92,12 @@ impl UpstreamError {
         Self::new(failure.upstream, kind).caused_by(Shared(Arc::clone(failure)))
     }
 
+    /// Whether the time of the one who asked was over at `until`: someone who has more may ask again. A time that is set for
+    /// each attempt is everybody's.
+    pub(crate) fn is_out_of_time(&self, until: Instant) -> bool {
+        self.kind == UpstreamErrorKind::Timeout && Instant::now() + MARGIN >= until
+    }
+
     /// Whether the service did not do its work; else it has answered, and said no.
     pub(crate) fn is_failure_of_service(&self) -> bool {
         self.refusal()
@@ -116,6 +126,20 @@ impl UpstreamError {
         status.is_server_error()
             || status == StatusCode::UNAUTHORIZED
             || status == StatusCode::PROXY_AUTHENTICATION_REQUIRED
+    }
+
+    /// How a call ended, as metrics, log and console say it: a refusal of what the caller wants is no fault of the service.
+    pub(crate) fn outcome(&self) -> &'static str {
+        match &self.kind {
+            UpstreamErrorKind::Status(refusal)
+                if refusal.status.is_client_error()
+                    && refusal.status != StatusCode::NOT_FOUND
+                    && !Self::is_failure(refusal.status) =>
+            {
+                "refused"
+            }
+            _ => self.reason(),
+        }
     }
 
     /// The reason that a section gives for having no data.

@@ -84,6 +84,15 @@ impl GrpcUpstream {
         F: FnOnce(GrpcChannel, Uri) -> Fut,
         Fut: Future<Output = Result<tonic::Response<T>, Status>>,
     {
+        // Boxed: a composition holds the futures of all its parts, and moves them.
+        Box::pin(self.ask(context, call)).await
+    }
+
+    async fn ask<T, F, Fut>(&self, context: RequestContext, call: F) -> Result<T, UpstreamError>
+    where
+        F: FnOnce(GrpcChannel, Uri) -> Fut,
+        Fut: Future<Output = Result<tonic::Response<T>, Status>>,
+    {
         context.note_lifetime(Duration::ZERO);
         let attempt = self
             .stack
@@ -109,7 +118,9 @@ impl GrpcUpstream {
             Ok(Err(status)) => Err(self.classify(status, &verdict)),
             Ok(Ok(answer)) => Ok(answer.into_inner()),
         };
-        let outcome = result.as_ref().map_or_else(UpstreamError::reason, |_| "ok");
+        let outcome = result
+            .as_ref()
+            .map_or_else(UpstreamError::outcome, |_| "ok");
         attempt.finish(outcome);
         result
     }
@@ -210,7 +221,12 @@ impl tower::Service<Request<tonic::body::Body>> for GrpcChannel {
             attempt.target(CallTarget::Grpc { method });
             let response = this
                 .stack
-                .send(request, &mut attempt, CallKind::Safe, Judged::AtEnd)
+                .send(
+                    Box::new(request),
+                    &mut attempt,
+                    CallKind::Safe,
+                    Judged::AtEnd,
+                )
                 .await?;
             drop(attempt);
             this.verdict.look(response.headers());

@@ -155,7 +155,7 @@ impl Replay {
         })
     }
 
-    pub(super) fn request(&self) -> Request<Outgoing> {
+    pub(super) fn request(&self) -> Box<Request<Outgoing>> {
         let mut request = Request::new(Outgoing::Whole(self.body.clone()));
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.target.clone();
@@ -164,7 +164,7 @@ impl Replay {
         for (name, value) in &self.headers {
             headers.append(name, value.clone());
         }
-        request
+        Box::new(request)
     }
 }
 

@@ -52,7 +52,7 @@ impl Reads {
 
     /// Who reads after a command's answer sees what it did: neither what is stored with one of its tags, nor a call under
     /// way at the same upstream will do for them. `commands` is that of [`commands_to`](Self::commands_to).
-    pub(super) fn command_ended(&self, commands: Slot, tags: &[Slot]) {
+    pub(crate) fn command_ended(&self, commands: Slot, tags: &[Slot]) {
         for slot in tags {
             self.tags.purge_slot(*slot);
         }
@@ -61,7 +61,7 @@ impl Reads {
     }
 
     /// Stands for all commands to an upstream. No tag of an application begins like this.
-    pub(super) fn commands_to(&self, upstream: &str) -> Slot {
+    pub(crate) fn commands_to(&self, upstream: &str) -> Slot {
         self.tags.slot(&["\0commands ", upstream].concat())
     }
 
@@ -84,7 +84,10 @@ enum Place<T> {
 
 impl Call {
     /// Reads what the call asks for.
-    pub(super) async fn read<T: Send + 'static>(self, read: Reader<T>) -> Result<T, UpstreamError> {
+    pub(super) async fn read<T: Send + 'static>(
+        self: Box<Self>,
+        read: Reader<T>,
+    ) -> Result<T, UpstreamError> {
         let key = self.key();
         if self.lifetime.is_none() {
             self.context.note_lifetime(Duration::ZERO);
@@ -155,7 +158,7 @@ impl Call {
 
     /// Asks the service, together with whoever asks the same at this time.
     async fn ask<T: Send + 'static>(
-        self,
+        self: Box<Self>,
         key: Arc<RequestKey>,
         read: Reader<T>,
     ) -> Result<T, UpstreamError> {
@@ -174,19 +177,21 @@ impl Call {
                             // Sent before the outcome was; reading the answer once more would do as well.
                             decoded.await.or_else(|_| read(&stack, &response))
                         }
-                        Landed::Done(Err(error)) => Err(UpstreamError::shared(&error)),
+                        Landed::Done(Err(error)) | Landed::RanOut(error) => {
+                            Err(UpstreamError::shared(&error))
+                        }
                         Landed::Lost => Err(stack.error(UpstreamErrorKind::Reset)),
                     };
                 }
                 Place::Joined(seat, again) => {
-                    call = *again;
+                    call = again;
                     wait(seat, &context).await.ok_or_else(given_up)?
                 }
             };
             let outcome = match landed {
-                // The other's time was shorter than ours, or its worker has ended.
-                Landed::Done(Err(error)) if error.kind == UpstreamErrorKind::Timeout => continue,
-                Landed::Lost => continue,
+                // The other's time was shorter than ours, or its worker has ended. A time that is set for every attempt is
+                // ours, too: nobody repeats for each caller what has just hung.
+                Landed::RanOut(_) | Landed::Lost => continue,
                 Landed::Done(outcome) => outcome,
             };
             reads.metrics.coalesced.increment(1);
@@ -203,25 +208,26 @@ impl Call {
 
     /// A place at the call under way that will do, or at this one, which is then begun.
     fn take_a_seat<T: Send + 'static>(
-        self,
+        self: Box<Self>,
         key: &Arc<RequestKey>,
         tags: &[Slot],
         read: Reader<T>,
     ) -> Place<T> {
         let flights = Arc::clone(&self.reads.flights);
         match flights.sit_down(key, tags) {
-            Ok(seat) => Place::Joined(seat, Box::new(self)),
+            Ok(seat) => Place::Joined(seat, self),
             Err(vacancy) => {
                 let (sender, decoded) = oneshot::channel();
+                let until = self.context.deadline().at();
                 let fill = self.fill(Arc::clone(key), vacancy.epoch, read, sender);
-                Place::Begun(vacancy.begin(fill), decoded)
+                Place::Begun(vacancy.begin(until, fill), decoded)
             }
         }
     }
 
     /// The call itself. An answer that can be read, and may be used again, is stored.
     async fn fill<T>(
-        mut self,
+        mut self: Box<Self>,
         key: Arc<RequestKey>,
         epoch: Epoch,
         read: Reader<T>,

@@ -1,7 +1,8 @@
 //! What makes two calls the same: everything that is sent, and who they are for. What is done with calls that are the
 //! same is decided in `upstream/coalesce.rs` and `cache/parts.rs`.
 
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::sync::LazyLock;
 
 use http::{HeaderMap, Method};
 
@@ -17,16 +18,25 @@ pub(crate) struct RequestKey {
     /// Name, value, name, value, each behind its length. Calls of the same code set them in the same order.
     headers: Box<[u8]>,
     identity: Identity,
+    /// Of all the others, made once: a key is looked up many times.
+    hash: u64,
 }
 
 /// Everything by which a service could tell callers apart. The whole principal, not only what the internal token says
 /// today: a call is shared too seldom rather than once too often.
-#[derive(Debug, PartialEq, Eq)]
-enum Identity {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Identity {
     Principal(Principal),
     /// The negative control of the tests for sharing: what a key must never be.
     #[cfg(test)]
     Forgotten,
+}
+
+impl Identity {
+    /// Whether the service is not told of anybody.
+    pub(crate) fn is_nobody(&self) -> bool {
+        matches!(self, Self::Principal(Principal::Anonymous))
+    }
 }
 
 impl Hash for Identity {
@@ -42,12 +52,12 @@ impl Hash for Identity {
 
 impl Hash for RequestKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.upstream.hash(state);
-        self.path.hash(state);
-        self.headers.hash(state);
-        self.identity.hash(state);
+        state.write_u64(self.hash);
     }
 }
+
+/// Keyed at random, since callers choose what is hashed.
+static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 impl RequestKey {
     /// The key of a call without a body, on behalf of `principal`. `headers` are those of the call itself.
@@ -58,20 +68,25 @@ impl RequestKey {
         headers: &HeaderMap,
         principal: &Principal,
     ) -> Self {
+        let headers = bytes_of(headers);
+        let identity = Identity::Principal(principal.clone());
         Self {
+            hash: HASHER.hash_one((upstream, path, &headers, &identity)),
             upstream,
             method: method.clone(),
             path: path.to_owned(),
-            headers: bytes_of(headers),
-            identity: Identity::Principal(principal.clone()),
+            headers,
+            identity,
         }
     }
 
     /// This key without the caller: only to show that tests notice.
     #[cfg(test)]
     pub(crate) fn without_identity(self) -> Self {
+        let identity = Identity::Forgotten;
         Self {
-            identity: Identity::Forgotten,
+            hash: HASHER.hash_one((self.upstream, &self.path, &self.headers, &identity)),
+            identity,
             ..self
         }
     }

@@ -19,7 +19,7 @@ use crate::deadline::Deadline;
 pub(super) struct Failure {
     pub(super) error: UpstreamError,
     /// The request, when it is certain that nothing of it was sent.
-    pub(super) unsent: Option<Request<Outgoing>>,
+    pub(super) unsent: Option<Box<Request<Outgoing>>>,
     pub(super) hint: Hint,
 }
 
@@ -39,7 +39,7 @@ pub(super) enum Hint {
 
 /// The next attempt.
 pub(super) struct Again {
-    pub(super) request: Request<Outgoing>,
+    pub(super) request: Box<Request<Outgoing>>,
     pub(super) wait: Duration,
     /// Over a new connection: where one was closed while it was idle, others were, too.
     pub(super) fresh: bool,
@@ -47,7 +47,7 @@ pub(super) struct Again {
 
 impl Again {
     /// The first attempt is the next one, too.
-    pub(super) fn first(request: Request<Outgoing>) -> Self {
+    pub(super) fn first(request: Box<Request<Outgoing>>) -> Self {
         Self {
             request,
             wait: Duration::ZERO,

@@ -182,9 +182,10 @@ impl Stack {
     ///
     /// # Errors
     /// No answer: why is in the kind.
+    // The request is boxed: every step of the column would have room for all of it twice, and move it.
     pub(crate) async fn send(
         &self,
-        request: Request<Outgoing>,
+        request: Box<Request<Outgoing>>,
         attempt: &mut Attempt,
         kind: CallKind,
         judged: Judged,
@@ -413,7 +414,7 @@ impl Stack {
     /// was idle, goes over the next one: that is no attempt.
     async fn exchange(
         &self,
-        mut request: Request<Outgoing>,
+        mut request: Box<Request<Outgoing>>,
         endpoint: &Arc<Endpoint>,
         now: Instant,
         fresh: bool,
@@ -429,7 +430,7 @@ impl Stack {
                     request
                         .headers_mut()
                         .insert(http::header::HOST, endpoint.place.host.clone());
-                    match lease.sender.try_send_request(request).await {
+                    match lease.sender.try_send_request(*request).await {
                         Ok(response) => return Ok((response, Some(lease))),
                         Err(error) => (error, lease.reused),
                     }
@@ -437,14 +438,14 @@ impl Stack {
                 Ok(Connection::Http2 { mut sender, reused }) => {
                     *request.version_mut() = Version::HTTP_2;
                     *request.uri_mut() = endpoint.place.uri(path.clone());
-                    match sender.try_send_request(request).await {
+                    match sender.try_send_request(*request).await {
                         Ok(response) => return Ok((response, None)),
                         Err(error) => (error, reused),
                     }
                 }
             };
             match error.take_message() {
-                Some(unsent) if reused => request = unsent,
+                Some(unsent) if reused => *request = unsent,
                 unsent => {
                     let error = error.into_error();
                     let hint = if error.is_user() {
@@ -456,7 +457,7 @@ impl Stack {
                     };
                     return Err(Failure {
                         error: self.error(UpstreamErrorKind::Reset).caused_by(error),
-                        unsent,
+                        unsent: unsent.map(Box::new),
                         hint,
                     });
                 }
@@ -475,7 +476,7 @@ impl Stack {
         }
     }
 
-    fn no_connection(&self, error: ConnectError, unsent: Request<Outgoing>) -> Failure {
+    fn no_connection(&self, error: ConnectError, unsent: Box<Request<Outgoing>>) -> Failure {
         let kind = match error {
             ConnectError::TooMany { .. } => UpstreamErrorKind::OverLimit,
             ConnectError::Timeout { .. }

@@ -365,6 +365,13 @@ async fn an_event_stream_outlives_its_deadline_and_not_its_silence() {
     let last = "event: end\ndata: {\"reason\":\"idle\"}\n\n";
     assert_eq!(text, format!("data: 0\n\ndata: 1\n\ndata: 2\n\n{last}"));
     assert_eq!(service.await.unwrap(), 0);
+    // Its whole life, more than five seconds, is in the log; what its client waited for was the head.
+    let metrics = world.metrics().await;
+    let sum = metrics.lines().find_map(|line| {
+        line.strip_prefix("gateway_request_duration_seconds_sum{route=\"parts\"} ")
+    });
+    let sum: f64 = sum.unwrap().parse().unwrap();
+    assert!(sum > 0.0 && sum < 2.5, "{sum}");
 }
 
 #[tokio::test]

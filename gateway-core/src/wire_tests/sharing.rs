@@ -35,6 +35,9 @@ const CLIENTS: usize = 48;
 const CALLERS: usize = 6;
 const FLAVOUR: HeaderName = HeaderName::from_static("x-flavour");
 
+/// How many answers were not made for their requests, by route and what differs.
+type Wrong = BTreeMap<(&'static str, &'static str), usize>;
+
 struct World {
     gateway: RunningGateway,
     keys: Vec<String>,
@@ -60,7 +63,9 @@ async fn echo(State(asked): State<Arc<AtomicUsize>>, request: Request) -> Respon
         "flavour": flavour.map(|value| value.to_str().unwrap()),
         "body": String::from_utf8_lossy(&body),
     });
-    let headers = [("cache-control", "max-age=1"), ("vary", "x-flavour")];
+    // That what was asked for with credentials is for everybody has to be said; where it is not, nothing may hang on it.
+    let lifetime = "public, max-age=1";
+    let headers = [("cache-control", lifetime), ("vary", "x-flavour")];
     (headers, Json(answer)).into_response()
 }
 
@@ -221,7 +226,7 @@ impl World {
     }
 
     /// Sends so many random requests, and gives those whose answer was not made for them, by what differs.
-    async fn run(&self, cases: usize, seed: u64) -> BTreeMap<&'static str, usize> {
+    async fn run(&self, cases: usize, seed: u64) -> Wrong {
         let mut clients = JoinSet::new();
         for number in 0..CLIENTS {
             let client = Client {
@@ -233,7 +238,7 @@ impl World {
             };
             clients.spawn(client.run(cases / CLIENTS + 1));
         }
-        let mut wrong = BTreeMap::new();
+        let mut wrong = Wrong::new();
         while let Some(found) = clients.join_next().await {
             for (what, count) in found.unwrap() {
                 *wrong.entry(what).or_default() += count;
@@ -251,7 +256,7 @@ struct Client {
 }
 
 impl Client {
-    async fn run(mut self, cases: usize) -> BTreeMap<&'static str, usize> {
+    async fn run(mut self, cases: usize) -> Wrong {
         let mut wrong = BTreeMap::new();
         for _ in 0..cases {
             if let Some(what) = self.case().await {
@@ -262,7 +267,7 @@ impl Client {
     }
 
     /// One request; what of its answer was not made for it.
-    async fn case(&mut self) -> Option<&'static str> {
+    async fn case(&mut self) -> Option<(&'static str, &'static str)> {
         let random = &mut self.random;
         let caller = random.usize(..self.keys.len());
         let route = [
@@ -302,7 +307,7 @@ impl Client {
             ("body", json!(body)),
         ]
         .into_iter()
-        .find_map(|(what, expected)| (answer[what] != expected).then_some(what))
+        .find_map(|(what, expected)| (answer[what] != expected).then_some((route, what)))
     }
 }
 
@@ -322,10 +327,19 @@ async fn nobody_receives_what_is_anothers() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_caller_in_the_key_the_test_would_notice() {
     let world = World::start().await;
-    world.gateway.reads().forget_identity();
-    let wrong = world.run(CASES / 10, 7).await;
-    assert!(
-        wrong.get("caller").is_some_and(|count| *count > 10),
-        "{wrong:?}"
-    );
+    world.gateway.shared().reads.forget_identity();
+    let composed = world.run(CASES / 10, 7).await;
+    world.gateway.shared().cache.forget_identity();
+    let all = world.run(CASES / 10, 7).await;
+    // On composed routes, and then on passthrough routes, too.
+    for (wrong, route, expected) in [
+        (&composed, "stored", true),
+        (&composed, "passed", false),
+        (&all, "passed", true),
+        (&all, "everybody", false),
+        (&all, "passed-to-everybody", false),
+    ] {
+        let found = wrong.get(&(route, "caller")).copied().unwrap_or_default();
+        assert_eq!(found > 3, expected, "{route}: {wrong:?}");
+    }
 }

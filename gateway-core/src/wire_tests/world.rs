@@ -421,6 +421,7 @@ async fn serve(request: Request) -> Response {
         (status, [(CONTENT_TYPE, media_type)], body.to_owned()).into_response()
     };
     match path.rsplit('/').next().unwrap() {
+        "path" => parts.uri.to_string().into_response(),
         "echo" => body.to_bytes().into_response(),
         "hang" => std::future::pending().await,
         "text" => versioned(asks.as_ref(), demands.as_ref()),

@@ -99,6 +99,7 @@ pub struct Action {
     pub kind: ActionKind,
     pub delivery_id: String,
     pub order_id: String,
+    pub restaurant_id: String,
     pub address: Address,
     pub time: DateTime<Utc>,
 }
@@ -118,6 +119,7 @@ fn actions_of(delivery: &Delivery) -> impl Iterator<Item = Action> {
         kind,
         delivery_id: delivery.id.clone(),
         order_id: delivery.id.clone(),
+        restaurant_id: delivery.restaurant_id.clone(),
         address: address.clone(),
         time,
     };

@@ -8,7 +8,7 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 use ftgo_chassis::{Address, GeoPoint};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::courier::Courier;
 use crate::travel;
@@ -111,6 +111,13 @@ pub struct AssignedCourier {
     pub name: String,
 }
 
+/// Something that is carried. Prices are not the courier's business.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CarriedItem {
+    pub name: String,
+    pub quantity: u32,
+}
+
 /// A delivery shares the id of its order. `version` starts at 1 and grows by one with every move.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Delivery {
@@ -123,6 +130,8 @@ pub struct Delivery {
     pub pickup_address: Address,
     pub pickup_location: GeoPoint,
     pub delivery_address: Address,
+    /// Empty when the order did not say.
+    pub line_items: Vec<CarriedItem>,
     /// When the kitchen wants to be ready. Set while `PENDING` means: waiting for a courier.
     pub ready_by: Option<DateTime<Utc>>,
     pub courier: Option<AssignedCourier>,
@@ -134,7 +143,7 @@ pub struct Delivery {
     pub updated_at: DateTime<Utc>,
 }
 
-/// From where to where, and for whom.
+/// From where to where, for whom, and what.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Route {
     pub consumer_id: Option<String>,
@@ -142,6 +151,7 @@ pub struct Route {
     pub pickup_address: Address,
     pub pickup_location: GeoPoint,
     pub delivery_address: Address,
+    pub line_items: Vec<CarriedItem>,
 }
 
 impl Delivery {
@@ -157,6 +167,7 @@ impl Delivery {
             pickup_address: route.pickup_address,
             pickup_location: route.pickup_location,
             delivery_address: route.delivery_address,
+            line_items: route.line_items,
             ready_by: None,
             courier: None,
             scheduled_pickup_time: None,
@@ -232,6 +243,21 @@ impl Delivery {
         self.delivered_at = Some(now);
         self.enter(DeliveryState::Delivered, now);
         Ok(DeliveryEvent::Delivered)
+    }
+
+    /// The order was revised. What is on the road already stays as it was packed.
+    pub fn revise(
+        &mut self,
+        line_items: Vec<CarriedItem>,
+        now: DateTime<Utc>,
+    ) -> Result<(), DeliveryError> {
+        self.require(
+            "be revised",
+            &[DeliveryState::Pending, DeliveryState::Scheduled],
+        )?;
+        self.line_items = line_items;
+        self.enter(self.state, now);
+        Ok(())
     }
 
     /// The order is off. The courier is free of it from here on; food that is on the road is not called back.

@@ -9,7 +9,7 @@ use sqlx::SqliteConnection;
 
 use crate::NAME;
 use crate::courier::{Announcement, Courier};
-use crate::delivery::{Delivery, DeliveryEvent, DeliveryState};
+use crate::delivery::{CarriedItem, Delivery, DeliveryEvent, DeliveryState};
 use crate::store::deliveries::LocatedDelivery;
 
 pub const TOPIC: &str = "delivery.events";
@@ -24,6 +24,7 @@ pub struct DeliveryResource<'a> {
     pub version: i64,
     pub pickup_address: &'a Address,
     pub delivery_address: &'a Address,
+    pub line_items: &'a [CarriedItem],
     pub courier: Option<CourierOnDelivery<'a>>,
     pub scheduled_pickup_time: Option<DateTime<Utc>>,
     pub scheduled_delivery_time: Option<DateTime<Utc>>,
@@ -53,6 +54,7 @@ impl<'a> DeliveryResource<'a> {
             version: delivery.version,
             pickup_address: &delivery.pickup_address,
             delivery_address: &delivery.delivery_address,
+            line_items: &delivery.line_items,
             courier: delivery.courier.as_ref().map(|courier| CourierOnDelivery {
                 id: &courier.id,
                 name: &courier.name,

@@ -43,6 +43,7 @@ pub(crate) fn delivery(id: &str) -> Delivery {
         pickup_address: address("1 Main Street"),
         pickup_location: RESTAURANT_AT,
         delivery_address: address("9 Amazing View"),
+        line_items: Vec::new(),
     };
     Delivery::create(id.to_owned(), route, noon())
 }
@@ -124,7 +125,8 @@ pub(crate) fn restaurant_created() -> Message {
 pub(crate) fn order_event(kind: &str, order_id: &str) -> Message {
     let data = json!({
         "orderId": order_id, "consumerId": "consumer-1", "restaurantId": "restaurant-1", "restaurantName": "Ajanta",
-        "deliveryAddress": address("9 Amazing View"), "deliveryTime": null, "lineItems": [],
+        "deliveryAddress": address("9 Amazing View"), "deliveryTime": null,
+        "lineItems": [{"menuItemId": "item-1", "name": "Samosas", "price": {"amount": "5.00", "currency": "USD"}, "quantity": 2}],
     });
     Message::event("order", "order.events", kind, order_id, 1, data).unwrap()
 }

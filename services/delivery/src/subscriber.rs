@@ -12,7 +12,7 @@ use serde::Deserialize;
 use sqlx::SqliteConnection;
 
 use crate::clock;
-use crate::delivery::{Delivery, DeliveryError, Route};
+use crate::delivery::{CarriedItem, Delivery, DeliveryError, Route};
 use crate::dispatch::{self, DispatchError};
 use crate::events::{self, PublishError};
 use crate::replica::{self, RestaurantSnapshot};
@@ -27,6 +27,14 @@ struct OrderCreated {
     consumer_id: String,
     restaurant_id: String,
     delivery_address: Address,
+    #[serde(default)]
+    line_items: Vec<CarriedItem>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct OrderRevised {
+    line_items: Vec<CarriedItem>,
 }
 
 #[derive(Deserialize)]
@@ -70,6 +78,7 @@ impl MessageHandler for Subscriber {
                 // Every restaurant event carries the whole restaurant, also kinds to come.
                 ("restaurant.events", _) => hear_of_restaurant(tx, message).await,
                 ("order.events", "OrderCreated") => create(tx, message).await,
+                ("order.events", "OrderRevised") => revise(tx, message).await,
                 ("ticket.events", "TicketAccepted") => await_courier(tx, message).await,
                 ("order.events", "OrderCancelled" | "OrderRejected")
                 | ("ticket.events", "TicketCancelled") => cancel(tx, &message.subject).await,
@@ -104,6 +113,7 @@ async fn create(tx: &mut SqliteConnection, message: &Message) -> Result<(), Hand
         pickup_address: place.address,
         pickup_location: place.location,
         delivery_address: order.delivery_address,
+        line_items: order.line_items,
     };
     let mut delivery = Delivery::create(message.subject.clone(), route, now);
     if !deliveries::insert(tx, &delivery).await? {
@@ -111,6 +121,19 @@ async fn create(tx: &mut SqliteConnection, message: &Message) -> Result<(), Hand
     }
     if let Some(ready_by) = deliveries::take_early_promise(tx, &delivery.id).await? {
         promise(tx, &mut delivery, ready_by, now).await?;
+    }
+    Ok(())
+}
+
+async fn revise(tx: &mut SqliteConnection, message: &Message) -> Result<(), HandlerError> {
+    let order: OrderRevised = message.decode()?;
+    // An order's events come in their order: one that is not here never will be.
+    let Some(mut located) = deliveries::find(&mut *tx, &message.subject).await? else {
+        return Ok(());
+    };
+    match located.delivery.revise(order.line_items, clock::now()) {
+        Ok(()) => deliveries::save(tx, &located.delivery).await?,
+        Err(refusal) => too_late(&message.subject, &refusal),
     }
     Ok(())
 }

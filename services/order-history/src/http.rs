@@ -1,6 +1,7 @@
 //! The routes of the order history. Not here: health, metrics and limits (the chassis).
 
 mod events;
+mod order_events;
 mod orders;
 mod page;
 mod restaurants;
@@ -29,6 +30,7 @@ pub(crate) const PUBLIC: &[&str] = &["/restaurants/available"];
 pub(crate) fn router(state: AppState) -> Router {
     Router::new()
         .route("/orders", get(orders::find))
+        .route("/orders/{id}/events", get(order_events::read))
         .route("/restaurants/available", get(restaurants::find))
         .route("/events", get(events::follow))
         .with_state(state)
@@ -82,6 +84,27 @@ pub(crate) fn document() -> Document {
                 .query("pageSize", false, "1 to 100; 20 unless given")
                 .query("cursor", false, "nextCursor of the page before")
                 .response(page("Order")),
+        )
+        .schema(
+            "OrderEvents",
+            json!({
+                "type": "object",
+                "required": ["items", "position", "more", "reset"],
+                "properties": {
+                    "items": {"type": "array", "items": {
+                        "type": "object",
+                        "required": ["position", "event"],
+                        "properties": {"position": {"type": "integer"}, "event": {"type": "object"}},
+                    }},
+                    "position": {"type": "integer"}, "more": {"type": "boolean"}, "reset": {"type": "boolean"},
+                },
+            }),
+        )
+        .operation(
+            Operation::get("/orders/{id}/events", "What happened to an order, its ticket and its delivery")
+                .query("since", false, "A position in the feed: what came after it; nothing but the end's position without it")
+                .query("pageSize", false, "1 to 100; 20 unless given")
+                .response(schema_ref("OrderEvents")),
         )
         .operation(
             Operation::get("/restaurants/available", "Open restaurants nearby, nearest first (findAvailableRestaurants)")

@@ -77,6 +77,17 @@ pub(crate) enum HistoryError {
     },
 }
 
+/// Whose order it is; `None` while nothing is known of it.
+pub(crate) async fn consumer_of(
+    pool: &SqlitePool,
+    id: &str,
+) -> Result<Option<String>, sqlx::Error> {
+    sqlx::query_scalar("SELECT consumer_id FROM order_view WHERE id = ?")
+        .bind(id)
+        .fetch_optional(pool)
+        .await
+}
+
 /// Takes over an order's snapshot unless a newer one is there.
 pub(crate) async fn apply_order(
     connection: &mut SqliteConnection,

@@ -5,6 +5,7 @@
 
 mod feed;
 mod lists;
+mod order_events;
 
 use std::path::Path;
 use std::sync::{Arc, Once};

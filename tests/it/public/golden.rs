@@ -17,7 +17,7 @@ use reqwest::{Method, Response};
 use sha2::{Digest, Sha256};
 
 /// Of all golden answers. Whoever changes one has to change this, too, and has broken a promise: see `docs/partners.md`.
-const PROMISED: &str = "";
+const PROMISED: &str = "82ef5ce4b9647a1819060b0c97c4a9a4b9d66ae92b2ebd7df3f5f71c1df44cf5";
 
 /// Fields that are the answer's own.
 const FIELDS: [&str; 8] = [

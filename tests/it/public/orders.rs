@@ -201,7 +201,7 @@ async fn a_crash_between_call_and_answer_leaves_one_order() -> Result<()> {
     let (proxy, answered) = swallow_answers(system.address(Service::Order)?).await?;
     let mut cut_off = services.clone();
     cut_off.insert(Service::Order, proxy);
-    let mut doomed = BffProcess::start_with(Bff::Public, &cut_off, &store).await?;
+    let mut doomed = BffProcess::start_as(Bff::Public, &cut_off, &store).await?;
     let lost = place(&system, &doomed.base, key, "the-one");
     tokio::select! {
         answer = lost => panic!("there cannot be an answer: {answer:?}"),
@@ -215,7 +215,7 @@ async fn a_crash_between_call_and_answer_leaves_one_order() -> Result<()> {
     let known = ids(&system, &consumer, 1).await?;
     assert_eq!(known.len(), 1, "the service has made the order");
 
-    let again = BffProcess::start_with(Bff::Public, &services, &store).await?;
+    let again = BffProcess::start_as(Bff::Public, &services, &store).await?;
     let retried = place(&system, &again.base, key, "the-one").await?;
     assert_eq!(retried.status, 202, "{retried:?}");
     let id = retried.body["orderId"].as_str().context("no orderId")?;
@@ -234,14 +234,14 @@ async fn an_answer_outlives_a_crash() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let store = store_at(folder.path());
     let services = system.services.addresses();
-    let mut first = BffProcess::start_with(Bff::Public, &services, &store).await?;
+    let mut first = BffProcess::start_as(Bff::Public, &services, &store).await?;
     let placed = place(&system, &first.base, key, "the-one").await?;
     first.process.signal(Signal::KILL)?;
     first
         .process
         .ends_within(ftgo_tests::system::PATIENCE)
         .await?;
-    let second = BffProcess::start_with(Bff::Public, &services, &store).await?;
+    let second = BffProcess::start_as(Bff::Public, &services, &store).await?;
     // The answer is the gateway's own: the service is not needed for it.
     let down = json!([{"path": "/orders", "kind": "error", "status": 503}]);
     system.fault(Service::Order, &down).await?;

@@ -79,13 +79,13 @@ async fn what_was_used_is_known_after_a_restart_and_nearly_all_after_a_crash() -
     let store = store_at(folder.path());
     let services = system.services.addresses();
 
-    let mut first = BffProcess::start_with(Bff::Public, &services, &store).await?;
+    let mut first = BffProcess::start_as(Bff::Public, &services, &store).await?;
     for _ in 0..20 {
         usage(&system, &first.base, key).await?;
     }
     first.process.signal(Signal::TERM)?;
     first.process.ends_within(PATIENCE).await?;
-    let mut second = BffProcess::start_with(Bff::Public, &services, &store).await?;
+    let mut second = BffProcess::start_as(Bff::Public, &services, &store).await?;
     assert_eq!(
         used(&usage(&system, &second.base, key).await?)?,
         21,
@@ -102,7 +102,7 @@ async fn what_was_used_is_known_after_a_restart_and_nearly_all_after_a_crash() -
     .await?;
     second.process.signal(Signal::KILL)?;
     second.process.ends_within(PATIENCE).await?;
-    let third = BffProcess::start_with(Bff::Public, &services, &store).await?;
+    let third = BffProcess::start_as(Bff::Public, &services, &store).await?;
     let kept = used(&usage(&system, &third.base, key).await?)?;
     assert!(
         (23..=42).contains(&kept),

@@ -185,7 +185,8 @@ impl Tracks {
                 .iter()
                 .find(|known| known.runtime.thread == runtime.thread)?;
             let busy = runtime.busy.saturating_sub(known.runtime.busy);
-            Some(busy.as_secs_f64() / passed?.as_secs_f64().max(1e-3))
+            let possible = passed?.as_secs_f64().max(1e-3) * runtime.threads.max(1) as f64;
+            Some(busy.as_secs_f64() / possible)
         };
         self.threads = shared
             .metrics

@@ -88,6 +88,37 @@ pub(super) fn cache(out: &mut Html, moment: &Moment) {
     );
 }
 
+/// What composed routes have read, and where it came from.
+pub(super) fn parts(out: &mut Html, moment: &Moment) {
+    let reads = moment.shared.metrics.reads();
+    let [store, another, upstream, stale] = [
+        &reads.from_store,
+        &reads.coalesced,
+        &reads.from_upstream,
+        &reads.stale,
+    ]
+    .map(crate::metrics::Counter::value);
+    let asked = store + another + upstream + stale;
+    if asked == 0 {
+        return;
+    }
+    let spared = (asked - upstream) as f64 / asked as f64;
+    html!(out,
+        "<section id=\"parts\" data-live class=\"half\"><h2>Parts of composed answers</h2><p>"
+        "<b>" {Share(spared)} "</b> of " {Count(asked)} " reads since the start needed no call of their own.</p>"
+        "<dl><dt>Stored</dt><dd>" {Count(store)} "</dd><dt>Another call</dt><dd>" {Count(another)} "</dd><dt>Service</dt><dd>" {Count(upstream)} "</dd>"
+        "<dt>Stale</dt><dd class=\"" {if stale > 0 { "warn" } else { "" }} "\">" {Count(stale)} "</dd>"
+        "<dt>Tags purged by commands</dt><dd>" {Count(reads.purged_by_command.value())} "</dd>"
+        "<dt>by operators</dt><dd>" {Count(reads.purged_by_operator.value())} "</dd>"
+    );
+    if let Some(feed) = &moment.shared.feed {
+        let readiness = feed.readiness();
+        let state = if readiness.up { "heard" } else { "away" };
+        html!(out, "<dt>Events</dt><dd><span class=\"pill " {class(state)} "\">" {state} "</span> " {readiness.detail} "</dd>");
+    }
+    html!(out, "</dl></section>");
+}
+
 pub(super) fn readiness(out: &mut Html, moment: &Moment) {
     html!(
         out,

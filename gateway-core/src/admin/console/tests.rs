@@ -133,6 +133,7 @@ async fn the_page_shows_routes_upstreams_and_the_way_of_requests() {
         "<th scope=\"row\">worker-0</th>",
         "→ stock",
         "upstream_error 500",
+        "Parts of composed answers",
         "serving",
     ] {
         assert!(page.contains(expected), "{expected} is missing: {page}");

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use http::{HeaderName, Method};
+use http::{HeaderName, Method, Uri};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
@@ -229,6 +229,8 @@ pub(in crate::config) struct RawStreams {
     pub(in crate::config) idle: Text<Duration>,
     pub(in crate::config) lifetime: Text<Duration>,
     pub(in crate::config) max_frame: Text<Size>,
+    pub(in crate::config) heartbeat: Text<Duration>,
+    pub(in crate::config) max_per_caller: usize,
 }
 
 impl Default for RawStreams {
@@ -237,8 +239,18 @@ impl Default for RawStreams {
             idle: Text(Duration::from_mins(2)),
             lifetime: Text(Duration::from_hours(4)),
             max_frame: Text(Size(1 << 20)),
+            heartbeat: Text(Duration::from_secs(15)),
+            max_per_caller: 20,
         }
     }
+}
+
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(in crate::config) struct RawAppVersion {
+    pub(in crate::config) minimum: Option<String>,
+    pub(in crate::config) recommended: Option<String>,
+    pub(in crate::config) store_url: Option<Text<Uri>>,
 }
 
 /// A protocol that a connection may be upgraded to.

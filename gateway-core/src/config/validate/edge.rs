@@ -8,12 +8,12 @@ use http::{HeaderName, HeaderValue, Uri};
 
 use super::check::Check;
 use crate::config::raw::{
-    RawCoding, RawCompression, RawCors, RawCsrf, RawCsrfRule, RawHsts, RawResourcePolicy,
-    RawRouteCors, RawSecurityHeaders, RawStreams, Text, child, element,
+    RawAppVersion, RawCoding, RawCompression, RawCors, RawCsrf, RawCsrfRule, RawHsts,
+    RawResourcePolicy, RawRouteCors, RawSecurityHeaders, RawStreams, Text, child, element,
 };
 use crate::config::{
-    Coding, CompressionConfig, CorsConfig, CorsOrigins, CsrfConfig, CsrfRule, Hsts,
-    SecurityHeadersConfig, StreamConfig,
+    AppVersion, AppVersionConfig, Coding, CompressionConfig, CorsConfig, CorsOrigins, CsrfConfig,
+    CsrfRule, Hsts, SecurityHeadersConfig, StreamConfig,
 };
 
 /// Browsers cap it at a day or less.
@@ -248,11 +248,50 @@ pub(super) fn compression(raw: &RawCompression, check: &mut Check<'_>) -> Compre
     }
 }
 
+/// A gate that cannot tell where to go on is a wall.
+pub(super) fn app_version(raw: RawAppVersion, check: &mut Check<'_>) -> AppVersionConfig {
+    let mut version = |text: Option<String>, at: &str| {
+        // Left empty by the environment.
+        let text = text.filter(|text| !text.is_empty())?;
+        let version = AppVersion::parse(&text);
+        check.that(version.is_some(), at, || {
+            format!("`{text}` is not a version; write \"1.2.3\"")
+        });
+        version
+    };
+    let minimum = version(raw.minimum, "app_version.minimum");
+    let recommended = version(raw.recommended, "app_version.recommended");
+    check.that(
+        minimum.is_none_or(|minimum| recommended.is_none_or(|newer| newer >= minimum)),
+        "app_version.recommended",
+        || "older than app_version.minimum".to_owned(),
+    );
+    check.that(
+        minimum.is_none() || raw.store_url.is_some(),
+        "app_version.store_url",
+        || "is needed with app_version.minimum: who is refused is told where to go".to_owned(),
+    );
+    AppVersionConfig {
+        minimum,
+        // Digits and dots: always a legal value.
+        recommended: recommended.and_then(|version| {
+            let header = HeaderValue::try_from(version.to_string()).ok()?;
+            Some((version, header))
+        }),
+        store_url: raw
+            .store_url
+            .map(|url| url.0.to_string())
+            .unwrap_or_default(),
+    }
+}
+
 pub(super) fn streams(raw: RawStreams, check: &mut Check<'_>) -> StreamConfig {
     StreamConfig {
         idle: check.positive(raw.idle, "streams.idle"),
         lifetime: check.positive(raw.lifetime, "streams.lifetime"),
         max_frame_bytes: check.bytes(raw.max_frame, "streams.max_frame") as u64,
+        heartbeat: check.positive(raw.heartbeat, "streams.heartbeat"),
+        max_per_caller: check.at_least_one(raw.max_per_caller, "streams.max_per_caller"),
     }
 }
 

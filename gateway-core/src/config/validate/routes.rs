@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Method;
 
@@ -11,9 +12,12 @@ use super::access::access;
 use super::check::Check;
 use super::edge;
 use crate::config::fault::suggest;
-use crate::config::raw::{RawCors, RawPolicy, RawRoute, RawRouteCache, RawSwitch, child, element};
+use crate::config::raw::{
+    RawCors, RawPolicy, RawRoute, RawRouteCache, RawSwitch, Text, child, element,
+};
 use crate::config::{
-    CorsConfig, PLAN, PassthroughConfig, PlanConfig, PolicyConfig, RateLimitConfig, RouteCache,
+    CacheRule, CorsConfig, PLAN, PassthroughConfig, PlanConfig, PolicyConfig, RateLimitConfig,
+    RouteCache, StaleWindows,
 };
 
 /// What a route can refer to.
@@ -111,9 +115,34 @@ fn route(raw: RawRoute, at: &str, names: &Names<'_>, check: &mut Check<'_>) -> P
         &child(at, "cache"),
         || "needs GET among the methods: nothing else is stored".to_owned(),
     );
+    for (window, key) in [
+        (&raw.stale_while_revalidate, "stale_while_revalidate"),
+        (&raw.stale_if_error, "stale_if_error"),
+    ] {
+        check.that(
+            window.is_none() || cache != RouteCache::Off,
+            &child(at, key),
+            || "needs `cache`: nothing is stored".to_owned(),
+        );
+    }
+    check.that(
+        raw.tags.is_empty()
+            || cache != RouteCache::Off
+            || methods.iter().any(|method| !method.is_safe()),
+        &child(at, "tags"),
+        || "needs `cache`, or a method that changes something".to_owned(),
+    );
+    let window = |window: Option<Text<Duration>>| window.map_or(Duration::ZERO, |text| text.0);
+    let cache = CacheRule {
+        share: cache,
+        stale: StaleWindows {
+            while_revalidate: window(raw.stale_while_revalidate),
+            if_error: window(raw.stale_if_error),
+        },
+    };
     let websocket = raw.upgrade.is_some();
     check.that(
-        !websocket || methods.contains(&Method::GET) && cache == RouteCache::Off,
+        !websocket || methods.contains(&Method::GET) && cache.share == RouteCache::Off,
         &child(at, "upgrade"),
         || "needs GET among the methods, and no cache".to_owned(),
     );
@@ -140,6 +169,7 @@ fn route(raw: RawRoute, at: &str, names: &Names<'_>, check: &mut Check<'_>) -> P
         rewrite: raw.rewrite,
         policy,
         cache,
+        tags: raw.tags,
         websocket,
     }
 }

@@ -116,7 +116,7 @@ fn a_whole_file_becomes_domain_types() {
     assert_eq!(limit.window, Duration::from_secs(10));
     let route = &config.routes[0];
     assert_eq!(route.methods, [Method::GET, Method::PUT]);
-    assert_eq!(route.cache, RouteCache::Shared);
+    assert_eq!(route.cache.share, RouteCache::Shared);
     assert_eq!(route.policy.max_body_bytes, Some(1 << 20));
     assert_eq!(
         route.policy.access,

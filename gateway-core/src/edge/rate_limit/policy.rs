@@ -13,6 +13,7 @@ use super::buckets::{Bucket, Buckets, Lookup, Mode};
 use super::store::Left;
 use crate::config::{RateLimitConfig, RateLimitKey};
 use crate::digits::push_number;
+use crate::intern::intern;
 use crate::metrics::LimitMetrics;
 
 /// draft-ietf-httpapi-ratelimit-headers, sections 3 and 4.
@@ -155,9 +156,15 @@ impl<C: Clock> Policy<C> {
         let _ = self.measure(bucket, cost, Mode::Take);
     }
 
+    pub(super) fn item(&self) -> &str {
+        &self.policy_item
+    }
+
     /// `"name";r=5;t=2`.
     fn write_item(&self, text: &mut String, left: Left) {
-        if !text.is_empty() {
+        if text.is_empty() {
+            text.reserve(ROOM);
+        } else {
             text.push_str(", ");
         }
         text.push_str(&self.quoted);
@@ -172,58 +179,38 @@ impl<C: Clock> Policy<C> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RateLimitHeaders {
     /// `RateLimit-Policy`: every policy of the route, with how many requests it grants (`q`) in how many seconds (`w`).
-    pub(super) policy: String,
-    /// `RateLimit`: what is left (`r`), and in how many seconds everything is granted again (`t`).
+    pub(crate) policy: &'static str,
+    /// `RateLimit`: what is left (`r`), and in how many seconds everything is granted again (`t`); what was checked first
+    /// stands first.
     pub(super) limit: String,
 }
 
 impl RateLimitHeaders {
-    /// All of `policies`, and what is left of those in `left`.
-    pub(super) fn new<'a, C: Clock + 'a>(
-        policies: impl Iterator<Item = &'a Policy<C>>,
-        left: impl IntoIterator<Item = (&'a Policy<C>, Left)>,
-    ) -> Self {
-        let mut limit = String::with_capacity(ROOM);
-        for (policy, left) in left {
-            policy.write_item(&mut limit, left);
-        }
-        let mut text = String::with_capacity(ROOM);
-        for policy in policies {
-            join(&mut text, &policy.policy_item);
-        }
-        Self {
-            policy: text,
-            limit,
-        }
+    /// `left` is what is left of `policy`.
+    pub(super) fn add<C: Clock>(&mut self, policy: &Policy<C>, left: Left) {
+        policy.write_item(&mut self.limit, left);
     }
 
-    /// Of one policy that grants `quota` in `window` seconds, of which `remaining` are left, and all again in `reset`.
-    pub(crate) fn of(name: &str, quota: u64, window: u64, remaining: u64, reset: Duration) -> Self {
-        Self {
-            policy: format!("\"{name}\";q={quota};w={window}"),
-            limit: format!("\"{name}\";r={remaining};t={}", whole_seconds(reset)),
+    /// Of a daily quota.
+    pub(crate) fn add_quota(&mut self, remaining: u64, reset: Duration) {
+        if !self.limit.is_empty() {
+            self.limit.push_str(", ");
         }
-    }
-
-    /// Both: what was checked first stands first.
-    #[must_use]
-    pub(crate) fn merge(mut self, later: Self) -> Self {
-        if self.policy.is_empty() {
-            return later;
-        }
-        join(&mut self.policy, &later.policy);
-        join(&mut self.limit, &later.limit);
-        self
+        self.limit.push_str("\"quota\";r=");
+        push_number(&mut self.limit, remaining);
+        self.limit.push_str(";t=");
+        push_number(&mut self.limit, whole_seconds(reset));
     }
 
     pub(crate) fn apply(&self, headers: &mut HeaderMap) {
-        for (name, text) in [(RATELIMIT_POLICY, &self.policy), (RATELIMIT, &self.limit)] {
-            // Names are checked by the configuration: they always make a header value.
-            if !text.is_empty()
-                && let Ok(value) = HeaderValue::from_str(text)
-            {
-                headers.insert(name, value);
-            }
+        if !self.policy.is_empty() {
+            headers.insert(RATELIMIT_POLICY, HeaderValue::from_static(self.policy));
+        }
+        // Names are checked by the configuration: they always make a header value.
+        if !self.limit.is_empty()
+            && let Ok(value) = HeaderValue::from_str(&self.limit)
+        {
+            headers.insert(RATELIMIT, value);
         }
     }
 }
@@ -231,11 +218,12 @@ impl RateLimitHeaders {
 /// What two policies of usual names need.
 const ROOM: usize = 96;
 
-fn join(text: &mut String, item: &str) {
-    if !text.is_empty() && !item.is_empty() {
-        text.push_str(", ");
+/// A header's text for as long as the process lives: workers that send it count no references of one another.
+pub(super) fn interned(text: &str) -> &'static str {
+    match HeaderValue::from_str(text) {
+        Ok(_) => intern(text),
+        Err(_) => "",
     }
-    text.push_str(item);
 }
 
 /// Rounded up: nobody should come back too early.

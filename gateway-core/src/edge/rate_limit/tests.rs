@@ -34,6 +34,26 @@ fn limit(key: RateLimitKey, requests: u32, window: u64, burst: u32) -> RateLimit
     }
 }
 
+/// A request over a limit, and what its answer says.
+#[derive(Debug)]
+struct Refused {
+    retry_after: Duration,
+    headers: RateLimitHeaders,
+}
+
+fn policy(limits: &[&str]) -> PolicyConfig {
+    PolicyConfig {
+        access: Access::Public,
+        limits: limits.iter().map(|&name| name.to_owned()).collect(),
+        cost: NonZeroU32::new(3).unwrap(),
+        deadline: None,
+        max_body_bytes: None,
+        cors: None,
+        csrf: None,
+        compression: true,
+    }
+}
+
 impl Fixture {
     fn new(limits: &[(&str, RateLimitConfig)]) -> Self {
         let config: BTreeMap<String, RateLimitConfig> = limits
@@ -58,7 +78,7 @@ impl Fixture {
         route: RouteKey,
         principal: &Principal,
         address: IpAddr,
-    ) -> Result<RateLimitHeaders, Denied> {
+    ) -> Result<RateLimitHeaders, Refused> {
         let request = Counted {
             route,
             cost: NonZeroU32::new(cost).unwrap(),
@@ -66,10 +86,19 @@ impl Fixture {
             address,
             deadline: Deadline::after(Duration::from_secs(1)),
         };
-        self.limiter
-            .check(&self.ids(names), &request)
+        let mut told = RateLimitHeaders::default();
+        let checked = self
+            .limiter
+            .check(&self.ids(names), &request, &mut told)
             .now_or_never()
-            .expect("limits of this process are never waited for")
+            .expect("limits of this process are never waited for");
+        match checked {
+            Ok(()) => Ok(told),
+            Err(Denied { retry_after }) => Err(Refused {
+                retry_after,
+                headers: told,
+            }),
+        }
     }
 
     fn check(
@@ -77,7 +106,7 @@ impl Fixture {
         names: &[&str],
         principal: &Principal,
         address: &str,
-    ) -> Result<RateLimitHeaders, Denied> {
+    ) -> Result<RateLimitHeaders, Refused> {
         self.count(names, 1, ROUTE, principal, address.parse().unwrap())
     }
 
@@ -238,21 +267,17 @@ fn limits_that_need_no_credentials_come_before_them() {
         ("key", limit(RateLimitKey::ApiKey, 1, 60, 2)),
         ("total", limit(RateLimitKey::Route, 1, 60, 2)),
     ]);
-    let resolved = fixture.limiter.resolve(&PolicyConfig {
-        access: Access::Public,
-        limits: ["key", "total", "caller", "address", "unknown"]
-            .map(str::to_owned)
-            .to_vec(),
-        cost: NonZeroU32::new(3).unwrap(),
-        deadline: None,
-        max_body_bytes: None,
-        cors: None,
-        csrf: None,
-        compression: true,
-    });
+    let limits = ["key", "total", "caller", "address", "unknown"];
+    let resolved = fixture.limiter.resolve(&policy(&limits));
     assert_eq!(resolved.before, fixture.ids(&["total", "address"]));
     assert_eq!(resolved.after, fixture.ids(&["key", "caller"]));
     assert_eq!(resolved.cost.get(), 3);
+    // In the order of the checks, for answers that come before the last of them, too.
+    assert_eq!(
+        resolved.policy,
+        r#""total";q=2;w=120, "address";q=2;w=120, "key";q=2;w=120, "caller";q=2;w=120"#
+    );
+    assert_eq!(fixture.limiter.resolve(&policy(&[])).policy, "");
 }
 
 #[test]
@@ -262,17 +287,20 @@ fn headers_of_both_phases_are_one_list() {
         ("caller", limit(RateLimitKey::Principal, 10, 60, 2)),
     ]);
     let caller = person("a", "one");
-    let before = fixture.check(&["address"], &caller, HERE).unwrap();
-    let after = fixture.check(&["caller"], &caller, HERE).unwrap();
-    let at_once = fixture
-        .check(&["address", "caller"], &caller, HERE)
-        .unwrap();
-    let merged = before.clone().merge(after);
-    assert_eq!(merged.policy, at_once.policy);
-    assert_eq!(merged.limit, r#""address";r=9;t=1, "caller";r=1;t=6"#);
-    let none = RateLimitHeaders::default();
-    assert_eq!(none.clone().merge(before.clone()), before);
-    assert_eq!(before.clone().merge(none), before);
+    let request = Counted {
+        route: ROUTE,
+        cost: NonZeroU32::MIN,
+        principal: &caller,
+        address: HERE.parse().unwrap(),
+        deadline: Deadline::after(Duration::from_secs(1)),
+    };
+    let mut told = RateLimitHeaders::default();
+    for phase in [&["address"][..], &[], &["caller"]] {
+        let ids = fixture.ids(phase);
+        let checked = fixture.limiter.check(&ids, &request, &mut told);
+        assert_eq!(checked.now_or_never(), Some(Ok(())));
+    }
+    assert_eq!(told.limit, r#""address";r=9;t=1, "caller";r=1;t=6"#);
 }
 
 #[test]
@@ -283,10 +311,14 @@ fn headers_say_what_is_left_of_each_policy() {
     ]);
     let caller = person("a", "one");
     let mut headers = HeaderMap::new();
-    fixture
+    let mut told = fixture
         .check(&["address", "caller"], &caller, HERE)
-        .unwrap()
-        .apply(&mut headers);
+        .unwrap();
+    told.apply(&mut headers);
+    assert!(!headers.contains_key("ratelimit-policy"));
+    let route = policy(&["address", "caller"]);
+    told.policy = fixture.limiter.resolve(&route).policy;
+    told.apply(&mut headers);
     assert_eq!(
         headers["ratelimit-policy"],
         r#""address";q=400;w=2, "caller";q=2;w=12"#
@@ -304,10 +336,6 @@ fn headers_say_what_is_left_of_each_policy() {
         .unwrap_err();
     assert_eq!(denied.retry_after, Duration::from_secs(6));
     denied.headers.apply(&mut headers);
-    assert_eq!(
-        headers["ratelimit-policy"],
-        r#""address";q=400;w=2, "caller";q=2;w=12"#
-    );
     assert_eq!(headers["ratelimit"], r#""caller";r=0;t=12"#);
 
     let none = fixture.check(&[], &caller, HERE).unwrap();

@@ -7,12 +7,14 @@ use std::time::Duration;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use futures_util::FutureExt;
 use http::{HeaderMap, StatusCode};
 use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 
-use super::{World, route};
+use super::{PATIENCE, World, route};
 use crate::auth::api_key::{self, Environment};
 
 async fn reloaded(world: &World, text: &str) -> Value {
@@ -48,6 +50,36 @@ async fn revocations_are_kept() {
     assert_eq!(world.admin("/revocations").await, r#"{"entries":1}"#);
     reloaded(&world, &text("other")).await;
     assert_eq!(world.admin("/revocations").await, r#"{"entries":1}"#);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_removed_key_has_open_is_closed() {
+    let [kept, removed] = [(); 2].map(|()| api_key::generate("acme", Environment::Live).unwrap());
+    let text = |keys: &[(&str, &api_key::NewApiKey)]| {
+        let mut text = "[api_keys]\nprefix = \"acme\"\n".to_owned();
+        for (id, key) in keys {
+            text.push_str(&format!(
+                "[[api_keys.keys]]\nid = \"{id}\"\nowner = \"partner\"\nhash = \"sha256:{}\"\n",
+                key.hash_hex
+            ));
+        }
+        text + "[[routes]]\nname = \"events\"\npath = \"/events\"\nupstream = \"service\"\naccess = \"authenticated\"\n"
+    };
+    let world = World::start(&text(&[("kept", &kept), ("removed", &removed)])).await;
+    let open = async |key: &api_key::NewApiKey| {
+        let request = world.http.get(world.url("/events"));
+        let mut events = request.bearer_auth(&key.secret).send().await.unwrap();
+        assert_eq!(events.chunk().await.unwrap().unwrap(), "data: 1\n\n");
+        events
+    };
+    let (mut stays, ends) = (open(&kept).await, open(&removed).await);
+    reloaded(&world, &text(&[("kept", &kept)])).await;
+    let rest = timeout(PATIENCE, ends.text()).await.unwrap().unwrap();
+    assert_eq!(
+        rest,
+        "event: end\ndata: {\"reason\":\"credentials_revoked\"}\n\n"
+    );
+    assert!(stays.chunk().now_or_never().is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -87,6 +87,10 @@ impl World {
 
     /// A service that answers when it is let.
     async fn held() -> Self {
+        Self::held_with("connect_timeout = \"15s\"\n").await
+    }
+
+    async fn held_with(more: &str) -> Self {
         crate::install_crypto();
         let service = Arc::new(Service {
             answers: Semaphore::new(0),
@@ -101,9 +105,7 @@ impl World {
             .fallback(answer)
             .with_state(Arc::clone(&service));
         tokio::spawn(async move { axum::serve(listener, router).await });
-        let text = format!(
-            "[upstreams.widgets]\naddress = \"http://{address}\"\nconnect_timeout = \"15s\"\n"
-        );
+        let text = format!("[upstreams.widgets]\naddress = \"http://{address}\"\n{more}");
         let config = config::from_text(&[&text]).unwrap();
         let metrics = Metrics::new(1);
         let tags = Arc::<Tags>::default();
@@ -372,6 +374,23 @@ async fn a_waiter_has_its_own_deadline_whoever_began_the_call() {
     world.is_asked(3).await;
     world.service.answers.add_permits(10);
     assert_eq!(long.await.unwrap().unwrap(), 3);
+}
+
+/// A time that is set for attempts is the same for all of them: what has just hung is not repeated for each who waited.
+#[tokio::test]
+async fn an_attempt_that_was_given_up_is_given_up_for_all_who_wait() {
+    let more =
+        "connect_timeout = \"1s\"\ntimeout = \"1s\"\n[upstreams.widgets.retry]\nretries = 0\n";
+    let world = World::held_with(more).await;
+    let first = world.start(of("ann"));
+    world.is_asked(1).await;
+    let others: Vec<_> = (0..20).map(|_| world.start(of("ann"))).collect();
+    let first = first.await.unwrap().unwrap_err();
+    assert_eq!(first.kind, UpstreamErrorKind::Timeout);
+    for other in join_all(others).await {
+        assert_eq!(other.unwrap().unwrap_err().kind, UpstreamErrorKind::Timeout);
+    }
+    assert_eq!(world.asked(), 1);
 }
 
 #[tokio::test]

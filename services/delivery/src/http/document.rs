@@ -98,14 +98,19 @@ fn delivery() -> Value {
     json!({
         "type": "object",
         "required": [
-            "id", "orderId", "restaurantId", "state", "version", "pickupAddress", "deliveryAddress", "courier",
-            "createdAt", "updatedAt",
+            "id", "orderId", "restaurantId", "state", "version", "pickupAddress", "deliveryAddress", "lineItems",
+            "courier", "createdAt", "updatedAt",
         ],
         "properties": {
             "id": text, "orderId": text, "restaurantId": text,
             "state": {"type": "string", "enum": states},
             "version": {"type": "integer"},
             "pickupAddress": schema_ref("Address"), "deliveryAddress": schema_ref("Address"),
+            "lineItems": {"type": "array", "items": {
+                "type": "object",
+                "required": ["name", "quantity"],
+                "properties": {"name": text, "quantity": {"type": "integer"}},
+            }},
             "courier": {"oneOf": [{"type": "null"}, {
                 "type": "object",
                 "required": ["id", "name", "location"],
@@ -139,10 +144,10 @@ fn plan() -> Value {
             "courierId": text, "available": {"type": "boolean"}, "location": perhaps_location(),
             "actions": {"type": "array", "items": {
                 "type": "object",
-                "required": ["type", "deliveryId", "orderId", "address", "time"],
+                "required": ["type", "deliveryId", "orderId", "restaurantId", "address", "time"],
                 "properties": {
                     "type": {"type": "string", "enum": ["PICKUP", "DROPOFF"]},
-                    "deliveryId": text, "orderId": text, "address": schema_ref("Address"),
+                    "deliveryId": text, "orderId": text, "restaurantId": text, "address": schema_ref("Address"),
                     "time": {"type": "string", "format": "date-time"},
                 },
             }},

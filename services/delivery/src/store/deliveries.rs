@@ -5,7 +5,7 @@ use ftgo_chassis::{Address, GeoPoint, IdList};
 use sqlx::types::Json;
 use sqlx::{Executor, FromRow, Sqlite, SqliteConnection};
 
-use crate::delivery::{AssignedCourier, Delivery, DeliveryState};
+use crate::delivery::{AssignedCourier, CarriedItem, Delivery, DeliveryState};
 
 /// A delivery and where its courier is right now.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ macro_rules! select {
 pub async fn insert(tx: &mut SqliteConnection, delivery: &Delivery) -> Result<bool, sqlx::Error> {
     let done = sqlx::query(
         "INSERT INTO delivery (id, consumer_id, restaurant_id, state, version, pickup_address, pickup_lat, pickup_lng, \
-         delivery_address, ready_by, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
+         delivery_address, line_items, ready_by, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
          ON CONFLICT (id) DO NOTHING",
     )
     .bind(&delivery.id)
@@ -40,6 +40,7 @@ pub async fn insert(tx: &mut SqliteConnection, delivery: &Delivery) -> Result<bo
     .bind(delivery.pickup_location.lat)
     .bind(delivery.pickup_location.lng)
     .bind(Json(&delivery.delivery_address))
+    .bind(Json(&delivery.line_items))
     .bind(delivery.ready_by)
     .bind(delivery.created_at)
     .bind(delivery.updated_at)
@@ -52,12 +53,13 @@ pub async fn insert(tx: &mut SqliteConnection, delivery: &Delivery) -> Result<bo
 /// between.
 pub async fn save(tx: &mut SqliteConnection, delivery: &Delivery) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "UPDATE delivery SET state = ?, version = ?, ready_by = ?, courier_id = ?, courier_name = ?, \
+        "UPDATE delivery SET state = ?, version = ?, line_items = ?, ready_by = ?, courier_id = ?, courier_name = ?, \
          scheduled_pickup_time = ?, scheduled_delivery_time = ?, picked_up_at = ?, delivered_at = ?, updated_at = ? \
          WHERE id = ?",
     )
     .bind(delivery.state.as_str())
     .bind(delivery.version)
+    .bind(Json(&delivery.line_items))
     .bind(delivery.ready_by)
     .bind(delivery.courier.as_ref().map(|courier| &courier.id))
     .bind(delivery.courier.as_ref().map(|courier| &courier.name))
@@ -165,6 +167,7 @@ struct DeliveryRow {
     pickup_lat: f64,
     pickup_lng: f64,
     delivery_address: Json<Address>,
+    line_items: Json<Vec<CarriedItem>>,
     ready_by: Option<DateTime<Utc>>,
     courier_id: Option<String>,
     courier_name: Option<String>,
@@ -207,6 +210,7 @@ impl TryFrom<DeliveryRow> for LocatedDelivery {
                 lng: row.pickup_lng,
             },
             delivery_address: row.delivery_address.0,
+            line_items: row.line_items.0,
             ready_by: row.ready_by,
             courier: row
                 .courier_id

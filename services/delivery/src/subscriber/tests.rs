@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::clock;
 use crate::courier::Courier;
-use crate::delivery::DeliveryState;
+use crate::delivery::{CarriedItem, DeliveryState};
 use crate::dispatch;
 use crate::fixtures::{
     DeliveryService, RESTAURANT_AT, courier_at, order_event, restaurant_created, ticket_event,
@@ -22,6 +22,13 @@ async fn service() -> DeliveryService {
 
 fn soon() -> DateTime<Utc> {
     clock::now() + TimeDelta::minutes(30)
+}
+
+fn carried(name: &str, quantity: u32) -> CarriedItem {
+    CarriedItem {
+        name: name.to_owned(),
+        quantity,
+    }
 }
 
 async fn state(service: &DeliveryService) -> DeliveryState {
@@ -39,6 +46,7 @@ async fn an_order_gets_a_delivery_and_an_accepted_ticket_a_courier() {
     assert_eq!(delivery.state, DeliveryState::Pending);
     assert_eq!(delivery.pickup_address.street1, "1 Main Street");
     assert_eq!(delivery.delivery_address.street1, "9 Amazing View");
+    assert_eq!(delivery.line_items, [carried("Samosas", 2)]);
     assert_eq!(service.said().await, []);
 
     let ready_by = soon();
@@ -65,6 +73,40 @@ async fn an_order_gets_a_delivery_and_an_accepted_ticket_a_courier() {
     let delivery = service.delivery("order-1").await.unwrap();
     assert_eq!(delivery.scheduled_pickup_time, Some(ready_by));
     assert_eq!(delivery.courier.unwrap().id, "courier-1");
+}
+
+#[tokio::test]
+async fn a_revised_order_is_carried_as_it_is_now() {
+    let service = service().await;
+    service.add(&courier_at("courier-1", RESTAURANT_AT)).await;
+    let revised = |name: &str| {
+        let mut message = order_event("OrderRevised", "order-1");
+        message.data["lineItems"] = json!([{"menuItemId": "item-2", "name": name, "quantity": 7}]);
+        message
+    };
+    // Of an order that is not known here nothing is kept.
+    service.receive(&revised("Naan")).await;
+    service
+        .receive(&order_event("OrderCreated", "order-1"))
+        .await;
+    service.receive(&revised("Rice")).await;
+    let delivery = service.delivery("order-1").await.unwrap();
+    assert_eq!(delivery.line_items, [carried("Rice", 7)]);
+
+    let accepted = ticket_event("TicketAccepted", "order-1", soon());
+    service.receive(&accepted).await;
+    let mut tx = service.database.write().await.unwrap();
+    let mut located = deliveries::find(&mut *tx, "order-1")
+        .await
+        .unwrap()
+        .unwrap();
+    located.delivery.pick_up("courier-1", clock::now()).unwrap();
+    deliveries::save(&mut tx, &located.delivery).await.unwrap();
+    tx.commit().await.unwrap();
+    // What is on the road stays as it was packed.
+    service.receive(&revised("Soup")).await;
+    let delivery = service.delivery("order-1").await.unwrap();
+    assert_eq!(delivery.line_items, [carried("Rice", 7)]);
 }
 
 #[tokio::test]

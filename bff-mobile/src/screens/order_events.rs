@@ -1,0 +1,257 @@
+//! One order as it goes: its present state as JSON, or every change of it, of its ticket, its delivery and its courier's
+//! location as a stream. How a stream is kept is `gateway_core::streams`.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use gateway_core::RequestContext;
+use gateway_core::compose::{Composition, Required, Section};
+use gateway_core::error::{Error, GatewayError};
+use gateway_core::events::ChangeEvent;
+use gateway_core::extract::PathParam;
+use gateway_core::streams::{Asked, Beginning, Begun, Messages, Source, Start, StateOrStream};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::contradictions::{Contradiction, States};
+use super::order_details::{DeliveryView, OrderView, TicketView, ask_again};
+use crate::clients::Clients;
+use crate::clients::delivery::Delivery;
+use crate::clients::kitchen::Ticket;
+use crate::clients::order::LineItem;
+use crate::error::of_lookup;
+use crate::tags;
+use crate::values::{Location, Money, Timestamp};
+
+/// What has to be read to say how an order is doing.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct OrderNow {
+    order: Required<OrderView>,
+    ticket: Section<TicketView>,
+    delivery: Section<DeliveryView>,
+    /// `true` when sections contradict each other, else absent.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    inconsistent: bool,
+    /// Which ones.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    inconsistencies: Vec<Contradiction>,
+}
+
+/// A change, as a stream tells it: what it is named for is in it, as it is afterwards.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Told<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    order_id: &'a str,
+    time: Timestamp,
+    #[serde(flatten)]
+    change: Change,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Change {
+    Order(ChangedOrder),
+    Ticket(TicketView),
+    Delivery(Box<DeliveryView>),
+    Location(Location),
+}
+
+/// An order in its events; what never changes is left out.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all(serialize = "camelCase", deserialize = "camelCase"))]
+struct ChangedOrder {
+    state: String,
+    line_items: Vec<LineItem>,
+    total: Money,
+    delivery_time: Option<Timestamp>,
+    #[serde(rename(deserialize = "reason"), default)]
+    rejection_reason: Option<String>,
+    updated_at: Timestamp,
+}
+
+/// The parts of an envelope that are shown.
+#[derive(Deserialize)]
+struct Envelope<T> {
+    time: Timestamp,
+    data: T,
+}
+
+#[derive(Deserialize)]
+struct Located {
+    location: Location,
+}
+
+/// Somebody else's order is 404, whatever was asked.
+pub(crate) async fn follow(
+    page: Composition<OrderNow>,
+    State(clients): State<Clients>,
+    PathParam(id): PathParam<String>,
+    asked: Asked,
+) -> Result<StateOrStream<OrderNow>, Error> {
+    let start = match asked {
+        Asked::State => {
+            let now = now(&page, &clients, &id).await?;
+            let after = ask_again(&now.order, now.delivery.data());
+            return Ok(StateOrStream::State(page.answer(now).ask_again(after)));
+        }
+        Asked::Stream(start) => start,
+    };
+    let call = page.context().for_required("order");
+    clients.orders.own(call, &id).await?;
+    let events = clients.events.clone();
+    let tags = tags_of(&id);
+    let source = OrderStream { clients, id };
+    let stream = events.stream(page.context(), tags, start, source).await?;
+    Ok(StateOrStream::Stream(stream))
+}
+
+fn tags_of(id: &str) -> [String; 2] {
+    [tags::order(id), tags::location(id)]
+}
+
+async fn now(page: &Composition<OrderNow>, clients: &Clients, id: &str) -> Result<OrderNow, Error> {
+    let (order, ticket, delivery) = page
+        .all((
+            page.required("order", |call| clients.orders.own(call, id)),
+            page.optional("ticket", |call| clients.kitchen.ticket(call, id)),
+            page.optional("delivery", |call| clients.deliveries.delivery(call, id)),
+        ))
+        .await?;
+    let states = States {
+        order: &order.state,
+        ticket: ticket.data().map(|ticket| ticket.state.as_str()),
+        delivery: delivery.data().map(|delivery| delivery.state.as_str()),
+        bill: None,
+    };
+    let inconsistencies = states.contradictions();
+    Ok(OrderNow {
+        inconsistent: !inconsistencies.is_empty(),
+        inconsistencies,
+        order: order.map(OrderView::from),
+        ticket: ticket.map(TicketView::from),
+        delivery: delivery.map(DeliveryView::from),
+    })
+}
+
+/// One client that follows one order.
+struct OrderStream {
+    clients: Clients,
+    id: String,
+}
+
+impl Source for OrderStream {
+    fn tell(&self, event: &ChangeEvent, messages: &mut Messages) {
+        // What does not fit was told in another language: the order's state is there to be read.
+        if let Err(error) = self.told(event, messages) {
+            tracing::warn!(kind = event.kind, %error, "an event of an order is not understood, and not told");
+        }
+    }
+
+    async fn begin(self: Arc<Self>, beginning: Beginning) -> Result<Begun, Error> {
+        let Beginning {
+            context,
+            start,
+            heard,
+        } = beginning;
+        let mut messages = Messages::default();
+        if let Start::After(position) = start
+            && let Some(begun) = self.since(&context, position).await?
+        {
+            return Ok(begun);
+        }
+        let position = match heard {
+            Some(position) => position,
+            None => {
+                let end = self
+                    .clients
+                    .history
+                    .end_of_events(context.for_required("events"), &self.id);
+                let position = end.await.map_err(of_lookup)?;
+                // What this process has not heard of yet may be stored as it was before.
+                for tag in tags_of(&self.id) {
+                    self.clients.events.expire(&tag);
+                }
+                position
+            }
+        };
+        if start != Start::Now {
+            let gap = serde_json::json!({});
+            add(&mut messages, "reset", None, &gap)?;
+        }
+        let page = Composition::of_context(context);
+        let now = now(&page, &self.clients, &self.id).await?;
+        add(&mut messages, "state", Some(position), &now)?;
+        Ok(Begun { messages, position })
+    }
+}
+
+impl OrderStream {
+    fn told(&self, event: &ChangeEvent, messages: &mut Messages) -> Result<(), serde_json::Error> {
+        let (time, change) = if event.kind == tags::COURIER_LOCATION_CHANGED {
+            let Envelope { time, data } = read::<Located>(event)?;
+            (time, Change::Location(data.location))
+        } else if event.kind.starts_with("Order") {
+            let Envelope { time, data } = read(event)?;
+            (time, Change::Order(data))
+        } else if event.kind.starts_with("Ticket") {
+            let Envelope { time, data } = read::<Ticket>(event)?;
+            (time, Change::Ticket(data.into()))
+        } else if event.kind.starts_with("Delivery") {
+            let Envelope { time, data } = read::<Delivery>(event)?;
+            (time, Change::Delivery(Box::new(data.into())))
+        } else {
+            return Ok(());
+        };
+        let told = Told {
+            kind: &event.kind,
+            order_id: &self.id,
+            time,
+            change,
+        };
+        messages.add(&event.kind, event.position, &told)
+    }
+
+    /// What came after `position`; `None` when that cannot be told any more.
+    async fn since(
+        &self,
+        context: &RequestContext,
+        mut position: u64,
+    ) -> Result<Option<Begun>, Error> {
+        let mut messages = Messages::default();
+        loop {
+            let call = context.for_required("events");
+            let passage = self.clients.history.events(call, &self.id, position);
+            let passage = passage.await.map_err(of_lookup)?;
+            if passage.reset {
+                return Ok(None);
+            }
+            for event in passage.events()? {
+                self.tell(&event, &mut messages);
+            }
+            let is_further = passage.position > position;
+            position = passage.position;
+            if !(passage.more && is_further) {
+                return Ok(Some(Begun { messages, position }));
+            }
+        }
+    }
+}
+
+fn read<T: for<'de> Deserialize<'de>>(
+    event: &ChangeEvent,
+) -> Result<Envelope<T>, serde_json::Error> {
+    serde_json::from_slice(&event.envelope)
+}
+
+fn add(
+    messages: &mut Messages,
+    name: &str,
+    position: Option<u64>,
+    data: &impl Serialize,
+) -> Result<(), Error> {
+    messages
+        .add(name, position, data)
+        .map_err(|error| GatewayError::Bug(format!("{name}: {error}")).into())
+}
