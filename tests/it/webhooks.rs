@@ -10,8 +10,17 @@ use ftgo_tests::{Answer, System};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-/// Pauses that a test can wait for.
-const QUICK: &str = "[webhooks]\nfirst_retry = \"40ms\"\nmax_retry = \"200ms\"\n";
+/// Pauses that a test can wait for, as many attempts as it takes, and a plan that does not get in the way.
+const QUICK: &str = r#"
+[webhooks]
+first_retry = "40ms"
+max_retry = "200ms"
+attempts = 1000
+[plans.starter]
+rate = "1000/s"
+burst = 1000
+daily = 1000000
+"#;
 
 /// A partner at one gateway.
 struct Partner<'a> {
@@ -85,15 +94,14 @@ fn order() -> Value {
     })
 }
 
-/// What happens from now on is heard.
+/// What happens from now on is heard by the gateway whose operators' address is `admin`.
 async fn hears(system: &System, admin: &str) -> Result<()> {
+    let url = format!("{admin}/ready");
     eventually("the gateway listens to the feed", async || {
-        let metrics = system.http.get_raw(&format!("{admin}/metrics")).await?;
-        let text = metrics.text().await?;
-        let up = text
-            .lines()
-            .any(|line| line.starts_with("gateway_event_feed_up") && line.ends_with(" 1"));
-        Ok(up.then_some(()))
+        let ready: Value = system.http.get_raw(&url).await?.json().await?;
+        let checks = ready["checks"].as_array().context("no checks")?;
+        let feed = checks.iter().find(|check| check["name"] == "event feed");
+        Ok((feed.context("no feed")?["ok"] == true).then_some(()))
     })
     .await
 }
