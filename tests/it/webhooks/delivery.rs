@@ -5,41 +5,41 @@ use ftgo_tests::System;
 use ftgo_tests::bff::{self, Bff, partner_key};
 use ftgo_tests::receiver::{Receiver, Reply};
 use ftgo_tests::system::eventually;
+use gateway_core::RunningGateway;
 use reqwest::Method;
 use serde_json::json;
 
 use super::{Partner, QUICK, hears};
 
-pub(super) fn first(system: &System) -> Partner<'_> {
+/// Partner 1 at `gateway`.
+pub(super) fn first<'a>(system: &'a System, gateway: &RunningGateway) -> Partner<'a> {
     Partner {
         system,
-        base: system.public_url(""),
+        base: format!("http://{}", gateway.address()),
         credential: partner_key().secret.clone(),
     }
 }
 
-pub(super) async fn start() -> Result<System> {
-    let system = System::start_with(QUICK).await?;
-    hears(
-        &system,
-        &format!("http://{}", system.public.admin_address()),
-    )
-    .await?;
-    Ok(system)
+/// FTGO, and a gateway for partners that hears of everything from now on.
+pub(super) async fn start() -> Result<(System, RunningGateway)> {
+    let system = System::start().await?;
+    let gateway = bff::start(Bff::Public, &system.services.addresses(), QUICK)?;
+    hears(&system, &format!("http://{}", gateway.admin_address())).await?;
+    Ok((system, gateway))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_partner_is_told_of_its_orders_alone_and_until_it_has_taken_it() -> Result<()> {
-    let system = start().await?;
+    let (system, gateway) = start().await?;
     let receiver = Receiver::start().await?;
-    let partner = first(&system);
+    let partner = first(&system, &gateway);
     let all = partner.add(json!({"url": receiver.url("/all")})).await?;
     let kinds = json!(["order.approved"]);
     let some = json!({"url": receiver.url("/some"), "events": kinds, "ordered": true});
     partner.add(some).await?;
     let other = Partner {
         credential: system.token("partner-2").await?,
-        ..first(&system)
+        ..first(&system, &gateway)
     };
     other.add(json!({"url": receiver.url("/other")})).await?;
     receiver.answer("/all", Reply::Status(503));
@@ -114,9 +114,9 @@ async fn a_partner_is_told_of_its_orders_alone_and_until_it_has_taken_it() -> Re
 
 #[tokio::test(flavor = "multi_thread")]
 async fn secrets_overlap_messages_are_replayed_and_a_gone_endpoint_is_left_alone() -> Result<()> {
-    let system = start().await?;
+    let (system, gateway) = start().await?;
     let receiver = Receiver::start().await?;
-    let partner = first(&system);
+    let partner = first(&system, &gateway);
     let webhook = partner.add(json!({"url": receiver.url("/hook")})).await?;
     let path = format!("/v2/webhooks/{}", webhook.id);
     let rotated = partner.post(&format!("{path}/rotate")).await?;
@@ -158,12 +158,12 @@ async fn secrets_overlap_messages_are_replayed_and_a_gone_endpoint_is_left_alone
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_endpoint_delays_nobody_and_redirects_lead_nowhere() -> Result<()> {
-    let system = start().await?;
+    let (system, gateway) = start().await?;
     let receiver = Receiver::start().await?;
-    let partner = first(&system);
+    let partner = first(&system, &gateway);
     let other = Partner {
         credential: system.token("partner-2").await?,
-        ..first(&system)
+        ..first(&system, &gateway)
     };
     receiver.answer("/slow", Reply::Never);
     receiver.answer("/moved", Reply::Redirect("/elsewhere"));
@@ -188,7 +188,7 @@ async fn a_slow_endpoint_delays_nobody_and_redirects_lead_nowhere() -> Result<()
 #[tokio::test(flavor = "multi_thread")]
 async fn addresses_inside_are_refused() -> Result<()> {
     let system = System::start().await?;
-    let partner = first(&system);
+    let partner = first(&system, &system.public);
     let faults = async |partner: &Partner<'_>, urls: &[&str]| -> Result<()> {
         for url in urls {
             let body = json!({"url": url});
@@ -208,10 +208,7 @@ async fn addresses_inside_are_refused() -> Result<()> {
     faults(&partner, &inside).await?;
     let production = "[webhooks]\nallow_loopback = false\n";
     let strict = bff::start(Bff::Public, &system.services.addresses(), production)?;
-    let strict = Partner {
-        base: format!("http://{}", strict.address()),
-        ..first(&system)
-    };
+    let strict = first(&system, &strict);
     let loopback = [
         "http://127.0.0.1:9/",
         "https://127.0.0.1:9/",

@@ -19,9 +19,9 @@ const LIBRARIES: [(&str, &str, &str); 2] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_reference_libraries_verify_our_messages() -> Result<()> {
-    let system = start().await?;
+    let (system, gateway) = start().await?;
     let receiver = Receiver::start().await?;
-    let partner = first(&system);
+    let partner = first(&system, &gateway);
     let webhook = partner.add(json!({"url": receiver.url("/hook")})).await?;
     partner.place("one").await?;
     receiver.wait("/hook", 1).await?;
