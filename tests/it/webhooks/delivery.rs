@@ -230,3 +230,48 @@ async fn addresses_inside_are_refused() -> Result<()> {
     );
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_endpoint_missed_that_failed_too_often_is_replayed() -> Result<()> {
+    let system = System::start().await?;
+    let impatient = "[webhooks]\nfirst_retry = \"10ms\"\nattempts = 2\ndisable_after = 2\n";
+    let gateway = bff::start(Bff::Public, &system.services.addresses(), impatient)?;
+    let receiver = Receiver::start().await?;
+    let partner = first(&system, &gateway);
+    let webhook = partner.add(json!({"url": receiver.url("/hook")})).await?;
+    let path = format!("/v2/webhooks/{}", webhook.id);
+    receiver.answer("/hook", Reply::Status(500));
+    for _ in 0..2 {
+        partner.post(&format!("{path}/test")).await?;
+    }
+    eventually("the webhook is disabled", async || {
+        Ok((partner.get(&path).await?["state"] == "DISABLED").then_some(()))
+    })
+    .await?;
+    assert_eq!(receiver.count(), 4);
+    let log = partner
+        .get(&format!("{path}/deliveries?state=FAILED"))
+        .await?;
+    let missed = log["items"].as_array().cloned().unwrap_or_default();
+    assert_eq!(missed.len(), 2, "{log}");
+    assert_eq!(
+        (&missed[0]["attempts"], &missed[0]["lastStatus"]),
+        (&json!(2), &json!(500))
+    );
+
+    receiver.answer("/hook", Reply::Status(204));
+    partner.post(&format!("{path}/enable")).await?;
+    for one in &missed {
+        let message = one["messageId"].as_str().unwrap_or_default();
+        let replay = format!("{path}/deliveries/{message}/replay");
+        assert_eq!(partner.post(&replay).await?.status, 202);
+    }
+    let received = receiver.wait("/hook", 6).await?;
+    for one in &missed {
+        let times = received
+            .iter()
+            .filter(|other| one["messageId"] == other.id());
+        assert_eq!(times.count(), 3, "{received:?}");
+    }
+    Ok(())
+}
