@@ -291,12 +291,8 @@ impl Generation {
             cache: if keep_cache {
                 Arc::clone(&previous.cache)
             } else {
-                let tags = &previous.reads.tags;
-                Arc::new(ResponseCache::new(
-                    &config.cache,
-                    tags,
-                    previous.metrics.cache(),
-                ))
+                let (tags, metrics) = (&previous.reads.tags, previous.metrics.cache());
+                Arc::new(ResponseCache::new(&config.cache, tags, metrics))
             },
             metrics: previous.metrics.clone(),
             sampling: config.tracing.sampling(),

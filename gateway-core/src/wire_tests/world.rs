@@ -159,11 +159,14 @@ impl World {
         TcpStream::connect(self.gateway.address()).await.unwrap()
     }
 
+    pub(super) async fn connect_to_admin(&self) -> TcpStream {
+        let address = self.gateway.admin_address();
+        TcpStream::connect(address).await.unwrap()
+    }
+
     /// What the admin listener tells a scraper.
     pub(super) async fn metrics(&self) -> String {
-        let mut socket = TcpStream::connect(self.gateway.admin_address())
-            .await
-            .unwrap();
+        let mut socket = self.connect_to_admin().await;
         let request = b"GET /metrics HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n";
         socket.write_all(request).await.unwrap();
         reply(socket).await.body

@@ -251,6 +251,52 @@ fn paths_are_what_a_normalized_request_can_match() {
 }
 
 #[test]
+fn a_route_that_stores_nothing_has_nothing_to_say_of_it() {
+    let route = |more: &str| {
+        format!(
+            r#"
+            [upstreams.widgets]
+            address = "http://127.0.0.1:1"
+            [[routes]]
+            name = "widget"
+            path = "/{{id}}"
+            upstream = "widgets"
+            access = "public"
+            {more}
+            "#
+        )
+    };
+    for (more, fault) in [
+        (
+            "stale_while_revalidate = \"1s\"",
+            "routes[0].stale_while_revalidate: needs `cache`: nothing is stored",
+        ),
+        (
+            "stale_if_error = \"1s\"",
+            "routes[0].stale_if_error: needs `cache`: nothing is stored",
+        ),
+        (
+            "tags = [\"widget:{id}\"]",
+            "routes[0].tags: needs `cache`, or a method that changes something",
+        ),
+    ] {
+        assert_eq!(report(&route(more)), fault);
+    }
+    let config = load(&[&route(
+        "cache = \"shared\"\nstale_while_revalidate = \"1s\"\nstale_if_error = \"2s\"\ntags = [\"widget:{id}\"]",
+    )])
+    .unwrap();
+    let route_of = &config.routes[0];
+    assert_eq!(
+        route_of.cache.stale.while_revalidate,
+        Duration::from_secs(1)
+    );
+    assert_eq!(route_of.cache.stale.if_error, Duration::from_secs(2));
+    // Who changes something may say what, also when nothing is stored there.
+    assert!(load(&[&route("methods = [\"PUT\"]\ntags = [\"widget:{id}\"]")]).is_ok());
+}
+
+#[test]
 fn text_that_is_not_toml_is_reported_with_its_place() {
     let report = load(&["[server]\n", "[admin]\naddress = \n"])
         .unwrap_err()
