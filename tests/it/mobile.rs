@@ -3,4 +3,5 @@
 
 mod courier;
 mod events;
+mod ordering;
 mod scene;
