@@ -19,12 +19,11 @@ const ORDERS: usize = 25;
 #[tokio::test(flavor = "multi_thread")]
 async fn of_five_hundred_deliveries_none_is_lost_in_a_crash() -> Result<()> {
     let system = System::start().await?;
-    let services = system.services.addresses();
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("store.db");
     let config = format!("[store]\npath = {:?}\n{QUICK}", path.display().to_string());
     let receiver = Receiver::start().await?;
-    let mut doomed = BffProcess::start_with(Bff::Public, &services, &config).await?;
+    let mut doomed = BffProcess::start_with(Bff::Public, &system, &config).await?;
     hears(&system, &doomed.admin).await?;
     let partner = Partner {
         system: &system,
@@ -53,7 +52,7 @@ async fn of_five_hundred_deliveries_none_is_lost_in_a_crash() -> Result<()> {
     doomed.process.ends_within(PATIENCE).await?;
     let before = receiver.count();
 
-    let again = BffProcess::start_with(Bff::Public, &services, &config).await?;
+    let again = BffProcess::start_with(Bff::Public, &system, &config).await?;
     let expected: HashSet<(String, String)> = orders
         .iter()
         .flat_map(|order| {
