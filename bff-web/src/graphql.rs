@@ -13,23 +13,26 @@ mod mutation;
 mod order;
 mod query;
 mod restaurant;
+mod subscription;
 mod ticket;
 mod values;
 mod viewer;
 
-use async_graphql::{Context, EmptySubscription, Schema};
+use async_graphql::{Context, Data, Schema};
 use axum::extract::{Request, State};
 use axum::response::Response;
 use gateway_core::RequestContext;
 use gateway_core::error::{Error, GatewayError};
-use gateway_core::graphql::Limits;
+use gateway_core::graphql::{Settings, Transport};
+use gateway_core::upstream::{UnknownUpstream, Upstreams};
 
 use crate::clients::Clients;
 use loaders::Loaders;
 use mutation::Mutation;
 use query::Query;
+use subscription::Subscription;
 
-type FtgoSchema = Schema<Query, Mutation, EmptySubscription>;
+type FtgoSchema = Schema<Query, Mutation, Subscription>;
 
 /// What a field that may fail answers: a value, `null` because there is no such thing, or `null` and an error.
 type Nullable<T> = Option<Result<T, Failure>>;
@@ -52,29 +55,35 @@ impl From<Failure> for async_graphql::Error {
     }
 }
 
-/// One worker's schema and clients. Cloning is cheap.
+/// One worker's schema. Cloning is cheap.
 #[derive(Clone)]
 pub(crate) struct Api {
-    schema: FtgoSchema,
-    clients: Clients,
+    transport: Transport<FtgoSchema>,
 }
 
 impl Api {
-    pub(crate) fn new(clients: Clients, limits: Limits) -> Self {
-        let builder = Schema::build(Query, Mutation, EmptySubscription).data(clients.clone());
-        Self {
-            schema: limits.apply(builder).finish(),
-            clients,
-        }
+    pub(crate) fn new(upstreams: &Upstreams, settings: &Settings) -> Result<Self, UnknownUpstream> {
+        let clients = Clients::new(upstreams)?;
+        let events = upstreams.events().clone();
+        let of_schema = clients.clone();
+        let build = move || {
+            Schema::build(Query, Mutation, Subscription)
+                .data(of_schema.clone())
+                .data(events.clone())
+        };
+        // Data loaders live as long as one execution: what one caller has loaded is never another's.
+        let share = move |context: &RequestContext, data: &mut Data| {
+            data.insert(Loaders::new(context, &clients));
+        };
+        Ok(Self {
+            transport: Transport::new(settings, upstreams.documents(), build, share),
+        })
     }
 }
 
-/// `/graphql`. Data loaders live as long as one request: what one caller has loaded is never another's.
+/// `/graphql`.
 pub(crate) async fn serve(State(api): State<Api>, request: Request) -> Result<Response, Error> {
-    gateway_core::graphql::serve(&api.schema, request, |context, execution| {
-        execution.data(Loaders::new(context, &api.clients))
-    })
-    .await
+    api.transport.serve(request).await
 }
 
 /// The request that a field is resolved for.
@@ -99,7 +108,7 @@ fn from_data<'a, T: Send + Sync + 'static>(context: &Context<'a>) -> Result<&'a 
 /// The schema in its definition language.
 #[cfg(test)]
 pub(crate) fn sdl(options: async_graphql::SDLExportOptions) -> String {
-    Schema::build(Query, Mutation, EmptySubscription)
+    Schema::build(Query, Mutation, Subscription)
         .finish()
         .sdl_with_options(options)
 }

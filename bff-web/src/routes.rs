@@ -5,7 +5,6 @@ use gateway_core::config::Config;
 use gateway_core::route::Routes;
 use gateway_core::upstream::{UnknownUpstream, Upstreams};
 
-use crate::clients::Clients;
 use crate::graphql::Api;
 use crate::{graphiql, graphql};
 
@@ -19,5 +18,5 @@ pub(crate) fn routes(upstreams: &Upstreams, config: &Config) -> Result<Routes, U
             "/graphiql/{version}/{file}",
             graphiql::asset,
         )
-        .with_state(Api::new(Clients::new(upstreams)?, config.graphql)))
+        .with_state(Api::new(upstreams, &config.graphql)?))
 }

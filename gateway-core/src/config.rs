@@ -28,7 +28,7 @@ use ipnet::IpNet;
 use jsonwebtoken::Algorithm;
 
 use crate::auth::internal_token::SigningKey;
-use crate::graphql::Limits;
+use crate::graphql::Settings;
 use crate::trace::Sampling;
 
 pub(crate) use edge::covers;
@@ -88,7 +88,7 @@ pub struct Config {
     /// How messages to partners' servers are delivered, for the apps that have some.
     pub webhooks: WebhooksConfig,
     /// What GraphQL documents may cost and ask; for the BFFs that have a schema.
-    pub graphql: Limits,
+    pub graphql: Settings,
     /// Passthrough routes, in the order of the file.
     pub routes: Vec<PassthroughConfig>,
     /// The policy of each composed route, by the route's name in code.

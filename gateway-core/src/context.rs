@@ -281,6 +281,14 @@ impl RequestContext {
         }
     }
 
+    /// This context for something that happens later, on behalf of the same request: with a deadline as long as the
+    /// request's was, and without its place among those worked on.
+    #[must_use]
+    pub fn renewed(&self) -> Self {
+        let started = self.shared.started;
+        self.anew(self.deadline.at().saturating_duration_since(started))
+    }
+
     /// This context for a call that something can stand in for: its deadline leaves time to answer with that.
     pub(crate) fn with_something_to_spare(&self) -> Self {
         Self {

@@ -36,6 +36,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{BoxError, Router};
 use bytes::Bytes;
 use futures_util::FutureExt;
+use http::header::UPGRADE;
 use http::{Method, Request};
 use tokio::time::Instant;
 use tower::{Service, ServiceExt};
@@ -281,6 +282,11 @@ impl Edge {
         observation.context = Some(context.clone());
         request.extensions_mut().insert(context.clone());
         request.extensions_mut().insert(OverTls(client.secure));
+
+        if matches!(route.action, Action::Composed) && request.headers().contains_key(UPGRADE) {
+            let tunnels = self.proxy.tunnels().clone();
+            request.extensions_mut().insert(tunnels);
+        }
 
         // Pinned where it is: it is large, and would be moved with every step that wraps it.
         let action = pin!(async {

@@ -22,6 +22,7 @@ use crate::config::{Config, ConfigFault, ConfigFaults, TracingConfig};
 use crate::edge::{Admission, Edge, RateLimitStore, RateLimiter};
 use crate::events::{ChangeEvent, Events, Feed, Source};
 use crate::finished::RecentRequests;
+use crate::graphql::Documents;
 use crate::idempotency;
 use crate::metrics::Metrics;
 use crate::problem::chain;
@@ -73,6 +74,8 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     /// For the life of the process; nobody is told anything when the app announces nothing.
     pub(crate) webhooks: Webhooks,
+    /// GraphQL documents that were seen before.
+    pub(crate) documents: Documents,
     /// For the life of the process, when its first configuration has a feed.
     pub(crate) feed: Option<Arc<Feed>>,
     pub(crate) signer: Option<Arc<InternalTokenSigner>>,
@@ -195,6 +198,7 @@ impl Generation {
             events,
             store,
             webhooks,
+            documents: Documents::new(&config.graphql),
             feed,
             signer: signer(app, &config),
             keys: KeySets::new(&config.issuers),
@@ -261,6 +265,7 @@ impl Generation {
             events: previous.events.clone(),
             store: previous.store.clone(),
             webhooks: previous.webhooks.clone(),
+            documents: Documents::after(&previous.documents, &config.graphql),
             quotas: Arc::new(Quotas::after(
                 Some(&previous.quotas),
                 &config,
@@ -330,7 +335,8 @@ impl Generation {
                 &shared.events,
                 &shared.store,
             )
-            .with_webhooks(&shared.webhooks);
+            .with_webhooks(&shared.webhooks)
+            .with_documents(&shared.documents);
             let routes = (app.routes)(&upstreams, config)
                 .map_err(|unknown| ConfigFaults(vec![unknown_upstream(&unknown)]))?;
             let authenticator = Authenticator::new(Arc::clone(&shared.keys))

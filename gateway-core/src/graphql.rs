@@ -1,5 +1,5 @@
-//! GraphQL over HTTP: from a request to a parsed document, and from an execution's result to an answer. It knows no
-//! schema: a BFF brings an [`Executor`]. Subscriptions, batches and persisted documents are not here yet.
+//! GraphQL's transports: over HTTP, as server-sent events, over WebSockets. It knows no schema: a BFF brings one to a
+//! [`Transport`].
 //!
 //! The stock integrations execute mutations over GET and from forms, ignore `Accept` and `operationName`, and answer
 //! fields in the order in which they were resolved. This transport follows the GraphQL-over-HTTP draft instead:
@@ -8,10 +8,13 @@
 //! |---|---|
 //! | `media_type` | what the client accepts, before anything is read (406) |
 //! | `request` | GET or POST to query, variables and operation name (400, 415) |
+//! | `documents` | the document by its text or hash; `limits` refuses what would cost too much to look at |
 //! | `document` | the operation that is meant; only POST writes (405) |
-//! | the executor | validation, limits, resolvers |
+//! | the schema | validation, weighted limits, resolvers (`transport`) |
 //! | `field_order` | the fields in the order of the query |
 //! | `response` | codes and request id on every error; status |
+//!
+//! Subscriptions travel as events (`event_stream`) or over a WebSocket (`socket`); queries and mutations may, too.
 //!
 //! # A trap for schemas
 //!
@@ -19,117 +22,162 @@
 //! fail therefore returns `Option<Result<T, async_graphql::Error>>`, which answers `null` and reports the error.
 
 mod document;
+mod documents;
 mod error;
+mod event_stream;
 mod field_order;
+mod limits;
 mod media_type;
 mod request;
 mod response;
+mod socket;
+mod transport;
 
-use async_graphql::{Executor, ObjectType, Request, SchemaBuilder, SubscriptionType};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_graphql::parser::types::OperationType;
+use async_graphql::{Executor, Response as Executed};
 use axum::response::Response;
+use futures_util::future::join_all;
 use http::Method;
 
+pub use documents::{BadDocuments, Documents, TrustedDocuments};
 pub use error::error;
+pub use limits::Limits;
+pub use transport::Transport;
 
 use crate::context::RequestContext;
 use crate::error::{ClientError, Error, GatewayError};
+use media_type::MediaType;
+use request::{Asked, Incoming};
 
-/// What a document may cost, and what it may ask. Counted by async-graphql before anything is executed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Levels of nested fields.
-    pub depth: usize,
-    /// Fields, weighted by the schema: a list counts its page size times its element's fields.
-    pub complexity: usize,
-    /// Directives on one field.
-    pub directives: usize,
-    /// Whether documents may ask for the schema itself, and whether errors suggest names from it.
-    pub introspection: bool,
+/// How a schema is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    pub limits: Limits,
+    pub persisted: Persisted,
+    /// What parsed documents may take.
+    pub document_cache_bytes: u64,
+    pub sockets: SocketLimits,
 }
 
-impl Default for Limits {
-    /// Ample for a screen and for the introspection of tools (15 levels), and closed to the curious.
+/// Which documents may be asked by their hash alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Persisted {
+    Off,
+    /// Those that a client has sent before (automatic persisted queries).
+    Automatic,
+    /// These, and no others, however they are asked.
+    Trusted(Arc<TrustedDocuments>),
+}
+
+/// What bounds one WebSocket besides what bounds all of them (`[streams]`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketLimits {
+    /// Until the client says `connection_init`.
+    pub init_timeout: Duration,
+    /// Under way at once.
+    pub operations: usize,
+    pub operations_per_second: usize,
+}
+
+impl Default for Settings {
     fn default() -> Self {
         Self {
-            depth: 16,
-            complexity: 5_000,
-            directives: 8,
-            introspection: false,
+            limits: Limits::default(),
+            persisted: Persisted::Automatic,
+            document_cache_bytes: 8 << 20,
+            sockets: SocketLimits {
+                init_timeout: Duration::from_secs(3),
+                operations: 32,
+                operations_per_second: 20,
+            },
         }
     }
 }
 
-impl Limits {
-    /// Puts these limits on a schema.
-    pub fn apply<Q, M, S>(&self, builder: SchemaBuilder<Q, M, S>) -> SchemaBuilder<Q, M, S>
-    where
-        Q: ObjectType + 'static,
-        M: ObjectType + 'static,
-        S: SubscriptionType + 'static,
-    {
-        let builder = builder
-            .limit_depth(self.depth)
-            .limit_complexity(self.complexity)
-            .limit_directives(self.directives);
-        if self.introspection {
-            builder
-        } else {
-            builder.disable_introspection().disable_suggestions()
+impl<E: Executor> Transport<E> {
+    /// Answers one GraphQL request over GET or POST, or opens a WebSocket.
+    ///
+    /// # Errors
+    /// What is wrong with the HTTP request: 400, 405, 406, 413, 415, 426. What is wrong with the document or happens in a
+    /// resolver is an answer.
+    pub async fn serve(&self, mut request: axum::extract::Request) -> Result<Response, Error> {
+        if crate::proxy::upgrade::asks(&request) {
+            return socket::open(self, &mut request);
+        }
+        let (parts, body) = request.into_parts();
+        let media_type = media_type::negotiate(&parts.headers)?;
+        let context = parts
+            .extensions
+            .get::<RequestContext>()
+            .cloned()
+            .ok_or_else(|| GatewayError::Bug("a handler ran without the edge".to_owned()))?;
+        // HEAD comes here, too: whatever is not a POST only reads.
+        let may_write = parts.method == Method::POST;
+        let batch = self.inner.settings.limits.batch;
+        match request::read(&parts, body, batch).await? {
+            Incoming::One(asked) => self.one(asked, media_type, may_write, &context).await,
+            Incoming::Batch(_) if media_type == MediaType::EventStream => {
+                Err(Error::bad_request("A stream of events is for one request."))
+            }
+            Incoming::Batch(requests) => {
+                let answers = requests
+                    .into_iter()
+                    .map(|asked| self.answer(asked, &context));
+                response::batch(&join_all(answers).await, media_type)
+            }
         }
     }
-}
 
-/// Answers one GraphQL request over GET or POST.
-///
-/// The request's [`RequestContext`] is in the data of the execution, so that resolvers call under its deadline;
-/// `prepare` may add what else they share within one request, for example data loaders.
-///
-/// # Errors
-/// What is wrong with the HTTP request: 400, 405, 406, 413, 415. What is wrong with the document or happens in a
-/// resolver is an answer.
-pub async fn serve<E: Executor>(
-    executor: &E,
-    request: axum::extract::Request,
-    prepare: impl FnOnce(&RequestContext, Request) -> Request,
-) -> Result<Response, Error> {
-    let (parts, body) = request.into_parts();
-    let media_type = media_type::negotiate(&parts.headers)?;
-    let context = parts
-        .extensions
-        .get::<RequestContext>()
-        .cloned()
-        .ok_or_else(|| GatewayError::Bug("a handler ran without the edge".to_owned()))?;
-    let asked = request::read(&parts, body).await?;
-
-    let document = match async_graphql::parser::parse_query(&asked.query) {
-        Ok(document) => document,
-        Err(error) => {
-            return response::refused(error.into(), "GRAPHQL_PARSE_FAILED", media_type, &context);
+    async fn one(
+        &self,
+        asked: Asked,
+        media_type: MediaType,
+        may_write: bool,
+        context: &RequestContext,
+    ) -> Result<Response, Error> {
+        let prepared = self.prepare(asked);
+        let writes = prepared
+            .as_ref()
+            .is_ok_and(|ready| ready.kind == OperationType::Mutation);
+        if writes && !may_write {
+            return Err(ClientError::MethodNotAllowed {
+                allow: http::HeaderValue::from_static("POST"),
+            }
+            .into());
         }
-    };
-    let plan = match document::select(&document, &asked) {
-        Ok(plan) => plan,
-        Err(error) => return response::refused(error, "BAD_REQUEST", media_type, &context),
-    };
-    // HEAD comes here, too: whatever is not a POST only reads.
-    if parts.method != Method::POST && !plan.is_query() {
-        return Err(ClientError::MethodNotAllowed {
-            allow: http::HeaderValue::from_static("POST"),
+        if media_type == MediaType::EventStream {
+            return Ok(event_stream::answer(self, prepared, context));
         }
-        .into());
-    }
-    if let Err(error) = plan.check() {
-        return response::refused(error, "BAD_REQUEST", media_type, &context);
+        response::single(&self.result(prepared, context).await, media_type)
     }
 
-    let mut execution = Request::new(asked.query.clone())
-        .variables(asked.variables.clone())
-        .data(context.clone());
-    execution.operation_name.clone_from(&asked.operation_name);
-    execution.set_parsed_query(document.clone());
-    let mut answer = executor.execute(prepare(&context, execution)).await;
-    field_order::arrange(&mut answer.data, &plan);
-    response::executed(answer, media_type, &context)
+    async fn answer(&self, asked: Asked, context: &RequestContext) -> Executed {
+        self.result(self.prepare(asked), context).await
+    }
+
+    /// The one result of what is no stream.
+    async fn result(
+        &self,
+        prepared: Result<transport::Ready, async_graphql::ServerError>,
+        context: &RequestContext,
+    ) -> Executed {
+        let refused = match prepared {
+            Ok(ready) if ready.kind != OperationType::Subscription => {
+                return self.execute(&ready, context).await;
+            }
+            Ok(_) => error::coded(
+                "BAD_REQUEST",
+                "A subscription needs Accept: text/event-stream, or a WebSocket.",
+            ),
+            Err(error) => error,
+        };
+        let mut answer = Executed::from_errors(vec![refused]);
+        response::complete(&mut answer, context);
+        answer
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ mod expect;
 mod failure;
 mod headers;
 mod tunnel;
-mod upgrade;
+pub(crate) mod upgrade;
 mod upload;
 
 use std::borrow::Cow;
@@ -45,6 +45,7 @@ pub(crate) struct Proxy {
 }
 
 /// What open WebSockets are bounded and counted by.
+#[derive(Clone)]
 pub(crate) struct Tunnels {
     pub(crate) config: StreamConfig,
     /// Waited for at the end of the process, within its grace.
@@ -68,6 +69,11 @@ impl Proxy {
 
     pub(crate) fn upstreams(&self) -> &Upstreams {
         &self.upstreams
+    }
+
+    /// For WebSockets that end here, too.
+    pub(crate) fn tunnels(&self) -> &Tunnels {
+        &self.tunnels
     }
 
     /// Forwards `request` as `rule` says, through the response cache when the route has one.

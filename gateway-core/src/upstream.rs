@@ -57,6 +57,7 @@ use tokio_util::task::TaskTracker;
 use crate::auth::internal_token::InternalTokenSigner;
 use crate::config::{UpstreamProtocol, WebhooksConfig};
 use crate::events::Events;
+use crate::graphql::{Documents, Settings};
 use crate::idempotency::Idempotency;
 use crate::store::Store;
 use crate::webhooks::Webhooks;
@@ -69,6 +70,7 @@ pub struct Upstreams {
     events: Events,
     store: Store,
     webhooks: Webhooks,
+    documents: Documents,
     commands: TaskTracker,
 }
 
@@ -108,8 +110,16 @@ impl Upstreams {
             events: events.clone(),
             store: store.clone(),
             webhooks: Webhooks::new(store, &WebhooksConfig::default(), None),
+            documents: Documents::new(&Settings::default()),
             commands: commands.clone(),
         }
+    }
+
+    /// With the documents that the whole process knows.
+    #[must_use]
+    pub(crate) fn with_documents(mut self, documents: &Documents) -> Self {
+        self.documents = documents.clone();
+        self
     }
 
     /// What changes at the upstreams, as far as their feed of events tells.
@@ -137,6 +147,12 @@ impl Upstreams {
     #[must_use]
     pub fn webhooks(&self) -> &Webhooks {
         &self.webhooks
+    }
+
+    /// The GraphQL documents that are known, for a BFF with a schema.
+    #[must_use]
+    pub fn documents(&self) -> &Documents {
+        &self.documents
     }
 
     /// For commands that are done once for each idempotency key. Apps that use it have

@@ -131,6 +131,84 @@ async fn an_order_is_prepared_by_the_restaurants_staff() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_followed_while_it_moves() -> Result<()> {
+    let system = System::start().await?;
+    let consumer = system.token("consumer-1").await?;
+    let order = System::order_for(&system.open_restaurant(&consumer).await?);
+    let place = "mutation($input: PlaceOrderInput!) { placeOrder(input: $input) { orderId } }";
+    let body = json!({"query": place, "variables": {"input": order}});
+    let url = system.web_url("/graphql");
+    let placed = system.http.post(&url, &consumer, &body).await?;
+    let id = placed.body["data"]["placeOrder"]["orderId"]
+        .as_str()
+        .context("no id")?;
+
+    let follow = async |token: &str, query: &str, variables: serde_json::Value| {
+        let body = json!({"query": query, "variables": variables});
+        let request = system.http.request(Method::POST, &url).json(&body);
+        let request = request
+            .bearer_auth(token)
+            .header("accept", "text/event-stream");
+        Ok::<_, anyhow::Error>(request.send().await?)
+    };
+    let query = "subscription($id: ID!) { orderChanged(id: $id) { state id ticket { state } } }";
+    let mut changes = follow(&consumer, query, json!({"id": id})).await?;
+    until(&mut changes, "\"state\":\"APPROVED\"").await?;
+    let mut staff = None;
+    for name in ["staff-1", "staff-2"] {
+        let token = system.token(name).await?;
+        let query =
+            "subscription($r: ID!) { ticketsChanged(restaurantId: $r) { ticket { id state } } }";
+        let variables = json!({"r": order["restaurantId"]});
+        let mut tickets = follow(&token, query, variables).await?;
+        let first = tickets.chunk().await?.context("no event")?;
+        if first.starts_with(b"event: next\ndata: {\"data\":{\"ticketsChanged\":{\"ticket\":null") {
+            staff = Some((token, tickets));
+        } else {
+            let refused = String::from_utf8_lossy(&first);
+            anyhow::ensure!(refused.contains("NOT_FOUND"), "{refused}");
+        }
+    }
+    let (token, mut tickets) = staff.context("nobody's restaurant")?;
+    system.order_becomes(&consumer, id, "APPROVED").await?;
+    let accept =
+        "mutation($id: ID!) { acceptTicket(id: $id, readyBy: \"2099-01-01T00:00:00Z\") { state } }";
+    let body = json!({"query": accept, "variables": {"id": id}});
+    let accepted = system.http.post(&url, &token, &body).await?;
+    anyhow::ensure!(accepted.body["errors"].is_null(), "{accepted:?}");
+    until(&mut changes, "\"ticket\":{\"state\":\"ACCEPTED\"}").await?;
+    until(&mut tickets, "\"state\":\"ACCEPTED\"").await?;
+
+    // Another's order cannot be followed, nor any without credentials.
+    let other = system.token("consumer-2").await?;
+    let mut refused = follow(&other, query, json!({"id": id})).await?;
+    until(&mut refused, "NOT_FOUND").await?;
+    let body = json!({"query": query, "variables": {"id": id}});
+    let request = system.http.request(Method::POST, &url).json(&body);
+    let request = request.header("accept", "text/event-stream");
+    until(&mut request.send().await?, "UNAUTHENTICATED").await?;
+    Ok(())
+}
+
+/// Reads a stream of events until one contains `wanted`.
+async fn until(stream: &mut reqwest::Response, wanted: &str) -> Result<()> {
+    let mut heard = String::new();
+    let reading = async {
+        while let Some(piece) = stream.chunk().await? {
+            heard.push_str(&String::from_utf8_lossy(&piece));
+            if heard.contains(wanted) {
+                return Ok(());
+            }
+        }
+        anyhow::bail!("the stream ended")
+    };
+    let read = tokio::time::timeout(std::time::Duration::from_secs(20), reading).await;
+    read.context("nothing came")
+        .flatten()
+        .with_context(|| format!("waiting for {wanted}: {heard}"))
+}
+
 async fn placed_at(system: &System, token: &str, id: &str) -> Result<String> {
     let query = json!({"query": "query($id: ID!) { order(id: $id) { restaurant { id } } }", "variables": {"id": id}});
     let url = system.web_url("/graphql");

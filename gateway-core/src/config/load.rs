@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use toml::{Table, Value};
 
@@ -12,6 +13,7 @@ use super::fault::ConfigFaults;
 use super::origin::Origin;
 use super::raw::{self, RawInternalToken, Tree};
 use super::validate::validate;
+use crate::graphql::{Persisted, TrustedDocuments};
 
 /// Reads the files in order: tables are merged, any other value of a later file replaces the earlier one (a list as a
 /// whole). Strings may contain `${VAR}` or `${VAR:-default}`; `$${` is a literal `${`. When `VAR` is not set and `VAR_FILE`
@@ -80,7 +82,14 @@ fn from_tables(
     if !raw.internal_token.key_file.is_empty() {
         origin.add_secret_file(PathBuf::from(&raw.internal_token.key_file));
     }
+    let trusted = raw.graphql.trusted_documents.clone();
     let mut config = validate(raw, &mut faults);
+    if let Persisted::Trusted(documents) = &mut config.graphql.persisted
+        && !trusted.is_empty()
+    {
+        *documents = Arc::new(read_trusted_documents(&trusted, &mut faults));
+        origin.add_secret_file(PathBuf::from(trusted));
+    }
     if faults.is_empty() {
         config.origin = origin;
         Ok(config)
@@ -108,6 +117,18 @@ fn read_key_file(raw: &mut RawInternalToken, faults: &mut ConfigFaults) {
         Ok(key) => raw.key = key,
         Err(error) => faults.push(AT, format!("cannot be read: {error}")),
     }
+}
+
+/// `{"sha256:<64 hexadecimal digits>": "query …"}`; the prefix may be left out.
+fn read_trusted_documents(file: &str, faults: &mut ConfigFaults) -> TrustedDocuments {
+    const AT: &str = "graphql.trusted_documents";
+    let read = fs::read(file)
+        .map_err(|error| error.to_string())
+        .and_then(|text| TrustedDocuments::parse(&text).map_err(|error| error.to_string()));
+    read.unwrap_or_else(|error| {
+        faults.push(AT, format!("cannot be read: {error}"));
+        TrustedDocuments::default()
+    })
 }
 
 fn parse(name: &str, text: &str, faults: &mut ConfigFaults) -> Option<Table> {

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::RedisServer;
 use super::fault::ConfigFaults;
-use crate::graphql::Limits;
+use crate::graphql::Settings;
 pub(super) use edge::{
     RawAppVersion, RawCoding, RawCompression, RawCors, RawCsrf, RawCsrfRule, RawHsts,
     RawResourcePolicy, RawRouteCors, RawSecurityHeaders, RawStreams, RawSwitch, RawUpgrade,
@@ -404,17 +404,47 @@ pub(super) struct RawGraphql {
     pub(super) max_depth: usize,
     pub(super) max_complexity: usize,
     pub(super) max_directives: usize,
+    pub(super) max_aliases: usize,
+    pub(super) max_tokens: usize,
+    pub(super) max_document: Text<Size>,
+    pub(super) max_batch: usize,
     pub(super) introspection: bool,
+    pub(super) document_cache: Text<Size>,
+    pub(super) persisted_documents: RawPersistedDocuments,
+    pub(super) trusted_documents: String,
+    pub(super) init_timeout: Text<Duration>,
+    pub(super) max_operations: usize,
+    pub(super) max_operations_per_second: usize,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawPersistedDocuments {
+    Off,
+    Automatic,
+    Trusted,
 }
 
 impl Default for RawGraphql {
     fn default() -> Self {
-        let limits = Limits::default();
+        let Settings {
+            limits, sockets, ..
+        } = Settings::default();
         Self {
             max_depth: limits.depth,
             max_complexity: limits.complexity,
             max_directives: limits.directives,
+            max_aliases: limits.aliases,
+            max_tokens: limits.tokens,
+            max_document: Text(Size(limits.bytes as u64)),
+            max_batch: limits.batch,
             introspection: limits.introspection,
+            document_cache: Text(Size(8 << 20)),
+            persisted_documents: RawPersistedDocuments::Automatic,
+            trusted_documents: String::new(),
+            init_timeout: Text(sockets.init_timeout),
+            max_operations: sockets.operations,
+            max_operations_per_second: sockets.operations_per_second,
         }
     }
 }

@@ -27,7 +27,8 @@ use tracing_subscriber::EnvFilter;
 use super::fault::ConfigFaults;
 use super::raw::{
     RawApiKeys, RawCache, RawClientAuth, RawConfig, RawDeadline, RawGraphql, RawIssuer,
-    RawRateLimit, RawRateLimitKey, RawRedis, RawServer, RawTls, Text, child, element,
+    RawPersistedDocuments, RawRateLimit, RawRateLimitKey, RawRedis, RawServer, RawTls, Text, child,
+    element,
 };
 use super::{
     AdminConfig, ApiKeyConfig, ApiKeysConfig, CacheConfig, Config, DeadlineConfig, IssuerConfig,
@@ -35,7 +36,7 @@ use super::{
     TlsConfig,
 };
 use crate::auth::bind_partner;
-use crate::graphql::Limits;
+use crate::graphql::{Limits, Persisted, Settings, SocketLimits};
 use check::Check;
 
 /// More is a mistake, and would not fit the limiter's clock either.
@@ -85,7 +86,7 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
         .events
         .map(|raw| events::events(raw, &upstreams, &mut check));
     let webhooks = webhooks::webhooks(raw.webhooks, &mut check);
-    let graphql = graphql(&raw.graphql, &mut check);
+    let graphql = graphql(raw.graphql, &mut check);
     let cors = edge::cors(&raw.cors, "cors", &mut check);
     let csrf = edge::csrf(raw.csrf, &mut check);
     let security_headers = edge::security_headers(&raw.security_headers, &mut check);
@@ -439,12 +440,47 @@ fn rate_limits(
     limits
 }
 
-fn graphql(raw: &RawGraphql, check: &mut Check<'_>) -> Limits {
-    Limits {
+fn graphql(raw: RawGraphql, check: &mut Check<'_>) -> Settings {
+    const TRUSTED: &str = "graphql.trusted_documents";
+    let limits = Limits {
         depth: check.at_least_one(raw.max_depth, "graphql.max_depth"),
         complexity: check.at_least_one(raw.max_complexity, "graphql.max_complexity"),
         directives: raw.max_directives,
+        aliases: raw.max_aliases,
+        tokens: check.at_least_one(raw.max_tokens, "graphql.max_tokens"),
+        bytes: check.bytes(raw.max_document, "graphql.max_document"),
+        batch: raw.max_batch,
         introspection: raw.introspection,
+    };
+    let named = !raw.trusted_documents.is_empty();
+    let persisted = match raw.persisted_documents {
+        RawPersistedDocuments::Off => Persisted::Off,
+        RawPersistedDocuments::Automatic => Persisted::Automatic,
+        RawPersistedDocuments::Trusted => {
+            check.that(named, TRUSTED, || {
+                "is missing: with persisted_documents = \"trusted\" nothing else may be asked"
+                    .to_owned()
+            });
+            // What the file says is read by `load.rs`.
+            Persisted::Trusted(Arc::default())
+        }
+    };
+    let trusted = matches!(persisted, Persisted::Trusted(_));
+    check.that(trusted || !named, TRUSTED, || {
+        "has an effect with persisted_documents = \"trusted\" only".to_owned()
+    });
+    Settings {
+        limits,
+        persisted,
+        document_cache_bytes: raw.document_cache.0.0,
+        sockets: SocketLimits {
+            init_timeout: check.positive(raw.init_timeout, "graphql.init_timeout"),
+            operations: check.at_least_one(raw.max_operations, "graphql.max_operations"),
+            operations_per_second: check.at_least_one(
+                raw.max_operations_per_second,
+                "graphql.max_operations_per_second",
+            ),
+        },
     }
 }
 

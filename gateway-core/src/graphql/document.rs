@@ -2,8 +2,8 @@
 //! selection collects (GraphQL, 6.3.2). Whether the document fits the schema is the executor's to say.
 
 use async_graphql::parser::types::{
-    Directive, ExecutableDocument, Field, OperationDefinition, OperationType, Selection,
-    SelectionSet,
+    BaseType, Directive, ExecutableDocument, Field, OperationDefinition, OperationType, Selection,
+    SelectionSet, Type,
 };
 use async_graphql::{Name, Positioned, ServerError, Value, Variables};
 
@@ -19,6 +19,8 @@ pub(super) struct Plan<'a> {
 /// A key of the answer, and the selections below it: several, when the query names the key several times.
 pub(super) struct Collected<'a> {
     pub(super) key: &'a Name,
+    /// What the field is called in the schema.
+    name: &'a Name,
     pub(super) selections: Vec<&'a SelectionSet>,
 }
 
@@ -52,19 +54,38 @@ pub(super) fn select<'a>(
 }
 
 impl<'a> Plan<'a> {
-    pub(super) fn is_query(&self) -> bool {
-        self.operation.ty == OperationType::Query
+    pub(super) fn kind(&self) -> OperationType {
+        self.operation.ty
     }
 
     pub(super) fn root(&self) -> &'a SelectionSet {
         &self.operation.selection_set.node
     }
 
+    /// Whether every variable is obviously of its type: scalars by their name, and no objects, whose members are the
+    /// schema's to judge.
+    pub(super) fn has_plain_variables(&self) -> bool {
+        self.operation
+            .variable_definitions
+            .iter()
+            .all(|definition| {
+                let Positioned {
+                    node: definition, ..
+                } = definition;
+                match self.variables.get(&definition.name.node) {
+                    Some(value) => is_plainly(value, &definition.var_type.node),
+                    None => definition.var_type.node.nullable || definition.default_value.is_some(),
+                }
+            })
+    }
+
     /// Refuses what the executor would do wrong: async-graphql runs a mutation once for each time its key is selected,
     /// where the specification merges the selections and runs it once.
     pub(super) fn check(&self) -> Result<(), ServerError> {
-        if self.operation.ty != OperationType::Mutation {
-            return Ok(());
+        match self.operation.ty {
+            OperationType::Query => return Ok(()),
+            OperationType::Subscription => return self.check_subscription(),
+            OperationType::Mutation => {}
         }
         match self
             .collect(&[self.root()])
@@ -80,6 +101,19 @@ impl<'a> Plan<'a> {
             )),
             None => Ok(()),
         }
+    }
+
+    /// A subscription has one root field (GraphQL, 5.2.4.1), which is not one about the schema.
+    fn check_subscription(&self) -> Result<(), ServerError> {
+        let fields = self.collect(&[self.root()]);
+        let only = fields.len() == 1;
+        if only && !fields.iter().any(|field| field.name.starts_with("__")) {
+            return Ok(());
+        }
+        Err(ServerError::new(
+            "A subscription has to select one field.",
+            Some(self.operation.selection_set.pos),
+        ))
     }
 
     /// The keys of an object in the order in which the query selects them. A fragment is taken to apply: which type an
@@ -159,6 +193,25 @@ impl<'a> Plan<'a> {
     }
 }
 
+fn is_plainly(value: &Value, expected: &Type) -> bool {
+    match (value, &expected.base) {
+        (Value::Null, _) => expected.nullable,
+        (Value::List(items), BaseType::List(of)) => items.iter().all(|item| is_plainly(item, of)),
+        (Value::Boolean(_), BaseType::Named(name)) => name == "Boolean",
+        (Value::String(_), BaseType::Named(name)) => {
+            !["Boolean", "Int", "Float"].contains(&name.as_str())
+        }
+        (Value::Number(number), BaseType::Named(name)) => match name.as_str() {
+            "Int" => number
+                .as_i64()
+                .is_some_and(|whole| i32::try_from(whole).is_ok()),
+            "Float" => true,
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
 fn add<'a>(field: &'a Field, collected: &mut Vec<Collected<'a>>) {
     let key = &field.response_key().node;
     let selection = &field.selection_set.node;
@@ -166,6 +219,7 @@ fn add<'a>(field: &'a Field, collected: &mut Vec<Collected<'a>>) {
         Some(known) => known.selections.push(selection),
         None => collected.push(Collected {
             key,
+            name: &field.name.node,
             selections: vec![selection],
         }),
     }

@@ -49,3 +49,10 @@ pub fn error(error: &Error) -> async_graphql::Error {
     }
     answer
 }
+
+/// An error of a whole request.
+pub(super) fn coded(code: &str, message: impl Into<String>) -> async_graphql::ServerError {
+    let mut error = async_graphql::ServerError::new(message, None);
+    error.extensions.get_or_insert_default().set("code", code);
+    error
+}

@@ -1,4 +1,4 @@
-//! Which of the two media types of GraphQL over HTTP a client wants. What the choice means for a status is `response.rs`.
+//! Which of the media types of GraphQL over HTTP a client wants. What the choice means for a status is `response.rs`.
 
 use http::header::ACCEPT;
 use http::{HeaderMap, HeaderValue};
@@ -12,6 +12,8 @@ pub(super) enum MediaType {
     GraphqlResponse,
     /// `application/json`: the older one; a well-formed request is answered with 200.
     Json,
+    /// `text/event-stream`: each result is an event (GraphQL over SSE, distinct connections mode).
+    EventStream,
 }
 
 impl MediaType {
@@ -19,6 +21,7 @@ impl MediaType {
         HeaderValue::from_static(match self {
             Self::GraphqlResponse => "application/graphql-response+json; charset=utf-8",
             Self::Json => "application/json; charset=utf-8",
+            Self::EventStream => "text/event-stream; charset=utf-8",
         })
     }
 }
@@ -58,8 +61,9 @@ pub(super) fn negotiate(headers: &HeaderMap) -> Result<MediaType, Error> {
 fn offer(range: &str) -> Option<(u16, u8, MediaType)> {
     let mut parameters = range.split(';').map(str::trim);
     let (rank, media_type) = match parameters.next()?.to_ascii_lowercase().as_str() {
-        "application/graphql-response+json" => (3, MediaType::GraphqlResponse),
-        "application/json" => (2, MediaType::Json),
+        "application/graphql-response+json" => (4, MediaType::GraphqlResponse),
+        "application/json" => (3, MediaType::Json),
+        "text/event-stream" => (2, MediaType::EventStream),
         "application/*" => (1, MediaType::Json),
         "*/*" => (0, MediaType::Json),
         _ => return None,
@@ -127,6 +131,13 @@ mod tests {
         ] {
             assert_eq!(wanted(newer), Some(MediaType::GraphqlResponse), "{newer}");
         }
+        for stream in ["text/event-stream", "*/*;q=0.1, text/event-stream"] {
+            assert_eq!(wanted(stream), Some(MediaType::EventStream), "{stream}");
+        }
+        assert_eq!(
+            wanted("text/event-stream, application/json"),
+            Some(MediaType::Json)
+        );
         for neither in [
             "text/html",
             "application/json;q=0",

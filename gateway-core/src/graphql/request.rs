@@ -8,13 +8,15 @@ use http::{HeaderMap, Method};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::documents::{Hash, parse_hash};
 use crate::error::{ClientError, Error};
 use crate::extract::read_body;
 
-/// What was asked: one operation of one document.
-#[derive(Debug)]
+/// What was asked: one operation of one document, by its text or by its hash.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Asked {
-    pub(super) query: String,
+    pub(super) query: Option<String>,
+    pub(super) hash: Option<Hash>,
     pub(super) operation_name: Option<String>,
     pub(super) variables: Variables,
 }
@@ -26,6 +28,15 @@ struct UrlParameters {
     query: Option<String>,
     operation_name: Option<String>,
     variables: Option<String>,
+    extensions: Option<String>,
+    document_id: Option<String>,
+}
+
+/// What one HTTP request asks.
+#[derive(Debug)]
+pub(super) enum Incoming {
+    One(Asked),
+    Batch(Vec<Asked>),
 }
 
 /// Reads a request's parameters.
@@ -33,24 +44,27 @@ struct UrlParameters {
 /// # Errors
 /// 400 when they are malformed or there is no query, 413 and 415 for the body. None of these is a GraphQL request yet,
 /// so the answer is a problem document.
-pub(super) async fn read(parts: &Parts, body: Body) -> Result<Asked, Error> {
+pub(super) async fn read(parts: &Parts, body: Body, batch: usize) -> Result<Incoming, Error> {
     if parts.method != Method::POST {
-        return from_url(parts);
+        return from_url(parts).map(Incoming::One);
     }
     expect_json(&parts.headers)?;
-    from_body(&read_body(parts, body).await?)
+    from_body(&read_body(parts, body).await?, batch)
 }
 
 fn from_url(parts: &Parts) -> Result<Asked, Error> {
     let parameters = axum::extract::Query::<UrlParameters>::try_from_uri(&parts.uri)
         .map_err(|rejection| Error::bad_request(rejection.body_text()))?
         .0;
-    let variables = match parameters.variables.as_deref() {
-        None | Some("") => None,
+    let object = |name: &str, text: Option<String>| match text.as_deref() {
+        None | Some("") => Ok(None),
         Some(text) => serde_json::from_str::<Option<Map<String, Value>>>(text)
-            .map_err(|_| Error::bad_request("variables: has to be a JSON object."))?,
+            .map_err(|_| Error::bad_request(format!("{name}: has to be a JSON object."))),
     };
-    asked(parameters.query, parameters.operation_name, variables)
+    let variables = object("variables", parameters.variables)?;
+    let extensions = object("extensions", parameters.extensions)?;
+    let hash = hash(extensions.as_ref(), parameters.document_id.as_deref())?;
+    asked(parameters.query, hash, parameters.operation_name, variables)
 }
 
 /// A form or plain text would let any site send mutations without a preflight, so there is one type (and one charset).
@@ -79,18 +93,61 @@ fn expect_json(headers: &HeaderMap) -> Result<(), Error> {
     }
 }
 
-fn from_body(bytes: &[u8]) -> Result<Asked, Error> {
-    let body: Value = crate::extract::parse(bytes)?;
-    let Value::Object(mut members) = body else {
-        return Err(Error::bad_request(
+fn from_body(bytes: &[u8], batch: usize) -> Result<Incoming, Error> {
+    match crate::extract::parse(bytes)? {
+        Value::Object(members) => from_members(members).map(Incoming::One),
+        Value::Array(requests) if (1..=batch).contains(&requests.len()) => {
+            let requests = requests.into_iter().map(|request| match request {
+                Value::Object(members) => from_members(members),
+                _ => Err(Error::bad_request("A request has to be a JSON object.")),
+            });
+            Ok(Incoming::Batch(requests.collect::<Result<_, _>>()?))
+        }
+        Value::Array(_) if batch > 0 => Err(Error::bad_request(format!(
+            "A batch has 1 to {batch} requests."
+        ))),
+        _ => Err(Error::bad_request(
             "The body has to be a JSON object; batches are not supported.",
-        ));
-    };
+        )),
+    }
+}
+
+/// A request as a JSON object: the body of a POST, or the payload of a message.
+pub(super) fn from_members(mut members: Map<String, Value>) -> Result<Asked, Error> {
     let query = text(&mut members, "query")?;
     let operation_name = text(&mut members, "operationName")?;
     let variables = object(&mut members, "variables")?;
-    object(&mut members, "extensions")?;
-    asked(query, operation_name, variables)
+    let extensions = object(&mut members, "extensions")?;
+    let document_id = text(&mut members, "documentId")?;
+    let hash = hash(extensions.as_ref(), document_id.as_deref())?;
+    asked(query, hash, operation_name, variables)
+}
+
+/// `extensions.persistedQuery.sha256Hash` (automatic persisted queries), or `documentId`.
+fn hash(
+    extensions: Option<&Map<String, Value>>,
+    document_id: Option<&str>,
+) -> Result<Option<Hash>, Error> {
+    const AT: &str = "extensions.persistedQuery";
+    let persisted = extensions.and_then(|extensions| extensions.get("persistedQuery"));
+    let (at, text) = match (persisted, document_id) {
+        (None | Some(Value::Null), None) => return Ok(None),
+        (None | Some(Value::Null), Some(id)) => ("documentId", Some(id)),
+        (Some(persisted), _) => {
+            if persisted.get("version").and_then(Value::as_u64) != Some(1) {
+                return Err(Error::bad_request(format!(
+                    "{AT}: only version 1 is known."
+                )));
+            }
+            (AT, persisted.get("sha256Hash").and_then(Value::as_str))
+        }
+    };
+    match text.and_then(parse_hash) {
+        Some(hash) => Ok(Some(hash)),
+        None => Err(Error::bad_request(format!(
+            "{at}: has to be a SHA-256 in hexadecimal digits."
+        ))),
+    }
 }
 
 fn text(members: &mut Map<String, Value>, name: &str) -> Result<Option<String>, Error> {
@@ -114,17 +171,19 @@ fn object(
 
 fn asked(
     query: Option<String>,
+    hash: Option<Hash>,
     operation_name: Option<String>,
     variables: Option<Map<String, Value>>,
 ) -> Result<Asked, Error> {
-    let Some(query) = query else {
+    if query.is_none() && hash.is_none() {
         return Err(Error::bad_request("query: is missing."));
-    };
+    }
     let variables = Variables::from_json(Value::Object(variables.unwrap_or_default()));
     // A form field that was left empty names no operation.
     let operation_name = operation_name.filter(|name| !name.is_empty());
     Ok(Asked {
         query,
+        hash,
         operation_name,
         variables,
     })

@@ -9,12 +9,13 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, VARY};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
+use super::limits::code_of;
 use super::media_type::MediaType;
 use crate::context::RequestContext;
 use crate::error::{Error, GatewayError};
 
 #[derive(Serialize)]
-struct Body<'a> {
+pub(super) struct Body<'a> {
     // First, so that nobody overlooks them in a log (GraphQL, 7.1.5).
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [ServerError],
@@ -25,56 +26,78 @@ struct Body<'a> {
     extensions: &'a BTreeMap<String, Value>,
 }
 
-/// The answer to a document that was not executed: it is malformed, or it does not say which operation is meant.
-pub(super) fn refused(
-    mut error: ServerError,
-    code: &str,
-    media_type: MediaType,
-    context: &RequestContext,
-) -> Result<Response, Error> {
-    error.extensions.get_or_insert_default().set("code", code);
-    executed(Executed::from_errors(vec![error]), media_type, context)
+/// Whether nothing was executed: an error without a path happened before any field.
+pub(super) fn is_refused(answer: &Executed) -> bool {
+    answer.data == Value::Null
+        && !answer.errors.is_empty()
+        && answer.errors.iter().all(|error| error.path.is_empty())
 }
 
-/// The answer to a document that the executor has seen.
-pub(super) fn executed(
-    mut answer: Executed,
-    media_type: MediaType,
-    context: &RequestContext,
-) -> Result<Response, Error> {
-    // An error without a path happened before any field: the document was refused.
-    let refused = answer.data == Value::Null
-        && !answer.errors.is_empty()
-        && answer.errors.iter().all(|error| error.path.is_empty());
+/// Gives every error a code and the request's id.
+pub(super) fn complete(answer: &mut Executed, context: &RequestContext) {
+    let refused = is_refused(answer);
     for error in &mut answer.errors {
+        let code = if refused {
+            code_of(&error.message)
+        } else {
+            "BAD_USER_INPUT"
+        };
         let extensions = error.extensions.get_or_insert_default();
         if extensions.get("code").is_none() {
-            extensions.set(
-                "code",
-                if refused {
-                    "GRAPHQL_VALIDATION_FAILED"
-                } else {
-                    "BAD_USER_INPUT"
-                },
-            );
+            extensions.set("code", code);
         }
         extensions.set("requestId", context.request_id().as_str());
     }
-    let body = Body {
-        errors: &answer.errors,
-        data: (!refused).then_some(&answer.data),
-        extensions: &answer.extensions,
+}
+
+impl<'a> Body<'a> {
+    pub(super) fn of(answer: &'a Executed) -> Self {
+        Self {
+            errors: &answer.errors,
+            data: (!is_refused(answer)).then_some(&answer.data),
+            extensions: &answer.extensions,
+        }
+    }
+}
+
+/// As JSON.
+///
+/// # Errors
+/// A bug: every answer can be written.
+pub(super) fn to_json(body: &impl Serialize) -> Result<Vec<u8>, Error> {
+    serde_json::to_vec(body)
+        .map_err(|error| GatewayError::Bug(format!("graphql answer: {error}")).into())
+}
+
+/// One answer, to one request.
+pub(super) fn single(answer: &Executed, media_type: MediaType) -> Result<Response, Error> {
+    let status = if media_type == MediaType::GraphqlResponse && is_refused(answer) {
+        StatusCode::BAD_REQUEST
+    } else {
+        StatusCode::OK
     };
-    let bytes = serde_json::to_vec(&body)
-        .map_err(|error| GatewayError::Bug(format!("graphql answer: {error}")))?;
-    let status = match media_type {
-        MediaType::GraphqlResponse if refused => StatusCode::BAD_REQUEST,
-        MediaType::GraphqlResponse | MediaType::Json => StatusCode::OK,
-    };
-    let mut response = (status, bytes).into_response();
+    Ok(with_headers(
+        status,
+        to_json(&Body::of(answer))?,
+        media_type,
+    ))
+}
+
+/// The answers to a batch, in its order. Each says by itself what became of it.
+pub(super) fn batch(answers: &[Executed], media_type: MediaType) -> Result<Response, Error> {
+    let bodies: Vec<_> = answers.iter().map(Body::of).collect();
+    Ok(with_headers(StatusCode::OK, to_json(&bodies)?, media_type))
+}
+
+pub(super) fn with_headers(
+    status: StatusCode,
+    body: impl Into<axum::body::Body>,
+    media_type: MediaType,
+) -> Response {
+    let mut response = (status, body.into()).into_response();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, media_type.header());
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
     headers.insert(VARY, HeaderValue::from_static("accept, authorization"));
-    Ok(response)
+    response
 }

@@ -2,21 +2,23 @@
 //! GraphQL over HTTP run against a BFF, in `tests/`.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
-use async_graphql::{Context, EmptySubscription, Object, Schema};
+use async_graphql::{Context, Object, Schema, Subscription};
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use futures_util::stream::{self, Stream, StreamExt};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
-use super::{Limits, error, serve};
+use super::{Documents, Limits, Settings, Transport, error};
 use crate::context::RequestContext;
 use crate::error::{ClientError, Error};
 use crate::upstream::{UpstreamError, UpstreamErrorKind};
 
-struct Query;
+pub(super) struct Query;
 
 #[Object]
 impl Query {
@@ -82,7 +84,7 @@ impl Widget {
     }
 }
 
-struct Mutation;
+pub(super) struct Mutation;
 
 #[Object]
 impl Mutation {
@@ -93,25 +95,80 @@ impl Mutation {
     }
 }
 
-async fn send(request: Request<Body>) -> Response {
-    send_with(
-        request,
-        Limits {
-            introspection: true,
-            ..Limits::default()
-        },
-    )
-    .await
+pub(super) struct Follow;
+
+#[Subscription]
+impl Follow {
+    /// Counts to `to`, and then waits for ever.
+    async fn count(&self, to: i32) -> impl Stream<Item = Tick> {
+        stream::iter(1..=to).map(Tick).chain(stream::pending())
+    }
+
+    /// Counts to `to`, and ends.
+    async fn finite(&self, to: i32) -> impl Stream<Item = i32> {
+        stream::iter(1..=to)
+    }
+
+    async fn refused(&self) -> async_graphql::Result<stream::Pending<i32>> {
+        Err(error(&Error::not_found()))
+    }
+
+    async fn broken(&self) -> impl Stream<Item = i32> {
+        stream::once(async { panic!("a bug") })
+    }
 }
 
-async fn send_with(mut request: Request<Body>, limits: Limits) -> Response {
-    let schema = limits
-        .apply(Schema::build(Query, Mutation, EmptySubscription))
-        .finish();
+struct Tick(i32);
+
+#[Object]
+impl Tick {
+    async fn number(&self) -> i32 {
+        self.0
+    }
+
+    /// How often something was shared by then; each event shares something of its own.
+    async fn shared(&self, context: &Context<'_>) -> async_graphql::Result<i32> {
+        Ok(context.data::<Share>()?.0)
+    }
+}
+
+struct Share(i32);
+
+pub(super) type Widgets = Schema<Query, Mutation, Follow>;
+
+pub(super) fn transport(settings: &Settings) -> Transport<Widgets> {
+    let count = AtomicI32::new(0);
+    Transport::new(
+        settings,
+        &Documents::new(settings),
+        || Schema::build(Query, Mutation, Follow),
+        move |_, data| data.insert(Share(count.fetch_add(1, Ordering::Relaxed))),
+    )
+}
+
+pub(super) fn open() -> Settings {
+    let mut settings = Settings::default();
+    settings.limits.introspection = true;
+    settings
+}
+
+async fn send(request: Request<Body>) -> Response {
+    send_to(&transport(&open()), request).await
+}
+
+async fn send_with(request: Request<Body>, limits: Limits) -> Response {
+    let settings = Settings {
+        limits,
+        ..Settings::default()
+    };
+    send_to(&transport(&settings), request).await
+}
+
+async fn send_to(transport: &Transport<Widgets>, mut request: Request<Body>) -> Response {
     request
         .extensions_mut()
         .insert(RequestContext::for_tests(Duration::from_secs(1)));
-    match serve(&schema, request, |_, execution| execution).await {
+    match transport.serve(request).await {
         Ok(response) => response,
         Err(error) => error.into_response(),
     }
@@ -368,4 +425,277 @@ async fn a_fault_of_the_input_is_pointed_at() {
         extensions,
         json!({"code": "UNPROCESSABLE", "errors": [{"pointer": "/size", "detail": "too small"}]})
     );
+}
+
+fn stream_of(query: &str) -> Request<Body> {
+    let mut request = post(json!({"query": query}));
+    let accept = http::HeaderValue::from_static("text/event-stream");
+    request.headers_mut().insert("accept", accept);
+    request
+}
+
+#[tokio::test]
+async fn results_are_events_for_who_reads_events() {
+    let response = send(stream_of("subscription { finite(to: 2) }")).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(
+        response.headers()["content-type"],
+        "text/event-stream; charset=utf-8"
+    );
+    let next = |data: &str| format!("event: next\ndata: {{\"data\":{data}}}\n\n");
+    let complete = "event: complete\ndata:\n\n";
+    assert_eq!(
+        text(response).await,
+        [&next("{\"finite\":1}"), &next("{\"finite\":2}"), complete].concat()
+    );
+    let query = text(send(stream_of("{ quick }")).await).await;
+    assert_eq!(query, [&next("{\"quick\":1}"), complete].concat());
+
+    for refused in ["{ quick", "subscription { nothing }"] {
+        let response = send(stream_of(refused)).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        let text = text(response).await;
+        assert!(
+            text.starts_with("event: next\ndata: {\"errors\":[{"),
+            "{text}"
+        );
+        assert!(text.ends_with(complete), "{text}");
+    }
+    let mut write = Request::get("/graphql?query=mutation%7Bchange%7Bname%7D%7D")
+        .body(Body::empty())
+        .unwrap();
+    let accept = http::HeaderValue::from_static("text/event-stream");
+    write.headers_mut().insert("accept", accept);
+    assert_eq!(send(write).await.status(), StatusCode::METHOD_NOT_ALLOWED);
+    // There is one answer for who reads no events.
+    let answer = send(query_of("subscription { finite(to: 2) }")).await;
+    assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
+}
+
+fn query_of(text: &str) -> Request<Body> {
+    query(text)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_stream_shows_that_it_lives() {
+    let response = send(stream_of("subscription { count(to: 1) { number } }")).await;
+    let mut body = response.into_body().into_data_stream();
+    let first = body.next().await.unwrap().unwrap();
+    assert!(first.starts_with(b"event: next\n"), "{first:?}");
+    for _ in 0..3 {
+        assert_eq!(body.next().await.unwrap().unwrap(), ":\n\n");
+    }
+}
+
+fn sha256(text: &str) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
+    digest
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+fn persisted(hash: &str) -> Value {
+    json!({"persistedQuery": {"version": 1, "sha256Hash": hash}})
+}
+
+fn code(answer: &Value) -> &str {
+    answer["errors"][0]["extensions"]["code"]
+        .as_str()
+        .unwrap_or("none")
+}
+
+#[tokio::test]
+async fn a_document_is_registered_once_and_then_asked_by_its_hash() {
+    let transport = transport(&open());
+    let ask = async |request: Value| body(send_to(&transport, post(request)).await).await;
+    let asked = "{ quick }";
+    let hash = sha256(asked);
+    let by_hash = json!({"extensions": persisted(&hash)});
+    assert_eq!(
+        code(&ask(by_hash.clone()).await),
+        "PERSISTED_QUERY_NOT_FOUND"
+    );
+    let other = json!({"query": "{ slow }", "extensions": persisted(&hash)});
+    assert_eq!(code(&ask(other).await), "PERSISTED_QUERY_HASH_MISMATCH");
+    let register = json!({"query": asked, "extensions": persisted(&hash)});
+    assert_eq!(ask(register).await["data"]["quick"], 1);
+    assert_eq!(ask(by_hash).await["data"]["quick"], 1);
+    let by_id = json!({"documentId": format!("sha256:{hash}")});
+    assert_eq!(ask(by_id).await["data"]["quick"], 1);
+    let uri = format!(
+        "/graphql?extensions=%7B%22persistedQuery%22:%7B%22version%22:1,%22sha256Hash%22:%22{hash}%22%7D%7D"
+    );
+    let get = Request::get(uri).body(Body::empty()).unwrap();
+    assert_eq!(
+        body(send_to(&transport, get).await).await["data"]["quick"],
+        1
+    );
+
+    // What is not valid is not kept.
+    let invalid = "{ nothing }";
+    let hash = sha256(invalid);
+    let register = json!({"query": invalid, "extensions": persisted(&hash)});
+    assert_eq!(code(&ask(register).await), "GRAPHQL_VALIDATION_FAILED");
+    let by_hash = json!({"extensions": persisted(&hash)});
+    assert_eq!(code(&ask(by_hash).await), "PERSISTED_QUERY_NOT_FOUND");
+    for malformed in [
+        json!("x"),
+        json!({"version": 2, "sha256Hash": hash}),
+        json!({"version": 1, "sha256Hash": "+1"}),
+    ] {
+        let request = post(json!({"query": asked, "extensions": {"persistedQuery": malformed}}));
+        let response = send_to(&transport, request).await;
+        assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+    }
+}
+
+#[tokio::test]
+async fn only_trusted_documents_are_executed_where_that_is_wanted() {
+    let trusted = "query T { quick }";
+    let hash = sha256(trusted);
+    let list = json!({&hash: trusted, format!("sha256:{}", sha256("{ slow }")): "{ slow }"});
+    let documents = super::TrustedDocuments::parse(list.to_string().as_bytes()).unwrap();
+    let settings = Settings {
+        persisted: super::Persisted::Trusted(documents.into()),
+        ..open()
+    };
+    let transport = transport(&settings);
+    let ask = async |request: Value| body(send_to(&transport, post(request)).await).await;
+    assert_eq!(
+        ask(json!({"extensions": persisted(&hash)})).await["data"]["quick"],
+        1
+    );
+    assert_eq!(ask(json!({"documentId": hash})).await["data"]["quick"], 1);
+    assert_eq!(ask(json!({"query": "{ slow }"})).await["data"]["slow"], 2);
+    assert_eq!(
+        code(&ask(json!({"query": "{ quick }"})).await),
+        "DOCUMENT_NOT_TRUSTED"
+    );
+    let other = json!({"query": "{ quick }", "extensions": persisted(&sha256("{ quick }"))});
+    assert_eq!(code(&ask(other).await), "DOCUMENT_NOT_TRUSTED");
+    let unknown = json!({"documentId": sha256("{ quick }")});
+    assert_eq!(code(&ask(unknown).await), "PERSISTED_QUERY_NOT_FOUND");
+
+    for bad in [
+        json!({"x": "{ quick }"}),
+        json!({&hash: "{ quick }"}),
+        json!({sha256("{"): "{"}),
+        json!([]),
+    ] {
+        assert!(super::TrustedDocuments::parse(bad.to_string().as_bytes()).is_err());
+    }
+}
+
+#[tokio::test]
+async fn a_document_that_was_seen_before_is_judged_as_before() {
+    let transport = transport(&open());
+    let ask = async |query: &str, variables: Value| {
+        let request = post(json!({"query": query, "variables": variables}));
+        text(send_to(&transport, request).await).await
+    };
+    let asked = "query($n: String, $deep: Boolean = false) { widget(name: $n) { size name inner @include(if: $deep) { name } } quick }";
+    for variables in [
+        json!({"n": "ab"}),
+        json!({"n": "ab", "deep": true}),
+        json!({}),
+        json!({"n": null}),
+        json!({"n": 7}),
+        json!({"n": ["x"]}),
+        json!({"n": {"x": 1}}),
+        json!({"deep": "yes"}),
+    ] {
+        let fresh = {
+            let request = post(json!({"query": asked, "variables": variables}));
+            text(send(request).await).await
+        };
+        let plain = |text: &str| {
+            let mut value: Value = serde_json::from_str(text).unwrap();
+            if let Some(errors) = value["errors"].as_array_mut() {
+                for error in errors {
+                    error["extensions"]["requestId"] = Value::Null;
+                }
+            }
+            value.to_string()
+        };
+        ask(asked, json!({"n": "x"})).await;
+        assert_eq!(
+            plain(&ask(asked, variables.clone()).await),
+            plain(&fresh),
+            "{variables}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn batches_are_bounded_and_off_unless_they_are_wanted() {
+    let batch = |count: usize| post(Value::from(vec![json!({"query": "{ quick }"}); count]));
+    assert_eq!(send(batch(1)).await.status(), StatusCode::BAD_REQUEST);
+    let mut settings = open();
+    settings.limits.batch = 2;
+    let transport = transport(&settings);
+    let mixed = post(json!([{"query": "{ slow quick }"}, {"query": "{ nothing }"}]));
+    let response = send_to(&transport, mixed).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let answer = body(response).await;
+    assert_eq!(answer[0]["data"], json!({"slow": 2, "quick": 1}));
+    assert_eq!(
+        answer[1]["errors"][0]["extensions"]["code"],
+        "GRAPHQL_VALIDATION_FAILED"
+    );
+    for count in [0, 3] {
+        let response = send_to(&transport, batch(count)).await;
+        assert_eq!(response.status(), StatusCode::BAD_REQUEST, "{count}");
+    }
+}
+
+/// Documents that are made to keep a server busy, each with the code of its refusal.
+fn malicious() -> Vec<(&'static str, String, &'static str)> {
+    let doubling: String = (0..40)
+        .map(|number| {
+            format!(
+                "fragment F{number} on Widget {{ inner {{ ...F{0} }} inner {{ ...F{0} }} }} ",
+                number + 1
+            )
+        })
+        .collect();
+    let flat: String = (0..30)
+        .map(|number| {
+            format!(
+                "fragment F{number} on Widget {{ ...F{0} ...F{0} }} ",
+                number + 1
+            )
+        })
+        .collect();
+    vec![
+        ("deep", format!("{{ widget {} name {} }}", "{ inner ".repeat(60), "}".repeat(60)), "DEPTH_LIMIT_EXCEEDED"),
+        ("brackets", format!("{{ widget(name: {}) }}", "[".repeat(60_000)), "DEPTH_LIMIT_EXCEEDED"),
+        ("braces", "{a".repeat(1_000), "DEPTH_LIMIT_EXCEEDED"),
+        ("wide", format!("{{ {} }}", "quick ".repeat(10_000)), "TOKEN_LIMIT_EXCEEDED"),
+        ("aliased", (0..1000).fold("{ ".to_owned(), |text, number| format!("{text} a{number}: quick")) + "}", "ALIAS_LIMIT_EXCEEDED"),
+        ("doubling", format!("{{ widget {{ ...F0 }} }} {doubling} fragment F40 on Widget {{ name }}"), "COMPLEXITY_LIMIT_EXCEEDED"),
+        ("spreads", format!("{{ widget {{ ...F0 }} }} {flat} fragment F30 on Widget {{ name }}"), "COMPLEXITY_LIMIT_EXCEEDED"),
+        ("cyclic", "{ widget { ...A ...A } } fragment A on Widget { ...B ...B } fragment B on Widget { ...A ...A }".to_owned(), "GRAPHQL_VALIDATION_FAILED"),
+        ("directives", format!("{{ quick {} }}", "@include(if: true) ".repeat(200)), "DIRECTIVE_LIMIT_EXCEEDED"),
+        ("list", format!("{{ widget(name: [{}]) {{ name }} }}", "1,".repeat(30_000)), "TOKEN_LIMIT_EXCEEDED"),
+        ("tokens", "a ".repeat(500_000), "DOCUMENT_TOO_LARGE"),
+        ("string", format!("{{ widget(name: \"{}", "\\\"".repeat(30_000)), "GRAPHQL_PARSE_FAILED"),
+        ("same", format!("{{ {} }}", "quick ".repeat(3_000)), "none"),
+        ("variables", format!("query({}) {{ quick }}", "$a: Int ".repeat(900)), "GRAPHQL_VALIDATION_FAILED"),
+        ("weighted", "{ widgets { inner { inner { inner { inner { name } } } } } }".to_owned(), "none"),
+    ]
+}
+
+#[tokio::test]
+async fn malicious_documents_are_refused_with_a_code_and_without_work() {
+    for (name, document, expected) in malicious() {
+        let request = post(json!({"query": document}));
+        let began = tokio::time::Instant::now();
+        let answer = body(send(request).await).await;
+        let took = began.elapsed();
+        assert_eq!(code(&answer), expected, "{name}");
+        // It is a hundredth of that in a release build; here nothing is optimized, and the machine is not ours alone.
+        assert!(took < Duration::from_secs(2), "{name} took {took:?}");
+    }
 }

@@ -14,7 +14,7 @@ use crate::error::{ClientError, Error};
 const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
 
 /// Whether a request asks for a WebSocket. Other protocols are not known here, and not passed on.
-pub(super) fn asks<B>(request: &Request<B>) -> bool {
+pub(crate) fn asks<B>(request: &Request<B>) -> bool {
     request.method() == Method::GET
         && request.version() == Version::HTTP_11
         && has_token(request.headers(), &CONNECTION, "upgrade")
@@ -22,7 +22,7 @@ pub(super) fn asks<B>(request: &Request<B>) -> bool {
 }
 
 /// Checks a handshake and takes the client's side of the connection for later.
-pub(super) fn take(request: &mut Request<Body>) -> Result<OnUpgrade, Error> {
+pub(crate) fn take(request: &mut Request<Body>) -> Result<OnUpgrade, Error> {
     let headers = request.headers();
     if headers
         .get(SEC_WEBSOCKET_VERSION)
@@ -39,7 +39,7 @@ pub(super) fn take(request: &mut Request<Body>) -> Result<OnUpgrade, Error> {
 }
 
 /// Asks the next hop for it, or tells the client: these fields are about one hop.
-pub(super) fn mark(headers: &mut HeaderMap) {
+pub(crate) fn mark(headers: &mut HeaderMap) {
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, WEBSOCKET);
 }
