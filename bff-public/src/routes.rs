@@ -16,8 +16,9 @@ const INFO: Info = Info {
                   Requests count against the plan: `RateLimit` says on every answer what is left.",
     contact: ("FTGO", "https://ftgo.example/developers"),
     tags: &[
-        ("v1", "Deprecated: use version 2."),
-        ("v2", "What to use now."),
+        ("orders", "The orders of the partner's account."),
+        ("restaurants", "Where food comes from, and what it costs."),
+        ("usage", "What is left of the plan."),
     ],
 };
 

@@ -60,6 +60,7 @@ impl<T: Describe> Describe for Deprecated<T> {
 // Shapes that several answers share.
 
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "MoneyV1")]
 struct Money {
     amount: String,
     currency: String,
@@ -72,6 +73,7 @@ impl From<clients::Money> for Money {
 }
 
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AddressV1")]
 struct Address {
     street1: String,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -98,6 +98,7 @@ pub(crate) struct PageV1 {
 
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "AvailableRestaurantV1")]
 struct RestaurantV1 {
     id: String,
     name: String,

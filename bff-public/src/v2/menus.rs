@@ -128,6 +128,11 @@ impl<T: JsonSchema> Describe for Versioned<T> {
                 "schema": {"type": "string"},
             },
         });
+        operation.bare_answer(
+            304,
+            "Nothing has changed; an answer to reads alone.",
+            etag.clone(),
+        );
         operation.answer::<T>(200, "As asked.", etag);
     }
 }

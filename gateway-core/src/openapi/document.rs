@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::describe::Operation;
 use super::problems::{self, Risks};
 use super::schemas::Schemas;
-use crate::config::{Access, Config, PolicyConfig};
+use crate::config::{Access, Config, PLAN, PolicyConfig};
 
 /// What a document says of itself.
 #[derive(Clone, Copy, Debug)]
@@ -145,7 +145,14 @@ fn operation(
     let streams = answers
         .get("200")
         .map(|answer| &answer["content"]["text/event-stream"]);
+    let has_header = |name| parameters.iter().any(|parameter| parameter["name"] == name);
     let risks = Risks {
+        has_precondition: has_header("If-Match"),
+        // One that may be left out is the service's alone.
+        has_key: parameters
+            .iter()
+            .any(|p| p["name"] == "Idempotency-Key" && p["required"] == true),
+        has_plan: policy.is_some_and(|policy| policy.limits.iter().any(|limit| limit == PLAN)),
         has_streams: streams.is_some_and(|streams| !streams.is_null()),
         store_url: versions
             .minimum

@@ -18,6 +18,12 @@ pub(super) struct Risks<'a> {
     pub(super) has_segments: bool,
     pub(super) has_body: bool,
     pub(super) has_streams: bool,
+    /// It names the version that it writes over.
+    pub(super) has_precondition: bool,
+    /// It is done once for each key.
+    pub(super) has_key: bool,
+    /// It counts against the caller's plan.
+    pub(super) has_plan: bool,
     /// Where there is a newer version of the app, if versions are asked for.
     pub(super) store_url: Option<&'a str>,
 }
@@ -57,6 +63,23 @@ impl Risks<'_> {
         }
         if self.is_limited {
             errors.push(ClientError::RateLimited { retry_after: wait }.into());
+        }
+        if self.has_plan {
+            errors.push(ClientError::QuotaUsedUp { retry_after: wait }.into());
+        }
+        if self.has_key {
+            errors.push(ClientError::IdempotencyKeyInUse.into());
+            errors.push(ClientError::IdempotencyKeyReused.into());
+        }
+        if self.has_precondition {
+            let changed = Refusal {
+                status: http::StatusCode::PRECONDITION_FAILED,
+                slug: Some("precondition-failed".to_owned()),
+                detail: None,
+                errors: Vec::new(),
+            };
+            errors.push(ClientError::PreconditionRequired.into());
+            errors.push(ClientError::Refused(changed).into());
         }
         if self.has_segments || command {
             errors.push(ClientError::NotFound.into());

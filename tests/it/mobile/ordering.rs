@@ -1,8 +1,9 @@
-//! Placing orders on a bad network: what is sent again is the same order.
+//! Placing orders on a bad network, and paging through them while there come to be more.
 
 use anyhow::{Context, Result, ensure};
 use ftgo_tests::bff::Bff;
 use ftgo_tests::process::BffProcess;
+use ftgo_tests::system::eventually;
 use ftgo_tests::{Answer, System};
 use reqwest::Method;
 use serde_json::Value;
@@ -60,5 +61,63 @@ async fn an_order_that_is_sent_again_is_the_same_also_after_a_restart() -> Resul
     let theirs = place(&system, &second.base, &stranger, "key-1", &order).await?;
     assert_eq!(theirs.status, 202);
     assert_ne!(&theirs.body["orderId"], id);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_stay_right_while_orders_are_added() -> Result<()> {
+    let system = System::start().await?;
+    let token = system.token("consumer-1").await?;
+    // Only what is placed from here on: seeded orders come to the list by themselves.
+    let first = system.approved_order(&token).await?;
+    let details = system.mobile_url(&format!("/orders/{first}"));
+    let details = system.http.get(&details, &token).await?;
+    let since = details.body["order"]["data"]["createdAt"].clone();
+    let since = since.as_str().context("no createdAt")?;
+    let page = async |cursor: Option<&str>| -> Result<(Vec<String>, Option<String>)> {
+        let more = cursor.map_or(String::new(), |cursor| format!("&cursor={cursor}"));
+        let url = system.mobile_url(&format!("/orders?limit=2&since={since}{more}"));
+        let page = system.http.get(&url, &token).await?;
+        ensure!(page.status == 200, "{page:?}");
+        let items = page.body["items"].as_array().context("items")?;
+        let ids = items.iter().filter_map(|item| item["id"].as_str());
+        let next = page.body["nextCursor"].as_str().map(str::to_owned);
+        Ok((ids.map(str::to_owned).collect(), next))
+    };
+    let all = async || -> Result<Vec<String>> {
+        let (mut ids, mut next) = page(None).await?;
+        while let Some(cursor) = next {
+            let (more, after) = page(Some(&cursor)).await?;
+            ids.extend(more);
+            next = after;
+        }
+        Ok(ids)
+    };
+    for _ in 0..4 {
+        system.approved_order(&token).await?;
+    }
+    let before = eventually("all five are listed", async || {
+        let before = all().await?;
+        Ok((before.len() == 5).then_some(before))
+    })
+    .await?;
+
+    // The same again, with a new order after each page.
+    let (mut seen, mut next) = page(None).await?;
+    let mut added = Vec::new();
+    while let Some(cursor) = next {
+        let id = system.approved_order(&token).await?;
+        eventually("the new order is listed", async || {
+            Ok(page(None).await?.0.contains(&id).then_some(()))
+        })
+        .await?;
+        added.push(id);
+        let (more, after) = page(Some(&cursor)).await?;
+        seen.extend(more);
+        next = after;
+    }
+    assert_eq!(seen, before);
+    added.reverse();
+    assert_eq!(all().await?, [added, before].concat());
     Ok(())
 }
