@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Checks that the tools for a make target are there: `scripts/setup.sh build|test|lint|bench|image`. For test, lint and
-# bench it installs what it can (a C compiler, Redis, promtool and a parser of OpenMetrics on Debian and Ubuntu, components of
-# rustup, cargo-deny, what the benchmarks compare with); otherwise it says in one line what is missing. Prints nothing when
-# everything is there.
+# bench it installs what it can (a C compiler, Redis, promtool, a parser of OpenMetrics and Node on Debian and Ubuntu, packages
+# for Node, components of rustup, cargo-deny, what the benchmarks compare with); otherwise it says in one line what is missing.
+# Prints nothing when everything is there.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -114,6 +114,35 @@ need_webhook_libraries() {
     fail "pip cannot install standardwebhooks $webhooks_pypi"
 }
 
+# For the tests with a certified OpenID provider.
+need_node() {
+  local found
+  if ! have node || ! have npm; then
+    if have apt-get; then
+      echo "installing Node (nodejs, npm)"
+      as_root apt-get update -qq && as_root apt-get install -y -qq --no-install-recommends nodejs npm || true
+    fi
+  fi
+  if ! have node || ! have npm; then
+    fail "Node is missing: install Node 20 or later with npm"
+  fi
+  found=$(node --version)
+  found=${found#v}
+  if [[ ${found%%.*} -lt 20 ]]; then
+    fail "Node $found is too old: 20 or later is needed for the tests"
+  fi
+}
+
+# What stands in a lock file, once for each version of it.
+need_node_packages() {
+  local folder=$1
+  if [[ ! -e $folder/node_modules/.package-lock.json || $folder/package-lock.json -nt $folder/node_modules/.package-lock.json ]]; then
+    echo "installing the packages of $folder"
+    npm ci --silent --prefix "$folder" || fail "the packages of $folder cannot be installed: npm ci --prefix $folder"
+    touch "$folder/node_modules/.package-lock.json"
+  fi
+}
+
 # What reads OpenMetrics strictly, which promtool does not read at all. Pure Python of the package is unpacked, not installed.
 need_openmetrics_parser() {
   local target=${CARGO_TARGET_DIR:-target} folder
@@ -219,8 +248,10 @@ case $purpose in
     need_c_compiler
     need_redis
     need_promtool
-    need_webhook_libraries
     need_openmetrics_parser
+    need_node
+    need_node_packages tests/web
+    need_webhook_libraries
     ;;
   lint)
     need_rust

@@ -18,5 +18,6 @@ pub(crate) fn routes(upstreams: &Upstreams, config: &Config) -> Result<Routes, U
             "/graphiql/{version}/{file}",
             graphiql::asset,
         )
+        .sessions(upstreams.sessions())
         .with_state(Api::new(upstreams, &config.graphql)?))
 }

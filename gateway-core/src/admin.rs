@@ -24,6 +24,7 @@ use crate::gateway::Shared;
 use crate::metrics::{self, Format};
 use crate::reload::{ConfigReport, Live};
 use crate::route::RouteSummary;
+use crate::session::Sessions;
 use crate::shutdown::Phase;
 use crate::upstream::UpstreamStatus;
 
@@ -127,6 +128,14 @@ fn readiness(shared: &Shared) -> Readiness {
         let readiness = shared.readiness();
         checks.push(Check {
             name: "revocation store".to_owned(),
+            ok: readiness.up,
+            detail: Some(readiness.detail),
+        });
+    }
+    // Whoever has no session is served as ever.
+    if let Some(readiness) = shared.sessions.as_ref().and_then(Sessions::readiness) {
+        checks.push(Check {
+            name: "session store".to_owned(),
             ok: readiness.up,
             detail: Some(readiness.detail),
         });

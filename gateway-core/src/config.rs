@@ -9,6 +9,7 @@ mod origin;
 mod plans;
 mod raw;
 mod schema;
+mod session;
 mod units;
 mod upstream;
 mod validate;
@@ -41,6 +42,7 @@ pub use load::{from_files, from_text};
 pub(crate) use origin::{NeedsRestart, Origin};
 pub use plans::{PartnerConfig, Partners, PlanConfig};
 pub use schema::schema;
+pub use session::{ClientSecret, SessionConfig};
 pub use upstream::{
     BreakerConfig, Discovery, DnsConfig, EjectionConfig, HealthConfig, RetryConfig, UpstreamConfig,
     UpstreamProtocol,
@@ -71,6 +73,8 @@ pub struct Config {
     /// Which other origins may use routes that say nothing of it themselves; `None` = none.
     pub cors: Option<Arc<CorsConfig>>,
     pub csrf: CsrfConfig,
+    /// Without it no browser can sign in.
+    pub session: Option<Arc<SessionConfig>>,
     pub security_headers: SecurityHeadersConfig,
     pub compression: CompressionConfig,
     pub streams: StreamConfig,

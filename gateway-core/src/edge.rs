@@ -37,13 +37,14 @@ use axum::{BoxError, Router};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::header::UPGRADE;
-use http::{Method, Request};
+use http::{HeaderMap, Method, Request};
 use tokio::time::Instant;
 use tower::{Service, ServiceExt};
 
 pub(crate) use admission::{Admission, Permit};
 pub(crate) use body_limit::BodyLimit;
 pub(crate) use cors::Cors;
+pub(crate) use csrf::Credential;
 #[cfg(feature = "bench")]
 pub(crate) use rate_limit::RateLimitHeaders;
 pub(crate) use rate_limit::{Counted, RateLimitStore, RateLimiter, RouteKey, RouteLimits};
@@ -58,13 +59,13 @@ use crate::gateway::Shared;
 use crate::proxy::{OverTls, Proxy};
 use crate::quota::{self, PlanUsage};
 use crate::route::{Action, Matched, NoMatch, Route};
+use crate::session::{self, Session};
 use crate::streams::HasPlace;
 use crate::trace::TraceContext;
 use crate::upstream::Upstreams;
 use access_log::Observation;
 use app_version::Verdict;
 use client::Client;
-use csrf::Credential;
 use rate_limit::LimitId;
 
 /// One worker's edge: what is shared by the process, and what is this worker's own.
@@ -228,11 +229,21 @@ impl Edge {
         if let Some(cors) = route.cors.as_ref().filter(|_| is_preflight) {
             return Ok(cors.answer(client.origin.as_ref(), matched.methods()));
         }
-        let principal = self
-            .authenticator
-            .authenticate(request.headers(), deadline)
+        let session = self
+            .session(request.headers(), uri.path(), client, deadline)
             .await?;
-        observation.principal = Some(principal.kind());
+        let principal = match &session {
+            Some(session) => session.principal(),
+            None => {
+                self.authenticator
+                    .authenticate(request.headers(), deadline)
+                    .await?
+            }
+        };
+        observation.principal = Some(match &session {
+            Some(_) => "session",
+            None => principal.kind(),
+        });
         // What a browser sends by itself is believed only when one of our own pages made it.
         if client.credential == Credential::Cookie {
             let own = csrf::Own {
@@ -299,7 +310,10 @@ impl Edge {
                 Action::Composed => self.compose(head::as_get(request)).await,
             }
         });
-        let response = deadline::cut(deadline.at(), action).await??;
+        let mut response = deadline::cut(deadline.at(), action).await??;
+        if session.is_some() && !route.action.is_for_everybody() {
+            session::keep_private(response.headers_mut());
+        }
         let drain = &self.shared.lifecycle.close_connections;
         let response = if event_stream::is_one(&response) {
             observation.is_stream = true;
@@ -314,6 +328,23 @@ impl Edge {
             return Ok(response);
         }
         Ok(permit.held_by(response))
+    }
+
+    /// The session that authenticates the request. With other credentials its cookie is not looked at; and the routes of
+    /// sessions look themselves, so that signing out does not wait for new tokens.
+    async fn session(
+        &self,
+        headers: &HeaderMap,
+        path: &str,
+        client: &Client,
+        deadline: Deadline,
+    ) -> Result<Option<Arc<Session>>, Error> {
+        match (&self.shared.sessions, client.credential) {
+            (Some(sessions), Credential::Cookie) if !session::is_own(path) => {
+                sessions.find(headers, deadline).await
+            }
+            _ => Ok(None),
+        }
     }
 
     /// The request's route; for a preflight that of the request that a script wants to send.

@@ -64,6 +64,11 @@ pub enum ClientError {
     /// With a cookie, and not from one of our own pages.
     #[error("may be forged: {0}")]
     CrossSite(&'static str),
+    /// What the provider has sent a browser back with makes no session.
+    #[error("a login cannot be finished: {0}")]
+    SignInFailed(&'static str),
+    #[error("a logout token is not accepted: {0}")]
+    LogoutTokenRefused(&'static str),
     /// No such path, or no such resource, or none that this caller may know of.
     #[error("not found")]
     NotFound,
@@ -131,6 +136,12 @@ pub enum GatewayError {
     Overloaded,
     #[error("no usable key set for the issuer")]
     KeysUnavailable,
+    /// Whether a cookie is worth something cannot be looked up.
+    #[error("the store of sessions cannot be asked")]
+    SessionsUnavailable,
+    /// Nobody can sign in, and tokens of sessions cannot be renewed.
+    #[error("the identity provider cannot be used")]
+    IdentityProviderUnavailable,
     #[error("the deadline passed")]
     DeadlineExceeded,
     /// The client wants nothing but what is in the cache (`only-if-cached`).

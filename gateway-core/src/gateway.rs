@@ -2,6 +2,7 @@
 //! when another configuration takes over is `reload.rs`.
 
 mod upkeep;
+mod warnings;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use crate::quota::{self, Ledger, Quotas};
 use crate::reload::{Live, Reloader};
 use crate::route::{RouteSummary, RouteTable, Routes};
 use crate::server::{Server, Tls, TlsFault};
+use crate::session::Sessions;
 use crate::shutdown::{Lifecycle, Phase};
 use crate::store::{self, RedisStore, Store, Tables};
 use crate::telemetry::{Traces, TracesFault};
@@ -81,6 +83,8 @@ pub(crate) struct Shared {
     pub(crate) signer: Option<Arc<InternalTokenSigner>>,
     pub(crate) upstreams: Arc<SharedUpstreams>,
     pub(crate) revocations: Arc<Revocations>,
+    /// Of browsers, when the configuration has them.
+    pub(crate) sessions: Option<Sessions>,
     /// How replicas tell one another of revocations, when the configuration names a place.
     pub(crate) shared_revocations: Option<Arc<SharedRevocations>>,
     /// For what has been let in already.
@@ -176,6 +180,8 @@ impl Generation {
         let reads = Reads::new(config.cache.parts_max_bytes, &tags, &metrics);
         let events = Events::new(&tags);
         let upstreams = SharedUpstreams::new(&config.upstreams, commands.len(), &metrics);
+        let keys = KeySets::new(&config.issuers);
+        let sessions = Sessions::of(&config, app.name, &keys, &revocations, &metrics);
         let redis = config.redis.as_ref();
         let redis = redis.map(|redis| Arc::new(RedisStore::new(redis, app.name)));
         let store = Store::beside(config.store.path.clone(), redis);
@@ -201,7 +207,8 @@ impl Generation {
             documents: Documents::new(&config.graphql),
             feed,
             signer: signer(app, &config),
-            keys: KeySets::new(&config.issuers),
+            keys,
+            sessions,
             key_uses: KeyUses::after(None, config.api_keys.as_ref()),
             revocation_watch: RevocationWatch::new(
                 Arc::clone(&revocations),
@@ -239,6 +246,7 @@ impl Generation {
         config.redis.clone_from(&previous.config.redis);
         config.store.clone_from(&previous.config.store);
         config.webhooks.clone_from(&previous.config.webhooks);
+        config.session.clone_from(&previous.config.session);
         // So is the collector of traces; how many there are can change.
         config.tracing = TracingConfig {
             ratio: config.tracing.ratio,
@@ -248,6 +256,7 @@ impl Generation {
         let limiter = RateLimiter::new(&config, limiter_store.clone(), &previous.metrics)
             .inherit(&previous.limiter);
         let keep_cache = may_keep_cache(&previous.config, &config);
+        let keys = KeySets::after(&previous.keys, &config.issuers);
         let upstreams = SharedUpstreams::after(
             &previous.upstreams,
             &config.upstreams,
@@ -291,7 +300,8 @@ impl Generation {
                 &previous.store,
             )?,
             upstreams: Arc::new(upstreams),
-            keys: KeySets::after(&previous.keys, &config.issuers),
+            sessions: Sessions::after(previous.sessions.as_ref(), &keys),
+            keys,
             limiter: Arc::new(limiter),
             cache: if keep_cache {
                 Arc::clone(&previous.cache)
@@ -336,6 +346,7 @@ impl Generation {
                 &shared.store,
             )
             .with_webhooks(&shared.webhooks)
+            .with_sessions(shared.sessions.as_ref())
             .with_documents(&shared.documents);
             let routes = (app.routes)(&upstreams, config)
                 .map_err(|unknown| ConfigFaults(vec![unknown_upstream(&unknown)]))?;
@@ -486,6 +497,9 @@ impl Gateway {
         if let Some(store) = &shared.limiter_store {
             store.spawn_link(control.handle(), stop_control.clone());
         }
+        if let Some(sessions) = &shared.sessions {
+            sessions.start(control.handle(), &stop_control);
+        }
         if let Some(feed) = &shared.feed {
             let live = Arc::clone(&live);
             let source = move || {
@@ -539,19 +553,7 @@ impl Gateway {
         let server = Server::start(listener, &shared, edges).map_err(StartError::Thread)?;
         shared.lifecycle.enter(Phase::Serving);
         tracing::info!(name = shared.name, %address, admin = %admin_address, "listening");
-        for warning in &shared.config.warnings {
-            tracing::warn!("{warning}");
-        }
-        if !app.tables.is_empty() && shared.config.store.path.is_none() {
-            tracing::warn!(
-                "store.path is not set: quotas, idempotency keys and the like are forgotten at a restart"
-            );
-        }
-        if shared.config.internal_token.is_none() && !shared.config.upstreams.is_empty() {
-            tracing::warn!(
-                "internal_token has no key: services are not told who is calling and cannot check it again"
-            );
-        }
+        warnings::log(&shared, app);
         Ok(RunningGateway {
             address,
             admin_address,

@@ -31,6 +31,7 @@ pub mod problem;
 pub mod quota;
 pub mod route;
 mod server;
+pub mod session;
 pub mod store;
 pub mod streams;
 #[cfg(any(test, feature = "testkit"))]

@@ -138,6 +138,50 @@ impl Metrics {
         }
     }
 
+    /// Only for a gateway in which browsers sign in.
+    pub(crate) fn sessions(&self) -> SessionMetrics {
+        let registry = &self.registry;
+        let [logins_begun, logins, logins_failed] = registry.counters(
+            &family::SESSION_LOGINS,
+            &[],
+            "outcome",
+            ["begun", "success", "failure"],
+        );
+        let [refreshed, refresh_refused, refresh_failed] = registry.counters(
+            &family::SESSION_REFRESHES,
+            &[],
+            "outcome",
+            ["success", "refused", "failure"],
+        );
+        let by = ["person", "provider", "operator", "time", "room"];
+        let [
+            ended_by_person,
+            ended_by_provider,
+            ended_by_operator,
+            ended_by_time,
+            evicted,
+        ] = registry.counters(&family::SESSION_ENDS, &[], "by", by);
+        SessionMetrics {
+            live: registry.gauge(&family::SESSIONS, &[]),
+            logins_begun,
+            logins,
+            logins_failed,
+            refreshed,
+            refresh_refused,
+            refresh_failed,
+            ended_by_person,
+            ended_by_provider,
+            ended_by_operator,
+            ended_by_time,
+            evicted,
+        }
+    }
+
+    /// Only for a gateway whose sessions replicas share: an alert on the gauge must not see the others.
+    pub(crate) fn session_store_up(&self) -> Gauge {
+        self.registry.gauge(&family::SESSION_STORE_UP, &[])
+    }
+
     pub(crate) fn admission(&self) -> AdmissionMetrics {
         AdmissionMetrics {
             shed: self.registry.counter(&family::ADMISSION_SHED, &[]),
@@ -338,6 +382,25 @@ pub(crate) struct FeedMetrics {
     /// How often everything tagged expired, because changes may have gone unheard.
     pub(crate) losses: Counter,
     pub(crate) purged: Counter,
+}
+
+/// Handles for the sessions of browsers.
+pub(crate) struct SessionMetrics {
+    pub(crate) live: Gauge,
+    pub(crate) logins_begun: Counter,
+    pub(crate) logins: Counter,
+    pub(crate) logins_failed: Counter,
+    pub(crate) refreshed: Counter,
+    /// The provider does not renew them any more: the session has ended.
+    pub(crate) refresh_refused: Counter,
+    pub(crate) refresh_failed: Counter,
+    pub(crate) ended_by_person: Counter,
+    pub(crate) ended_by_provider: Counter,
+    pub(crate) ended_by_operator: Counter,
+    /// Not used, or at the end of their time.
+    pub(crate) ended_by_time: Counter,
+    /// To make room.
+    pub(crate) evicted: Counter,
 }
 
 /// Handles for requests that find no place.

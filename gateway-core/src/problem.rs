@@ -233,6 +233,19 @@ fn from_client(error: &ClientError) -> Problem {
             "The request may have been forged by another site",
         )
         .detail(*detail),
+        ClientError::SignInFailed(_) => Problem::client(
+            StatusCode::BAD_REQUEST,
+            "sign-in-failed",
+            "Signing in did not work",
+        )
+        .detail(
+            "Begin again: this sign-in has expired, was begun in another browser, or was refused.",
+        ),
+        ClientError::LogoutTokenRefused(_) => Problem::client(
+            StatusCode::BAD_REQUEST,
+            "logout-token-refused",
+            "The logout token is not accepted",
+        ),
         ClientError::NotFound => Problem::client(StatusCode::NOT_FOUND, "not-found", "Not found"),
         ClientError::MethodNotAllowed { allow } => Problem::client(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -418,6 +431,18 @@ fn from_gateway(error: &GatewayError) -> Problem {
             StatusCode::SERVICE_UNAVAILABLE,
             "keys-unavailable",
             "Credentials cannot be checked at the moment",
+        )
+        .retry_after(Duration::from_secs(1)),
+        GatewayError::SessionsUnavailable => gateway(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "sessions-unavailable",
+            "Sessions cannot be looked up at the moment",
+        )
+        .retry_after(Duration::from_secs(1)),
+        GatewayError::IdentityProviderUnavailable => gateway(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "identity-provider-unavailable",
+            "The identity provider does not answer at the moment",
         )
         .retry_after(Duration::from_secs(1)),
         GatewayError::DeadlineExceeded => gateway(

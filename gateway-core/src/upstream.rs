@@ -59,6 +59,7 @@ use crate::config::{UpstreamProtocol, WebhooksConfig};
 use crate::events::Events;
 use crate::graphql::{Documents, Settings};
 use crate::idempotency::Idempotency;
+use crate::session::Sessions;
 use crate::store::Store;
 use crate::webhooks::Webhooks;
 
@@ -70,6 +71,7 @@ pub struct Upstreams {
     events: Events,
     store: Store,
     webhooks: Webhooks,
+    sessions: Option<Sessions>,
     documents: Documents,
     commands: TaskTracker,
 }
@@ -110,9 +112,25 @@ impl Upstreams {
             events: events.clone(),
             store: store.clone(),
             webhooks: Webhooks::new(store, &WebhooksConfig::default(), None),
+            sessions: None,
             documents: Documents::new(&Settings::default()),
             commands: commands.clone(),
         }
+    }
+
+    /// With the sessions of browsers.
+    #[must_use]
+    pub(crate) fn with_sessions(self, sessions: Option<&Sessions>) -> Self {
+        Self {
+            sessions: sessions.cloned(),
+            ..self
+        }
+    }
+
+    /// The sessions of browsers, when the configuration has them.
+    #[must_use]
+    pub fn sessions(&self) -> Option<&Sessions> {
+        self.sessions.as_ref()
     }
 
     /// With the documents that the whole process knows.

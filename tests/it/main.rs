@@ -18,6 +18,7 @@ mod rate_limits;
 mod restart;
 mod revocations;
 mod secrets;
+mod session;
 mod tidy;
 mod tokens;
 mod tracing;

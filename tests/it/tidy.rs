@@ -192,10 +192,11 @@ fn files_say_what_they_hold_and_are_not_crowded() -> Result<()> {
 
 #[test]
 fn services_are_called_through_upstream_only() -> Result<()> {
-    // Dials of the control plane: key sets. And of tests, which are clients.
+    // Dials of the control plane: key sets, identity providers. And of tests, which are clients.
     let may_dial = [
         "gateway-core/src/upstream",
         "gateway-core/src/auth",
+        "gateway-core/src/session",
         "gateway-core/src/testkit",
     ];
     let dials = [

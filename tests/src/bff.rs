@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::LazyLock;
 
 use anyhow::{Context, Result};
@@ -11,7 +11,7 @@ use ftgo_runner::gateway_key::GatewayKey;
 use ftgo_runner::service::Service;
 use gateway_core::auth::api_key::{self, NewApiKey};
 use gateway_core::config::{self, Config};
-use gateway_core::{App, Gateway, RunningGateway};
+use gateway_core::{App, Gateway, Inherited, RunningGateway};
 
 const DEMO: &str = include_str!("../../config/demo.toml");
 
@@ -142,6 +142,28 @@ pub fn configuration(
         &overlay(bff, services)?,
         more,
     ])?)
+}
+
+/// bff-web where `origin` says, with its client at identity, which knows of that origin.
+pub fn start_web(
+    services: &BTreeMap<Service, SocketAddr>,
+    listener: TcpListener,
+    origin: &str,
+    more: &str,
+) -> Result<RunningGateway> {
+    let session = format!("[session]\nclient_secret = \"demo\"\npublic_url = \"{origin}\"\n");
+    let config = config::from_text(&[
+        Bff::Web.shipped(),
+        DEMO,
+        &overlay(Bff::Web, services)?,
+        &session,
+        more,
+    ])?;
+    let inherited = Inherited {
+        public: Some(listener),
+        admin: None,
+    };
+    Ok(Gateway::new(Bff::Web.app(), config)?.run_on(inherited)?)
 }
 
 pub fn start(

@@ -3,6 +3,7 @@
 
 pub mod bff;
 pub mod books;
+pub mod browser;
 pub mod client;
 pub mod collector;
 pub mod fleet;
@@ -10,10 +11,12 @@ pub mod issuer;
 pub mod openmetrics;
 pub mod process;
 pub mod promtool;
+pub mod provider;
 pub mod receiver;
 pub mod redis;
 pub mod system;
 pub mod upstream;
+pub mod web;
 
 pub use client::{Answer, Client};
 pub use system::System;

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::bff::{self, Bff};
 use crate::client::{Answer, Client};
+use crate::web::Web;
 
 /// How long a condition may take to come true before a test gives up on it.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -51,7 +52,10 @@ impl System {
     async fn start_as(collector: Option<Collector>, more: &str) -> Result<Self> {
         gateway_core::install_crypto();
         let data = tempfile::tempdir()?;
+        // Identity has to know where browsers reach bff-web before either of them runs.
+        let (listener, origin) = Web::reserve()?;
         let options = Options {
+            web_origins: vec![origin.clone()],
             faults: true,
             seed: true,
             trust: Some(bff::gateway_key().trust()),
@@ -63,7 +67,7 @@ impl System {
         let start = |bff| bff::start(bff, &addresses, more);
         let system = Self {
             mobile: start(Bff::Mobile)?,
-            web: start(Bff::Web)?,
+            web: bff::start_web(&addresses, listener, &origin, more)?,
             public: start(Bff::Public)?,
             http: Client::new()?,
             services,

@@ -102,7 +102,15 @@ fn matrix() -> Matrix {
     Matrix {
         setup: SETUP,
         screens,
-        without_upstreams: &["graphiql", "graphiql-asset"],
+        without_upstreams: &[
+            "graphiql",
+            "graphiql-asset",
+            "session-login",
+            "session-callback",
+            "session-user",
+            "session-logout",
+            "session-backchannel",
+        ],
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod claims;
 mod credentials;
+mod signed;
 #[cfg(test)]
 mod tests;
 mod verified;
@@ -24,7 +25,9 @@ use crate::deadline::Deadline;
 use crate::error::{ClientError, Error};
 use crate::metrics::TokenMetrics;
 use claims::{Claims, Header};
+pub(crate) use claims::{attribute as claim_attribute, words as claim_words};
 use credentials::Credentials;
+pub(crate) use signed::SignedClaims;
 use verified::{Verified, VerifiedTokens};
 
 /// No issuer needs more; what is longer is refused before any work is done for it.

@@ -15,8 +15,9 @@ use super::raw::RawConfig;
 const REDACTED: &str = "(redacted)";
 
 /// Keys whose texts are secrets wherever they stand. The types leave theirs out already; this holds for the next one.
-const SECRETS: [&str; 8] = [
+const SECRETS: [&str; 9] = [
     "key",
+    "client_secret",
     "secret",
     "password",
     "passphrase",
@@ -40,7 +41,7 @@ const RELOADED: [&str; 6] = [
 const AT_START: [&str; 5] = ["admin", "log", "tracing", "store", "webhooks"];
 
 /// The same, of tables that may be absent: compared as a whole.
-const WHOLE_AT_START: [&str; 1] = ["redis"];
+const WHOLE_AT_START: [&str; 2] = ["redis", "session"];
 
 /// The files of a configuration, and what may be seen of it.
 #[derive(Clone, Debug, Default)]

@@ -3,6 +3,7 @@
 
 mod edge;
 mod plans;
+mod session;
 mod text;
 mod tree;
 mod upstream;
@@ -29,6 +30,7 @@ pub(super) use edge::{
     RawResourcePolicy, RawRouteCors, RawSecurityHeaders, RawStreams, RawSwitch, RawUpgrade,
 };
 pub(super) use plans::{RawPartner, RawPlan};
+pub(super) use session::RawSession;
 pub(super) use text::{Rate, Share, Size, Text};
 pub(super) use tree::{Tree, child, element};
 pub(super) use upstream::{
@@ -66,6 +68,7 @@ pub(super) struct RawConfig {
     pub(super) internal_token: RawInternalToken,
     pub(super) cors: RawCors,
     pub(super) csrf: RawCsrf,
+    pub(super) session: Option<RawSession>,
     pub(super) security_headers: RawSecurityHeaders,
     pub(super) compression: RawCompression,
     pub(super) streams: RawStreams,

@@ -8,6 +8,7 @@ mod events;
 mod internal_token;
 mod plans;
 mod routes;
+mod session;
 mod subjects;
 mod tracing;
 mod upstreams;
@@ -88,7 +89,10 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
     let webhooks = webhooks::webhooks(raw.webhooks, &mut check);
     let graphql = graphql(raw.graphql, &mut check);
     let cors = edge::cors(&raw.cors, "cors", &mut check);
-    let csrf = edge::csrf(raw.csrf, &mut check);
+    let mut csrf = edge::csrf(raw.csrf, &mut check);
+    let session = raw
+        .session
+        .and_then(|raw| session::session(raw, &issuers, &mut csrf, &mut check));
     let security_headers = edge::security_headers(&raw.security_headers, &mut check);
     let compression = edge::compression(&raw.compression, &mut check);
     let streams = edge::streams(raw.streams, &mut check);
@@ -120,6 +124,7 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
         problem_base: problem_base(&raw.problems.base, &mut check),
         cors,
         csrf,
+        session,
         security_headers,
         compression,
         streams,

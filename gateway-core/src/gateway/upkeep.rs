@@ -23,6 +23,9 @@ pub(super) async fn look_after(live: Arc<Live>) {
         shared.limiter.forget_idle();
         shared.key_uses.fold();
         shared.revocations.forget_ended();
+        if let Some(sessions) = &shared.sessions {
+            sessions.sweep();
+        }
         shared.upstreams.sweep();
     }
 }

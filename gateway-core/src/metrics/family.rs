@@ -115,6 +115,12 @@ families! {
     REVOCATION_STORE_UP = Gauge "gateway_revocation_store_up" "1 while revocations are shared through the store, 0 while they hold where they were told.";
     KEY_SET_FETCHES = Counter "gateway_key_set_fetches_total" "Fetches of an issuer's keys by outcome.";
 
+    SESSIONS = Gauge "gateway_sessions" "Sessions of browsers in this process's memory.";
+    SESSION_LOGINS = Counter "gateway_session_logins_total" "Sign-ins of browsers that were begun, and how those came out that came back.";
+    SESSION_REFRESHES = Counter "gateway_session_refreshes_total" "Renewals of sessions' tokens by outcome.";
+    SESSION_ENDS = Counter "gateway_session_ends_total" "Sessions that ended, by what ended them.";
+    SESSION_STORE_UP = Gauge "gateway_session_store_up" "1 while the store of sessions that replicas share can be asked, else 0.";
+
     CONFIG_RELOADS = Counter "gateway_config_reloads_total" "Reloads of the configuration by outcome.";
     CONFIG_LAST_RELOAD_SUCCESS = Gauge "gateway_config_last_reload_success" "1 when the files as they are now are at work, 0 when they were refused.";
     CONFIG_GENERATION = Gauge "gateway_config_generation" "How many configurations have been at work since the start.";

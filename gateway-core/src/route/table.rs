@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use super::{DeclaredRoute, Rewrite, TagTemplate};
 use crate::config::{
-    Access, CacheRule, Config, ConfigFault, ConfigFaults, CsrfRule, PolicyConfig, covers,
+    Access, CacheRule, Config, ConfigFault, ConfigFaults, CsrfRule, PolicyConfig, RouteCache,
+    covers,
 };
 use crate::edge::{Cors, RateLimiter, RouteLimits};
 use crate::intern::intern;
@@ -37,6 +38,13 @@ pub(crate) enum Action {
     /// A handler in a BFF's code.
     Composed,
     Proxy(ProxyRule),
+}
+
+impl Action {
+    /// Whether its answers are the same for everybody.
+    pub(crate) fn is_for_everybody(&self) -> bool {
+        matches!(self, Self::Proxy(rule) if rule.cache.share == RouteCache::Shared)
+    }
 }
 
 pub(crate) struct ProxyRule {

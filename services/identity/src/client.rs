@@ -51,14 +51,18 @@ pub struct Client {
 impl Client {
     /// The clients of the demo.
     pub fn seeded() -> Vec<Client> {
-        let bff_origins = [
+        Client::seeded_for(&[
             "http://127.0.0.1:8080",
             "https://127.0.0.1:8080",
             "http://localhost:8080",
             "https://localhost:8080",
-        ];
+        ])
+    }
+
+    /// The same, where the browsers' BFF has other origins.
+    pub fn seeded_for(web_origins: &[&str]) -> Vec<Client> {
         vec![
-            Client::browser_backend("bff-web", "FTGO on the web", "demo", &bff_origins),
+            Client::browser_backend("bff-web", "FTGO on the web", "demo", web_origins),
             Client {
                 id: "mobile-app".to_owned(),
                 name: "The FTGO app".to_owned(),

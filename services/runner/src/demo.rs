@@ -133,6 +133,7 @@ async fn live(
             ports: Ports::Demo {
                 offset: options.offset.distance(),
             },
+            web_origins: web_origins(options.offset),
             faults: true,
             seed: true,
             // The demo's people may try services by hand: a call without a token is let in, one with a bad token is not.
@@ -186,6 +187,17 @@ async fn end(progress: &Progress, services: Option<Ftgo>, mut children: Children
         tracing::warn!("a service did not stop in time; what it committed is kept");
     }
     progress.step("everything has ended; the data is kept");
+}
+
+/// Under which names browsers reach bff-web on this machine.
+fn web_origins(offset: Offset) -> Vec<String> {
+    let port = offset.port(bff::WEB.port);
+    let schemes = ["http", "https"].into_iter();
+    schemes
+        .flat_map(|scheme| {
+            ["127.0.0.1", "localhost"].map(|host| format!("{scheme}://{host}:{port}"))
+        })
+        .collect()
 }
 
 /// `path` as it can be pasted into a shell from any folder.

@@ -195,6 +195,7 @@ async fn services(args: ServicesArgs) -> anyhow::Result<()> {
             PortsArg::Ephemeral => Ports::Ephemeral,
         },
         issuer: args.issuer,
+        web_origins: Vec::new(),
         faults: args.faults,
         seed: args.seed,
         only: args.only,

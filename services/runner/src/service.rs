@@ -83,17 +83,23 @@ impl Service {
         }
     }
 
-    /// `issuer` is what identity calls itself, if not by its address.
+    /// `issuer` is what identity calls itself, if not by its address; `web_origins` where its client for browsers is, if
+    /// not where it usually is.
     pub(crate) fn start(
         self,
         environment: Environment,
         issuer: Option<&str>,
+        web_origins: &[String],
     ) -> BoxFuture<'static, Result<RunningService, StartError>> {
         match self {
             Service::Identity => {
+                let origins: Vec<&str> = web_origins.iter().map(String::as_str).collect();
                 let settings = ftgo_identity::Settings {
                     issuer: issuer.map(str::to_owned),
-                    ..ftgo_identity::Settings::default()
+                    clients: match origins.as_slice() {
+                        [] => ftgo_identity::Client::seeded(),
+                        origins => ftgo_identity::Client::seeded_for(origins),
+                    },
                 };
                 Box::pin(ftgo_identity::start_with(environment, settings))
             }

@@ -40,6 +40,8 @@ pub struct Options {
     pub ports: Ports,
     /// What identity calls itself in tokens, where others reach it under another name than its address.
     pub issuer: Option<String>,
+    /// Where browsers reach bff-web, for identity to send them back to; none: the demo's usual ports.
+    pub web_origins: Vec<String>,
     /// Opens the fault switchboard of each service (`PUT /faults`).
     pub faults: bool,
     /// Writes the demo's consumers, restaurants and couriers where they are missing.
@@ -61,6 +63,7 @@ impl Options {
             host: IpAddr::V4(Ipv4Addr::LOCALHOST),
             ports: Ports::Ephemeral,
             issuer: None,
+            web_origins: Vec::new(),
             faults: false,
             seed: false,
             only: None,
@@ -191,7 +194,11 @@ impl Ftgo {
         let started = loop {
             let issuer = self.options.issuer.as_deref();
             match service
-                .start(self.environment(service, address), issuer)
+                .start(
+                    self.environment(service, address),
+                    issuer,
+                    &self.options.web_origins,
+                )
                 .await
             {
                 Err(error)

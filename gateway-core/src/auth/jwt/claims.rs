@@ -106,7 +106,7 @@ impl<'de> Deserialize<'de> for Members {
     }
 }
 
-fn members(encoded: &str) -> Result<BTreeMap<String, Value>, &'static str> {
+pub(super) fn members(encoded: &str) -> Result<BTreeMap<String, Value>, &'static str> {
     let json = URL_SAFE_NO_PAD
         .decode(encoded)
         .map_err(|_| "not base64url")?;
@@ -130,7 +130,7 @@ fn text(members: &mut BTreeMap<String, Value>, name: &str) -> Result<Option<Stri
 }
 
 /// A text or a list of texts; `None` for anything else.
-fn words(value: Option<Value>, split: bool) -> Option<Vec<String>> {
+pub(crate) fn words(value: Option<Value>, split: bool) -> Option<Vec<String>> {
     match value {
         None => Some(Vec::new()),
         Some(Value::String(text)) if split => {
@@ -149,7 +149,7 @@ fn words(value: Option<Value>, split: bool) -> Option<Vec<String>> {
 }
 
 /// Seconds since the epoch; a fraction is cut off (RFC 7519, 2).
-fn numeric_date(value: &Value) -> Option<u64> {
+pub(super) fn numeric_date(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| {
         value
             .as_f64()
@@ -159,7 +159,7 @@ fn numeric_date(value: &Value) -> Option<u64> {
 }
 
 /// A text, or a list of texts joined by spaces. An element with a space in it would look like two: such a list is none.
-fn attribute(value: &Value) -> Option<String> {
+pub(crate) fn attribute(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
         Value::Array(elements) => {

@@ -146,6 +146,8 @@ impl Children {
         let process = command
             .env("INTERNAL_TOKEN_KEY_FILE", files.gateway_key())
             .env("STORE_PATH", files.store(bff.name))
+            // As identity's client for browsers has it: the demo's secret is nobody's secret.
+            .env("SESSION_CLIENT_SECRET", "demo")
             .envs(needs.environment(bff))
             .stdin(Stdio::null())
             .stdout(out)

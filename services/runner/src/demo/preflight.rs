@@ -46,6 +46,7 @@ impl Needs {
         let own = [
             ("LISTEN".to_owned(), at(bff.port)),
             ("ADMIN_LISTEN".to_owned(), at(bff.admin_port)),
+            ("PUBLIC_URL".to_owned(), self.offset.url(bff.port, "")),
         ];
         own.into_iter().chain(services).collect()
     }
