@@ -53,10 +53,8 @@ async fn a_partner_is_told_of_its_orders_alone_and_until_it_has_taken_it() -> Re
     );
     receiver.answer("/all", Reply::Status(200));
     let approved = eventually("the approval arrives", async || {
-        let received = receiver.at("/all").into_iter();
-        Ok(received
-            .filter(|one| one.body.contains("order.approved"))
-            .next_back())
+        let mut received = receiver.at("/all").into_iter();
+        Ok(received.rfind(|one| one.body.contains("order.approved")))
     })
     .await?;
     let body = approved.json()?;

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use ftgo_tests::System;
 use ftgo_tests::bff::{Bff, partner_key};
 use ftgo_tests::process::BffProcess;
-use ftgo_tests::receiver::Receiver;
+use ftgo_tests::receiver::{Received, Receiver};
 use ftgo_tests::system::{PATIENCE, eventually};
 use rustix::process::Signal;
 use serde_json::json;
@@ -77,7 +77,7 @@ async fn of_five_hundred_deliveries_none_is_lost_in_a_crash() -> Result<()> {
         })
         .await?;
         // A duplicate has the id that it had.
-        let messages: HashSet<&str> = received.iter().map(|one| one.id()).collect();
+        let messages: HashSet<&str> = received.iter().map(Received::id).collect();
         assert_eq!(messages.len(), expected.len(), "{path}");
         ids.extend(messages.into_iter().map(str::to_owned));
         if number % 2 == 0 {
@@ -94,7 +94,7 @@ async fn of_five_hundred_deliveries_none_is_lost_in_a_crash() -> Result<()> {
 }
 
 /// Of each order the placing comes first, however often it comes.
-fn in_order(received: &[ftgo_tests::receiver::Received], orders: &[String]) -> Result<()> {
+fn in_order(received: &[Received], orders: &[String]) -> Result<()> {
     for order in orders {
         let mut approved = false;
         for one in received
