@@ -9,6 +9,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly purpose=${1:-}
 readonly cargo_deny_version=0.20.2
 readonly envoy_version=1.40.0
+readonly webhooks_npm=1.1.1
+readonly webhooks_pypi=1.0.0
 
 fail() {
   printf 'make: %s\n' "$1" >&2
@@ -96,6 +98,20 @@ need_promtool() {
     fail "promtool is missing: apt-get install prometheus (and disable its service)"
   fi
   fail "promtool is missing: it comes with Prometheus, 2.40 or later"
+}
+
+# The reference libraries of Standard Webhooks, for the test that has them verify what is sent.
+need_webhook_libraries() {
+  local folder=${CARGO_TARGET_DIR:-target}/tools/standardwebhooks tool
+  [[ -e $folder/node/node_modules/standardwebhooks && -e $folder/python/standardwebhooks ]] && return
+  for tool in node npm python3; do
+    have "$tool" || fail "$tool is missing: tests need Node 20 and Python 3.11 or later"
+  done
+  echo "installing the libraries of Standard Webhooks (npm and PyPI)"
+  npm install --silent --no-audit --no-fund --prefix "$folder/node" "standardwebhooks@$webhooks_npm" ||
+    fail "npm cannot install standardwebhooks $webhooks_npm"
+  python3 -m pip install --quiet --root-user-action ignore --no-warn-conflicts --target "$folder/python" "standardwebhooks==$webhooks_pypi" ||
+    fail "pip cannot install standardwebhooks $webhooks_pypi"
 }
 
 # For the tests with a certified OpenID provider.
@@ -235,6 +251,7 @@ case $purpose in
     need_openmetrics_parser
     need_node
     need_node_packages tests/web
+    need_webhook_libraries
     ;;
   lint)
     need_rust

@@ -19,6 +19,7 @@ const APP: App = App {
     routes: routes::routes,
     tags: tags::of_event,
     tables: &[],
+    announce: None,
 };
 
 /// The app's backend, to be run by [`gateway_core::main`] or, in a test, by [`gateway_core::Gateway::start`].

@@ -7,6 +7,7 @@ pub(crate) mod restaurant;
 
 use gateway_core::idempotency::Idempotency;
 use gateway_core::upstream::{UnknownUpstream, Upstreams};
+use gateway_core::webhooks::Webhooks;
 use serde::{Deserialize, Serialize};
 
 /// One worker's clients of all services. Cloning is cheap.
@@ -17,6 +18,8 @@ pub(crate) struct Clients {
     pub(crate) restaurants: restaurant::RestaurantClient,
     /// For what is done once for each key.
     pub(crate) idempotency: Idempotency,
+    /// What partners' servers are told.
+    pub(crate) webhooks: Webhooks,
 }
 
 impl Clients {
@@ -26,6 +29,7 @@ impl Clients {
             history: order_history::OrderHistoryClient::new(upstreams)?,
             restaurants: restaurant::RestaurantClient::new(upstreams)?,
             idempotency: upstreams.idempotency(),
+            webhooks: upstreams.webhooks().clone(),
         })
     }
 }

@@ -4,6 +4,7 @@
 //! A request arrives at one of the lines in `routes.rs` and is answered by the version that it asks for (`v1`, `v2`), which
 //! calls services through `clients` and shows only shapes of its own.
 
+mod announcements;
 mod clients;
 mod error;
 mod onboarding;
@@ -15,7 +16,7 @@ mod v2;
 
 use std::process::ExitCode;
 
-use gateway_core::{App, idempotency, quota};
+use gateway_core::{App, idempotency, quota, webhooks};
 
 /// The partners' API, to be run by [`gateway_core::main`] or, in a test, by [`gateway_core::Gateway::start`].
 #[must_use]
@@ -36,7 +37,8 @@ const APP: App = App {
     name: "bff-public",
     routes: routes::routes,
     tags: tags::of_event,
-    tables: &[idempotency::TABLES, quota::TABLES],
+    tables: &[idempotency::TABLES, quota::TABLES, webhooks::TABLES],
+    announce: Some(announcements::of_event),
 };
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use gateway_core::RequestContext;
 use gateway_core::error::{ClientError, Error};
 
 /// The attribute that names the account.
-const CONSUMER: &str = "consumer";
+pub(crate) const CONSUMER: &str = "consumer";
 /// The attribute that names the restaurants, separated by spaces.
 const RESTAURANTS: &str = "restaurant_ids";
 
@@ -43,4 +43,13 @@ pub(crate) fn id(context: &RequestContext) -> &str {
     let principal = context.principal();
     let partner = principal.partner().or(principal.subject());
     partner.unwrap_or_default()
+}
+
+/// The partner that the caller is, for what only partners have.
+///
+/// # Errors
+/// 403 for credentials that are no partner's.
+pub(crate) fn known(context: &RequestContext) -> Result<&str, Error> {
+    let partner = context.principal().partner();
+    partner.ok_or_else(|| ClientError::Forbidden("The credentials are not a partner's.").into())
 }

@@ -5,6 +5,7 @@ pub(crate) mod orders;
 pub(crate) mod place_order;
 pub(crate) mod restaurants;
 pub(crate) mod usage;
+pub(crate) mod webhooks;
 
 use axum::response::{IntoResponse, Response};
 use gateway_core::compose::Answer;

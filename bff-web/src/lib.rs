@@ -24,6 +24,7 @@ const APP: App = App {
     routes: routes::routes,
     tags: tags::of_event,
     tables: &[],
+    announce: None,
 };
 
 #[cfg(test)]

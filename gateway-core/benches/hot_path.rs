@@ -75,6 +75,7 @@ fn main() -> Result<(), Failure> {
             routes: |_, _| Ok(Routes::new().with_state(())),
             tags: gateway_core::events::no_tags,
             tables: &[],
+            announce: None,
         },
         config::from_text(&[&configuration(issuer.address)])?,
     )?;

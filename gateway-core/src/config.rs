@@ -13,6 +13,7 @@ mod session;
 mod units;
 mod upstream;
 mod validate;
+mod webhooks;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -46,6 +47,7 @@ pub use upstream::{
     BreakerConfig, Discovery, DnsConfig, EjectionConfig, HealthConfig, RetryConfig, UpstreamConfig,
     UpstreamProtocol,
 };
+pub use webhooks::WebhooksConfig;
 
 /// The limit of a route's policy that stands for the caller's plan: burst and daily quota.
 pub(crate) const PLAN: &str = "plan";
@@ -87,6 +89,8 @@ pub struct Config {
     pub cache: CacheConfig,
     /// Where changes are heard of; without it nothing that is stored learns of them.
     pub events: Option<EventsConfig>,
+    /// How messages to partners' servers are delivered, for the apps that have some.
+    pub webhooks: WebhooksConfig,
     /// What GraphQL documents may cost and ask; for the BFFs that have a schema.
     pub graphql: Settings,
     /// Passthrough routes, in the order of the file.

@@ -38,6 +38,7 @@ use crate::store::{self, RedisStore, Store, Tables};
 use crate::telemetry::{Traces, TracesFault};
 use crate::trace::Sampling;
 use crate::upstream::{Reads, SharedUpstreams, UnknownUpstream, Upstreams};
+use crate::webhooks::{self, Webhooks};
 
 /// What a BFF hands to the gateway.
 #[derive(Clone, Copy)]
@@ -50,6 +51,9 @@ pub struct App {
     pub tags: fn(&ChangeEvent) -> Option<Vec<String>>,
     /// What it keeps in the durable store, which is there only for an app that has such tables.
     pub tables: &'static [Tables],
+    /// What partners are told of a change, for an app that has [`webhooks::TABLES`](crate::webhooks::TABLES) among its
+    /// tables.
+    pub announce: Option<webhooks::Announce>,
 }
 
 /// What all workers of a process share for as long as one configuration is at work.
@@ -70,6 +74,8 @@ pub(crate) struct Shared {
     pub(crate) events: Events,
     /// For the life of the process; it is opened when the gateway runs.
     pub(crate) store: Store,
+    /// For the life of the process; nobody is told anything when the app announces nothing.
+    pub(crate) webhooks: Webhooks,
     /// GraphQL documents that were seen before.
     pub(crate) documents: Documents,
     /// For the life of the process, when its first configuration has a feed.
@@ -173,10 +179,6 @@ impl Generation {
         let tags = Arc::<Tags>::default();
         let reads = Reads::new(config.cache.parts_max_bytes, &tags, &metrics);
         let events = Events::new(&tags);
-        let feed = config
-            .events
-            .as_ref()
-            .map(|_| Feed::new(events.clone(), app.tags, metrics.feed()));
         let upstreams = SharedUpstreams::new(&config.upstreams, commands.len(), &metrics);
         let keys = KeySets::new(&config.issuers);
         let sessions = Sessions::of(&config, app.name, &keys, &revocations, &metrics);
@@ -184,6 +186,11 @@ impl Generation {
         let redis = redis.map(|redis| Arc::new(RedisStore::new(redis, app.name)));
         let store = Store::beside(config.store.path.clone(), redis);
         let ledger = Arc::new(Ledger::new(&store));
+        let webhooks = Webhooks::new(&store, &config.webhooks, app.announce);
+        let feed = config.events.as_ref().map(|_| {
+            let journal = app.announce.map(|_| webhooks.clone());
+            Feed::new(events.clone(), app.tags, journal, metrics.feed())
+        });
         let shared = Shared {
             quotas: Arc::new(Quotas::after(None, &config, &ledger)),
             tls,
@@ -196,6 +203,7 @@ impl Generation {
             reads,
             events,
             store,
+            webhooks,
             documents: Documents::new(&config.graphql),
             feed,
             signer: signer(app, &config),
@@ -237,6 +245,7 @@ impl Generation {
         // What replicas share is connected to at the start.
         config.redis.clone_from(&previous.config.redis);
         config.store.clone_from(&previous.config.store);
+        config.webhooks.clone_from(&previous.config.webhooks);
         config.session.clone_from(&previous.config.session);
         // So is the collector of traces; how many there are can change.
         config.tracing = TracingConfig {
@@ -264,6 +273,7 @@ impl Generation {
             },
             events: previous.events.clone(),
             store: previous.store.clone(),
+            webhooks: previous.webhooks.clone(),
             documents: Documents::after(&previous.documents, &config.graphql),
             quotas: Arc::new(Quotas::after(
                 Some(&previous.quotas),
@@ -324,6 +334,7 @@ impl Generation {
         if let Some(events) = &config.events {
             shared.events.allow(events.max_subscribers);
         }
+        shared.webhooks.bind(&config.partners);
         for (worker, commands) in commands.iter().enumerate() {
             let upstreams = Upstreams::new(
                 &shared.upstreams,
@@ -334,6 +345,7 @@ impl Generation {
                 &shared.events,
                 &shared.store,
             )
+            .with_webhooks(&shared.webhooks)
             .with_sessions(shared.sessions.as_ref())
             .with_documents(&shared.documents);
             let routes = (app.routes)(&upstreams, config)
@@ -495,6 +507,9 @@ impl Gateway {
                 Source::new(&shared.config, shared.signer.as_ref(), shared.number)
             };
             control.spawn(Arc::clone(feed).run(source, stop_control.clone()));
+        }
+        if app.announce.is_some() {
+            shared.webhooks.start(control.handle());
         }
         if let Some(revocations) = &shared.shared_revocations {
             revocations.start_link(control.handle(), stop_control.clone());

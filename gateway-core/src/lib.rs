@@ -37,6 +37,7 @@ pub mod streams;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 pub mod upstream;
+pub mod webhooks;
 
 #[cfg(feature = "bench")]
 #[doc(hidden)]

@@ -55,12 +55,13 @@ pub(crate) use status::{EndpointStatus, UpstreamStatus};
 use tokio_util::task::TaskTracker;
 
 use crate::auth::internal_token::InternalTokenSigner;
-use crate::config::UpstreamProtocol;
+use crate::config::{UpstreamProtocol, WebhooksConfig};
 use crate::events::Events;
 use crate::graphql::{Documents, Settings};
 use crate::idempotency::Idempotency;
 use crate::session::Sessions;
 use crate::store::Store;
+use crate::webhooks::Webhooks;
 
 /// The upstreams as one worker sees them.
 #[derive(Clone)]
@@ -69,6 +70,7 @@ pub struct Upstreams {
     reads: Reads,
     events: Events,
     store: Store,
+    webhooks: Webhooks,
     sessions: Option<Sessions>,
     documents: Documents,
     commands: TaskTracker,
@@ -109,6 +111,7 @@ impl Upstreams {
             reads: reads.clone(),
             events: events.clone(),
             store: store.clone(),
+            webhooks: Webhooks::new(store, &WebhooksConfig::default(), None),
             sessions: None,
             documents: Documents::new(&Settings::default()),
             commands: commands.clone(),
@@ -147,6 +150,21 @@ impl Upstreams {
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// With the process's webhooks.
+    #[must_use]
+    pub(crate) fn with_webhooks(self, webhooks: &Webhooks) -> Self {
+        Self {
+            webhooks: webhooks.clone(),
+            ..self
+        }
+    }
+
+    /// What is told to partners' servers. Apps that use it have [`webhooks::TABLES`](crate::webhooks::TABLES) in their store.
+    #[must_use]
+    pub fn webhooks(&self) -> &Webhooks {
+        &self.webhooks
     }
 
     /// The GraphQL documents that are known, for a BFF with a schema.

@@ -23,3 +23,4 @@ mod tidy;
 mod tokens;
 mod tracing;
 mod web;
+mod webhooks;

@@ -12,6 +12,7 @@ pub mod openmetrics;
 pub mod process;
 pub mod promtool;
 pub mod provider;
+pub mod receiver;
 pub mod redis;
 pub mod system;
 pub mod upstream;

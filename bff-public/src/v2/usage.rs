@@ -45,6 +45,12 @@ struct DayV2 {
 /// Different from one moment to the next: stored by nobody.
 pub(crate) struct Uncached<T>(Json<T>);
 
+impl<T> Uncached<T> {
+    pub(super) fn new(answer: T) -> Self {
+        Self(Json(answer))
+    }
+}
+
 impl<T: Serialize> IntoResponse for Uncached<T> {
     fn into_response(self) -> Response {
         let no_store = HeaderValue::from_static("no-store");

@@ -38,7 +38,7 @@ const RELOADED: [&str; 6] = [
 ];
 
 /// Tables that are only read at the start.
-const AT_START: [&str; 4] = ["admin", "log", "tracing", "store"];
+const AT_START: [&str; 5] = ["admin", "log", "tracing", "store", "webhooks"];
 
 /// The same, of tables that may be absent: compared as a whole.
 const WHOLE_AT_START: [&str; 2] = ["redis", "session"];

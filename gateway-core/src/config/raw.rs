@@ -7,6 +7,7 @@ mod session;
 mod text;
 mod tree;
 mod upstream;
+mod webhooks;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -35,6 +36,7 @@ pub(super) use tree::{Tree, child, element};
 pub(super) use upstream::{
     RawBreaker, RawDiscovery, RawDns, RawEjection, RawHealth, RawProtocol, RawRetry, RawUpstream,
 };
+pub(super) use webhooks::RawWebhooks;
 
 /// Reads a document, reporting every value that does not fit and every key that is not known.
 pub(super) fn read(mut document: Tree, faults: &mut ConfigFaults) -> RawConfig {
@@ -80,6 +82,7 @@ pub(super) struct RawConfig {
     pub(super) store: RawStore,
     pub(super) cache: RawCache,
     pub(super) events: Option<RawEvents>,
+    pub(super) webhooks: RawWebhooks,
     pub(super) graphql: RawGraphql,
     pub(super) routes: Vec<RawRoute>,
     pub(super) policies: BTreeMap<String, RawPolicy>,

@@ -12,6 +12,7 @@ mod session;
 mod subjects;
 mod tracing;
 mod upstreams;
+mod webhooks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -85,6 +86,7 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
     let events = raw
         .events
         .map(|raw| events::events(raw, &upstreams, &mut check));
+    let webhooks = webhooks::webhooks(raw.webhooks, &mut check);
     let graphql = graphql(raw.graphql, &mut check);
     let cors = edge::cors(&raw.cors, "cors", &mut check);
     let mut csrf = edge::csrf(raw.csrf, &mut check);
@@ -137,6 +139,7 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
         },
         cache,
         events,
+        webhooks,
         graphql,
         routes,
         policies,

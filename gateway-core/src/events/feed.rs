@@ -17,7 +17,9 @@ use crate::auth::internal_token::{InternalTokenSigner, SigningError, X_INTERNAL_
 use crate::config::{Config, EventsConfig};
 use crate::metrics::FeedMetrics;
 use crate::problem::chain;
+use crate::store::StoreError;
 use crate::upstream::UpstreamError;
+use crate::webhooks::{Noted, Webhooks};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The largest event.
@@ -40,6 +42,8 @@ const RESET: &str = "reset";
 pub(crate) struct Feed {
     events: Events,
     tags_of: fn(&ChangeEvent) -> Option<Vec<String>>,
+    /// Where changes are written down before they count as heard.
+    journal: Option<Webhooks>,
     metrics: FeedMetrics,
     state: Mutex<State>,
 }
@@ -81,6 +85,8 @@ enum Loss {
     Token(#[from] SigningError),
     #[error("the client for the feed cannot be made")]
     Client(#[source] reqwest::Error),
+    #[error("what was heard cannot be written down")]
+    Journal(#[from] StoreError),
     #[error("the configuration of the feed has changed")]
     Reconfigured,
 }
@@ -142,12 +148,14 @@ impl Feed {
     pub(crate) fn new(
         events: Events,
         tags_of: fn(&ChangeEvent) -> Option<Vec<String>>,
+        journal: Option<Webhooks>,
         metrics: FeedMetrics,
     ) -> Arc<Self> {
         metrics.up.set(0.0);
         Arc::new(Self {
             events,
             tags_of,
+            journal,
             metrics,
             state: Mutex::new(State::Lost(Instant::now(), "not connected yet".to_owned())),
         })
@@ -183,7 +191,10 @@ impl Feed {
     }
 
     async fn listen_for_ever(&self, source: impl Fn() -> Option<Source>) {
-        let mut progress = Progress::default();
+        let mut progress = Progress {
+            last_id: self.written_down().await,
+            heard: false,
+        };
         let mut pause = PAUSE;
         loop {
             let Some(current) = source() else {
@@ -202,7 +213,7 @@ impl Feed {
                     progress.last_id = None;
                 }
                 // Ids are those of another log.
-                Loss::Reconfigured => progress.last_id = None,
+                Loss::Reconfigured if self.journal.is_none() => progress.last_id = None,
                 _ => {}
             }
             self.lost(&chain(&loss));
@@ -254,12 +265,22 @@ impl Feed {
                     if let Err(too_large) = parser.feed(&piece, &mut frames) {
                         return too_large.into();
                     }
+                    let mut reached = progress.last_id.clone();
+                    let mut noted = Vec::new();
                     for frame in frames.drain(..) {
                         if frame.last_id.is_some() {
-                            progress.last_id = frame.last_id.clone().filter(|id| !id.is_empty());
+                            reached = frame.last_id.clone().filter(|id| !id.is_empty());
                         }
-                        self.take(frame);
+                        noted.extend(self.take(frame));
                     }
+                    if let Some(journal) = &self.journal
+                        && (reached != progress.last_id || !noted.is_empty())
+                        && let Err(error) = journal.take(noted, reached.clone()).await
+                    {
+                        // It is heard again, from where it was written down.
+                        return error.into();
+                    }
+                    progress.last_id = reached;
                 }
                 Some(Ok(None)) => return Loss::Ended,
                 Some(Err(error)) => return Loss::Broken(error),
@@ -269,9 +290,10 @@ impl Feed {
         }
     }
 
-    fn take(&self, frame: Frame) {
+    /// What is to be written down of it.
+    fn take(&self, frame: Frame) -> Option<Noted> {
         match frame.name.as_str() {
-            HEARTBEAT => {}
+            HEARTBEAT => None,
             RESET => {
                 tracing::warn!(
                     "the event feed cannot tell what happened in between: all is expired"
@@ -279,25 +301,50 @@ impl Feed {
                 self.metrics.losses.increment(1);
                 self.events.missed();
                 self.events.stands_at(position_of(&frame));
+                None
             }
             _ => {
                 let position = position_of(&frame);
-                self.change(frame.data, position);
+                self.change(frame.data, position)
             }
         }
     }
 
-    fn change(&self, envelope: Bytes, position: Option<u64>) {
+    fn change(&self, envelope: Bytes, position: Option<u64>) -> Option<Noted> {
         self.metrics.events.increment(1);
-        match ChangeEvent::parse(envelope) {
-            Ok(event) => match (self.tags_of)(&event) {
-                Some(tags) => {
-                    self.metrics.purged.increment(tags.len() as u64);
-                    self.events.changed(event.at(position), &tags);
+        let event = match ChangeEvent::parse(envelope) {
+            Ok(event) => event,
+            Err(error) => {
+                self.not_understood(&error);
+                return None;
+            }
+        };
+        let journal = self.journal.as_ref();
+        let noted = journal.and_then(|journal| journal.note(&event));
+        match (self.tags_of)(&event) {
+            Some(tags) => {
+                self.metrics.purged.increment(tags.len() as u64);
+                self.events.changed(event.at(position), &tags);
+            }
+            None => self.not_understood(&Unclear(event.kind)),
+        }
+        noted
+    }
+
+    /// Where to go on: where everything is written down, also after a restart.
+    async fn written_down(&self) -> Option<String> {
+        let journal = self.journal.as_ref()?;
+        loop {
+            match journal.position().await {
+                // A place that is nowhere: the feed answers with the place that it has reached. So changes that come while this
+                // process is away are not missed, even if none has come before.
+                Ok(position) => return Some(position.unwrap_or_else(|| "none".to_owned())),
+                Err(error) => {
+                    let error = chain(&error);
+                    tracing::error!(error, "the place in the event feed cannot be looked up");
+                    tokio::time::sleep(LONGEST_PAUSE).await;
                 }
-                None => self.not_understood(&Unclear(event.kind)),
-            },
-            Err(error) => self.not_understood(&error),
+            }
         }
     }
 

@@ -116,7 +116,7 @@ impl World {
         let config = config::from_text(&[&text]).unwrap();
         let tags = Arc::<Tags>::default();
         let events = Events::new(&tags);
-        let feed = Feed::new(events.clone(), tags_of, Metrics::new(1).feed());
+        let feed = Feed::new(events.clone(), tags_of, None, Metrics::new(1).feed());
         let stop = CancellationToken::new();
         let source = move || Source::new(&config, None, 1);
         tokio::spawn(Arc::clone(&feed).run(source, stop.clone()));

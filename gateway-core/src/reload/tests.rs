@@ -42,6 +42,7 @@ fn app() -> App {
         routes: |_, _| Ok(Routes::new().with_state(())),
         tags: crate::events::no_tags,
         tables: &[],
+        announce: None,
     }
 }
 

@@ -78,6 +78,7 @@ const APP: App = App {
     routes,
     tags: crate::events::no_tags,
     tables: &[],
+    announce: None,
 };
 
 /// Starts a gateway on ports of its own; `server` are more keys of `[server]`.

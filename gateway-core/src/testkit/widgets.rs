@@ -109,6 +109,7 @@ pub(crate) const SETUP: Setup = Setup {
         routes,
         tags: crate::events::no_tags,
         tables: &[],
+        announce: None,
     },
     config: &[
         "[server]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n\

@@ -216,6 +216,7 @@ impl World {
             routes,
             tags: events::no_tags,
             tables: &[],
+            announce: None,
         };
         Self {
             gateway: Gateway::start(app, config::from_text(&[&text]).unwrap()).unwrap(),

@@ -132,6 +132,7 @@ impl World {
             routes,
             tags: crate::events::no_tags,
             tables: &[],
+            announce: None,
         };
         Self {
             gateway: Gateway::start(app, config).unwrap(),

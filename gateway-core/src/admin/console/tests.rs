@@ -60,6 +60,7 @@ async fn start() -> RunningGateway {
         routes,
         tags: crate::events::no_tags,
         tables: &[],
+        announce: None,
     };
     Gateway::start(app, config::from_text(&[&text]).unwrap()).unwrap()
 }
