@@ -2,6 +2,7 @@
 //! Nothing is cross-checked here (`config/validate.rs`), and no file is read (`config/load.rs`).
 
 mod edge;
+mod graphql;
 mod plans;
 mod session;
 mod text;
@@ -24,11 +25,11 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::RedisServer;
 use super::fault::ConfigFaults;
-use crate::graphql::Settings;
 pub(super) use edge::{
     RawAppVersion, RawCoding, RawCompression, RawCors, RawCsrf, RawCsrfRule, RawHsts,
     RawResourcePolicy, RawRouteCors, RawSecurityHeaders, RawStreams, RawSwitch, RawUpgrade,
 };
+pub(super) use graphql::{RawGraphql, RawPersistedDocuments};
 pub(super) use plans::{RawPartner, RawPlan};
 pub(super) use session::RawSession;
 pub(super) use text::{Rate, Share, Size, Text};
@@ -397,57 +398,6 @@ impl Default for RawEvents {
             path: "/events".to_owned(),
             heartbeat: Text(Duration::from_secs(15)),
             max_subscribers: 20_000,
-        }
-    }
-}
-
-#[derive(Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RawGraphql {
-    pub(super) max_depth: usize,
-    pub(super) max_complexity: usize,
-    pub(super) max_directives: usize,
-    pub(super) max_aliases: usize,
-    pub(super) max_tokens: usize,
-    pub(super) max_document: Text<Size>,
-    pub(super) max_batch: usize,
-    pub(super) introspection: bool,
-    pub(super) document_cache: Text<Size>,
-    pub(super) persisted_documents: RawPersistedDocuments,
-    pub(super) trusted_documents: String,
-    pub(super) init_timeout: Text<Duration>,
-    pub(super) max_operations: usize,
-    pub(super) max_operations_per_second: usize,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum RawPersistedDocuments {
-    Off,
-    Automatic,
-    Trusted,
-}
-
-impl Default for RawGraphql {
-    fn default() -> Self {
-        let Settings {
-            limits, sockets, ..
-        } = Settings::default();
-        Self {
-            max_depth: limits.depth,
-            max_complexity: limits.complexity,
-            max_directives: limits.directives,
-            max_aliases: limits.aliases,
-            max_tokens: limits.tokens,
-            max_document: Text(Size(limits.bytes as u64)),
-            max_batch: limits.batch,
-            introspection: limits.introspection,
-            document_cache: Text(Size(8 << 20)),
-            persisted_documents: RawPersistedDocuments::Automatic,
-            trusted_documents: String::new(),
-            init_timeout: Text(sockets.init_timeout),
-            max_operations: sockets.operations,
-            max_operations_per_second: sockets.operations_per_second,
         }
     }
 }
