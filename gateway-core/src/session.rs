@@ -2,7 +2,7 @@
 //! tokens stay here, and the browser gets a cookie that means nothing to anybody else. What is asked of a request with the
 //! cookie (CSRF) is `edge/csrf.rs`'s; what a person may do is asked of the principal, as ever.
 //!
-//! A sign-in goes `login` → the provider → `callback`; every request after it comes to [`Sessions::find`], which renews the
+//! A sign-in goes `login` → the provider → `callback`; every request after it comes to `Sessions::find`, which renews the
 //! provider's tokens in passing; the end is `logout`, the provider's word (back-channel), a refresh that is refused, or time.
 
 mod cookie;
