@@ -4,6 +4,7 @@
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -27,11 +28,15 @@ struct Demo {
     offset: u16,
 }
 
-/// A distance at which all ports of the demo are free, below those that the system gives to outgoing connections.
+/// A distance at which all ports of the demo are free, below those that the system gives to outgoing connections. Each is
+/// given once: tests run side by side, and hold their ports a moment after they have asked.
 fn offset() -> Result<u16> {
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
     let first = u16::try_from(std::process::id() % 20)?;
     (0..20)
-        .map(|step| 3_000 + (first + step) % 20 * 1_000)
+        .map(|step| (first + step) % 20)
+        .filter(|place| GIVEN.fetch_or(1 << place, Ordering::SeqCst) & (1 << place) == 0)
+        .map(|place| 3_000 + place * 1_000)
         .find(|offset| PORTS.iter().all(|port| is_free(port + offset)))
         .context("there are other demos everywhere")
 }
