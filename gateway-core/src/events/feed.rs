@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderName, StatusCode};
 use reqwest::redirect::Policy;
+use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -46,6 +47,8 @@ pub(crate) struct Feed {
     journal: Option<Webhooks>,
     metrics: FeedMetrics,
     state: Mutex<State>,
+    /// Made once: it reads the system's certificates.
+    client: OnceCell<reqwest::Client>,
 }
 
 #[derive(Clone, Debug)]
@@ -158,6 +161,7 @@ impl Feed {
             journal,
             metrics,
             state: Mutex::new(State::Lost(Instant::now(), "not connected yet".to_owned())),
+            client: OnceCell::new(),
         })
     }
 
@@ -233,7 +237,7 @@ impl Feed {
         progress: &mut Progress,
     ) -> Loss {
         let silence = source.heartbeat * 2;
-        let mut response = match connect(source, progress.last_id.as_deref()).await {
+        let mut response = match self.connect(source, progress.last_id.as_deref()).await {
             Ok(response) => response,
             Err(loss) => return loss,
         };
@@ -387,44 +391,53 @@ impl Feed {
         };
         *state = State::Lost(since, why.to_owned());
     }
+
+    async fn connect(
+        &self,
+        source: &Source,
+        last_id: Option<&str>,
+    ) -> Result<reqwest::Response, Loss> {
+        let client = self
+            .client
+            .get_or_try_init(async || {
+                reqwest::Client::builder()
+                    .connect_timeout(CONNECT_TIMEOUT)
+                    // One connection, which is used as long as it lasts.
+                    .pool_max_idle_per_host(0)
+                    .redirect(Policy::none())
+                    .no_proxy()
+                    .build()
+            })
+            .await
+            .map_err(Loss::Client)?;
+        let mut request = client.get(&source.url).header(ACCEPT, "text/event-stream");
+        if let Some(signer) = &source.signer {
+            request = request.header(X_INTERNAL_TOKEN, signer.for_itself(&source.upstream)?);
+        }
+        if let Some(id) = last_id {
+            request = request.header(&LAST_EVENT_ID, id);
+        }
+        let response = timeout(source.heartbeat, request.send())
+            .await
+            .map_err(|_elapsed| Loss::NoAnswer)?
+            .map_err(Loss::Unreachable)?;
+        if response.status() != StatusCode::OK {
+            return Err(Loss::Status(response.status()));
+        }
+        let is_stream = response
+            .headers()
+            .get(CONTENT_TYPE)
+            .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+        if is_stream {
+            Ok(response)
+        } else {
+            Err(Loss::NoStream)
+        }
+    }
 }
 
 /// Where an event stands in the log; those that are in none have no id.
 fn position_of(frame: &Frame) -> Option<u64> {
     let id = frame.last_id.as_ref().filter(|_| frame.has_id)?;
     id.parse().ok()
-}
-
-async fn connect(source: &Source, last_id: Option<&str>) -> Result<reqwest::Response, Loss> {
-    let client = reqwest::Client::builder()
-        .connect_timeout(CONNECT_TIMEOUT)
-        // One connection, which is used as long as it lasts.
-        .pool_max_idle_per_host(0)
-        .redirect(Policy::none())
-        .no_proxy()
-        .build()
-        .map_err(Loss::Client)?;
-    let mut request = client.get(&source.url).header(ACCEPT, "text/event-stream");
-    if let Some(signer) = &source.signer {
-        request = request.header(X_INTERNAL_TOKEN, signer.for_itself(&source.upstream)?);
-    }
-    if let Some(id) = last_id {
-        request = request.header(&LAST_EVENT_ID, id);
-    }
-    let response = timeout(source.heartbeat, request.send())
-        .await
-        .map_err(|_elapsed| Loss::NoAnswer)?
-        .map_err(Loss::Unreachable)?;
-    if response.status() != StatusCode::OK {
-        return Err(Loss::Status(response.status()));
-    }
-    let is_stream = response
-        .headers()
-        .get(CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
-    if is_stream {
-        Ok(response)
-    } else {
-        Err(Loss::NoStream)
-    }
 }
