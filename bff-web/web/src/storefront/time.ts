@@ -7,17 +7,19 @@ export function clock(time: string | Date): string {
   return CLOCK.format(new Date(time));
 }
 
-/** "6:45 PM", with its day unless it is today. */
+const HALF_A_DAY = 12 * 3_600_000;
+
+/** "6:45 PM", with its day unless it is today or so near that nobody asks. */
 export function when(time: string | Date, now = new Date()): string {
   const date = new Date(time);
-  const today = date.toDateString() === now.toDateString();
-  return today ? clock(date) : `${DAY.format(date)}, ${clock(date)}`;
+  const near = date.toDateString() === now.toDateString() || Math.abs(date.getTime() - now.getTime()) < HALF_A_DAY;
+  return near ? clock(date) : `${DAY.format(date)}, ${clock(date)}`;
 }
 
-/** "in 12 min", "3 min ago", "now". */
+/** "in 12 min", "3 min ago", "just now". */
 export function relative(time: string, now: number): string {
   const minutes = Math.round((Date.parse(time) - now) / 60_000);
-  if (minutes === 0) return 'now';
+  if (minutes === 0) return 'just now';
   const span = Math.abs(minutes) < 120 ? `${Math.abs(minutes)} min` : `${Math.round(Math.abs(minutes) / 60)} h`;
   return minutes > 0 ? `in ${span}` : `${span} ago`;
 }

@@ -145,6 +145,6 @@ test('times are said in words', () => {
   const now = Date.parse('2026-11-22T12:00:00Z');
   assert.equal(relative('2026-11-22T12:12:10Z', now), 'in 12 min');
   assert.equal(relative('2026-11-22T11:57:00Z', now), '3 min ago');
-  assert.equal(relative('2026-11-22T12:00:20Z', now), 'now');
+  assert.equal(relative('2026-11-22T12:00:20Z', now), 'just now');
   assert.equal(relative('2026-11-22T15:00:00Z', now), 'in 3 h');
 });

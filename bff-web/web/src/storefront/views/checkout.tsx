@@ -3,7 +3,7 @@
 import { useState } from 'preact/hooks';
 import { attempted, cart, changed, count, EMPTY, total } from '../cart';
 import { ask, type Failure } from '../graphql';
-import { isLess, shown } from '../money';
+import { isLess, shown, sum } from '../money';
 import { PLACE_ORDER } from '../operations';
 import { type Place, place, wanted } from '../place';
 import { go, Link } from '../router';
@@ -71,10 +71,10 @@ export function Checkout() {
       <form class="withAside" onSubmit={submit} aria-busy={busy}>
         <div>
           <fieldset disabled={busy}>
-            <legend>Where to</legend>
+            <legend>Where to, and when</legend>
             <div class="fields">
               {FIELDS.map(({ name, label, autocomplete, optional }) => (
-                <label key={name} class={name}>
+                <label key={name} class={`field-${name}`}>
                   {label}
                   <input
                     name={name}
@@ -85,11 +85,6 @@ export function Checkout() {
                   />
                 </label>
               ))}
-            </div>
-          </fieldset>
-          <fieldset disabled={busy}>
-            <legend>When</legend>
-            <div class="fields">
               <When />
             </div>
           </fieldset>
@@ -109,7 +104,7 @@ export function Checkout() {
                     announce(`${count(next)} in the cart, total ${shown(total(next))}`);
                   }}
                 />
-                <span class="price">{shown(line.price)}</span>
+                <span class="price">{shown(sum([line]))}</span>
               </li>
             ))}
           </ul>

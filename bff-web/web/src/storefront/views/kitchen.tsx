@@ -71,23 +71,26 @@ function TicketBoard({ id }: { id: string }) {
   const [board, setBoard] = useState<Board | null>(null);
   const [failure, setFailure] = useState<Failure | null>(null);
   const reading = useRef(0);
+  // What was heard while the lists were being read: it is newer than they are.
+  const heard = useRef<Ticket[] | null>(null);
   const now = useNow();
   const read = async () => {
     reading.current += 1;
     const turn = reading.current;
+    heard.current = [];
     const lists = await Promise.all(COLUMNS.map(({ state }) => all(id, state)));
     // What was asked for later is newer.
     if (turn !== reading.current) return;
     const failed = lists.find(({ failure }) => failure)?.failure;
+    const newer = heard.current ?? [];
+    heard.current = null;
     setFailure(failed ?? null);
-    if (!failed) setBoard(boardOf(lists.flatMap(({ tickets }) => tickets)));
+    if (!failed) setBoard(newer.reduce(withTicket, boardOf(lists.flatMap(({ tickets }) => tickets))));
   };
   const take = (ticket: Ticket) => {
-    setBoard((before) => {
-      const known = before?.get(ticket.id);
-      if (!known && ticket.state === 'AWAITING_ACCEPTANCE') announce(`New ticket: ${summary(ticket)}.`);
-      return withTicket(before ?? new Map(), ticket);
-    });
+    heard.current?.push(ticket);
+    if (board && !board.has(ticket.id) && ticket.state === 'AWAITING_ACCEPTANCE') announce(`New ticket: ${summary(ticket)}.`);
+    setBoard((before) => before && withTicket(before, ticket));
   };
   useEffect(() => {
     read();
@@ -97,9 +100,7 @@ function TicketBoard({ id }: { id: string }) {
   }, [id]);
   useLive(TICKETS_CHANGED, { restaurantId: id }, ({ data, failures }) => {
     if (data?.ticketsChanged?.ticket) {
-      // A list that is being read may have been written before this.
-      if (board === null) read();
-      else take(data.ticketsChanged.ticket);
+      take(data.ticketsChanged.ticket);
     } else if (failures.length === 0 || data?.ticketsChanged) read();
     else setFailure(failures[0] ?? null);
   });
@@ -156,7 +157,7 @@ function TicketCard({ ticket, now, take, read }: { ticket: Ticket; now: number; 
     <article class="ticket" data-ticket={id} data-state={state} aria-label={`Ticket ${id.slice(-4)}`} aria-busy={busy}>
       <header>
         <span class="number">#{id.slice(-4)}</span>
-        <span class={late ? 'due late' : 'due'}>{readyBy ? `${late ? 'was due' : 'ready'} ${clock(readyBy)} · ${relative(readyBy, now)}` : `since ${relative(createdAt, now)}`}</span>
+        <span class={late ? 'due late' : 'due'}>{readyBy ? `${late ? 'was due' : 'ready'} ${clock(readyBy)} · ${relative(readyBy, now)}` : relative(createdAt, now)}</span>
       </header>
       <ul>
         {lineItems.map(({ menuItemId, name, quantity }) => (

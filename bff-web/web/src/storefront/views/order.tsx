@@ -36,11 +36,19 @@ function Tracked({ id }: { id: string }) {
     // An order that was there is still shown when it cannot be read for once.
     setKnown((before) => ({ order: order ?? before?.order ?? null, failures: relative }));
   };
+  const heard = useRef(0);
   const again = () => {
-    ask(ORDER, { id }).then((answer) => take('order', answer));
+    const before = heard.current;
+    ask(ORDER, { id }).then((answer) => {
+      // What was heard live in the meantime is newer: every change is followed by a look at the order.
+      if (heard.current === before) take('order', answer);
+    });
   };
   useEffect(again, [id]);
-  useLive(ORDER_CHANGED, known?.order && isOver(known.order) ? null : { id }, (answer) => take('orderChanged', answer));
+  useLive(ORDER_CHANGED, known?.order && isOver(known.order) ? null : { id }, (answer) => {
+    if (answer.data?.orderChanged) heard.current += 1;
+    take('orderChanged', answer);
+  });
   const order = known?.order ?? null;
   const step = order && current(steps(order));
   const now = order && (order.state === 'APPROVED' && step ? step.label : stateName(order.state));
@@ -139,7 +147,7 @@ const TICKETS: Record<string, string> = {
   PREPARING: 'Is cooking.',
   READY_FOR_PICKUP: 'Is done; it waits for the courier.',
   PICKED_UP: 'Is done; the courier has it.',
-  CANCELLED: 'Has put it away.',
+  CANCELLED: 'Called off.',
 };
 
 function Kitchen({ ticket }: { ticket: NonNullable<Order['ticket']> }) {
@@ -155,7 +163,7 @@ const DELIVERIES: Record<string, string> = {
   SCHEDULED: 'Will bring it.',
   PICKED_UP: 'Is on the way to you.',
   DELIVERED: 'Has brought it.',
-  CANCELLED: 'Does not come.',
+  CANCELLED: 'Called off.',
 };
 
 function Delivery({ delivery: { state, courier, scheduledDeliveryTime, deliveredAt } }: { delivery: NonNullable<Order['delivery']> }) {
@@ -169,7 +177,7 @@ function Delivery({ delivery: { state, courier, scheduledDeliveryTime, delivered
 }
 
 function Bill({ bill: { state, amount } }: { bill: NonNullable<Order['bill']> }) {
-  const words = state === 'AUTHORIZED' ? 'is authorized on your card.' : state === 'REVERSED' ? 'was given back.' : '';
+  const words = state === 'AUTHORIZED' ? 'is authorized on your card.' : state === 'REVERSED' ? 'was released again.' : '';
   return (
     <p>
       {amount && <strong class="price">{shown(amount)}</strong>} {words}
@@ -219,7 +227,7 @@ function Receipt({ order, failures, again }: { order: Order; failures: Failure[]
                 <span>
                   {quantity} × {name}
                 </span>
-                {price && <span class="price">{shown(price)}</span>}
+                {price && <span class="price">{shown(sum([{ price, quantity }]))}</span>}
               </li>
             ))}
           </ul>
@@ -290,7 +298,7 @@ function Change({ order, done }: { order: Order; done: () => void }) {
           <li key={id} data-item={id}>
             <span>{name}</span>
             <Stepper name={name} quantity={quantity} step={(by) => step(id, by)} />
-            {price && <span class="price">{shown(price)}</span>}
+            {price && <span class="price">{shown(sum([{ price, quantity }]))}</span>}
           </li>
         ))}
       </ul>

@@ -5,7 +5,7 @@ import { type Cart, cart, changed, count, type Line, total } from '../cart';
 import { Cover } from '../cover';
 import { failureAt } from '../graphql';
 import { useAnswer } from '../loading';
-import { isLess, shown } from '../money';
+import { isLess, shown, sum } from '../money';
 import { RESTAURANT } from '../operations';
 import { Link } from '../router';
 import { useStore } from '../store';
@@ -84,12 +84,12 @@ export function Restaurant({ id }: { id: string }) {
         {here ? (
           <>
             <ul class="lines">
-              {here.lines.map(({ id, name, quantity, price }) => (
-                <li key={id}>
+              {here.lines.map((line) => (
+                <li key={line.id}>
                   <span>
-                    {quantity} × {name}
+                    {line.quantity} × {line.name}
                   </span>
-                  <span class="price">{shown(price)}</span>
+                  <span class="price">{shown(sum([line]))}</span>
                 </li>
               ))}
             </ul>

@@ -73,15 +73,15 @@ export function Restaurants() {
       {nodes.length > 0 && (
         <ul class="cards" aria-label="Restaurants">
           {nodes.map((restaurant) => (
-            <li key={restaurant.id}>
-              <Link to={`/restaurants/${encodeURIComponent(restaurant.id)}`} class="card" data-restaurant={restaurant.id} aria-label={restaurant.name}>
-                <Cover name={restaurant.name} cuisine={restaurant.cuisine} />
-                <span class="name">{restaurant.name}</span>
-                <span class="facts">
-                  {restaurant.cuisine} · {(restaurant.distance / 1000).toFixed(1)} km · from {shown(restaurant.orderMinimum)}
-                </span>
-                <span class="facts">{restaurant.openUntil ? `Open until ${clock(restaurant.openUntil)}` : 'Open around the clock'}</span>
+            <li key={restaurant.id} class="card">
+              <Cover name={restaurant.name} cuisine={restaurant.cuisine} />
+              <Link to={`/restaurants/${encodeURIComponent(restaurant.id)}`} class="name" data-restaurant={restaurant.id}>
+                {restaurant.name}
               </Link>
+              <span class="facts">
+                {restaurant.cuisine} · {(restaurant.distance / 1000).toFixed(1)} km · from {shown(restaurant.orderMinimum)}
+              </span>
+              <span class="facts">{restaurant.openUntil ? `Open until ${clock(restaurant.openUntil)}` : 'Open around the clock'}</span>
             </li>
           ))}
         </ul>
