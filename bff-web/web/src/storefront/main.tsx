@@ -52,9 +52,9 @@ function Frame() {
   const [stuck, setStuck] = useState(false);
   useEffect(() => {
     loadSession();
-    // A tab that comes back may have been away for longer than the session.
+    // While a tab was away the session may have ended, or somebody may have signed in in another one.
     const back = () => {
-      if (document.visibilityState === 'visible' && session.get().state === 'known') loadSession();
+      if (document.visibilityState === 'visible') loadSession();
     };
     document.addEventListener('visibilitychange', back);
     return () => document.removeEventListener('visibilitychange', back);

@@ -23,12 +23,17 @@ onFailure.told = ({ code }) => {
 
 export async function loadSession(): Promise<void> {
   const { data, failures } = await ask(ME, {});
+  const before = viewerOf(session.get());
   if (data?.me) {
+    // Nothing of somebody else's is left in the page.
+    if (before && before.id !== data.me.id) location.reload();
     session.set({ state: 'known', viewer: data.me });
   } else if (failures.some(({ path }) => path === '' || path === 'me')) {
-    session.set({ state: 'unknown' });
+    // What was known is not forgotten because nobody answers for a moment.
+    if (!before) session.set({ state: 'unknown' });
   } else {
-    session.set({ state: session.get().state === 'known' ? 'ended' : 'anonymous' });
+    const { state } = session.get();
+    session.set({ state: state === 'known' || state === 'ended' ? 'ended' : 'anonymous' });
   }
 }
 

@@ -97,7 +97,7 @@ export function Live({ again }: { again: () => void }) {
     return (
       <div class="live interrupted" data-live={state} role="alert">
         <span class="dot" aria-hidden="true" />
-        Live updates are interrupted. Trying again …{' '}
+        <span>Live updates are interrupted. Trying again …</span>
         <button type="button" class="quiet" onClick={again}>
           Refresh
         </button>

@@ -80,6 +80,7 @@ function Tracked({ id }: { id: string }) {
       <div class="withAside">
         <div>
           <Steps order={order} />
+          {known.failures.some(({ path }) => path === 'ticket' || path === 'delivery') && <p class="hint">It may be further than this: not all of it can be seen right now.</p>}
           <div class="parts">
             <Part name="Kitchen" failure={failureAt(known.failures, 'ticket')} again={again}>
               {order.ticket ? <Kitchen ticket={order.ticket} /> : 'Hears of it once it is approved.'}
