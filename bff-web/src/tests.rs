@@ -3,6 +3,7 @@
 
 mod fake;
 mod matrix;
+mod schema;
 
 use std::time::Duration;
 

@@ -2,6 +2,7 @@
 //! module for each kind of behaviour; what they share is the support library in `../src`.
 
 mod bad_input;
+mod browser;
 mod caching;
 mod contracts;
 mod crash;

@@ -3,7 +3,7 @@
 //! `session/certified.rs`.
 
 mod answers;
-mod certified;
+pub(crate) mod certified;
 mod refresh;
 mod replicas;
 

@@ -1,0 +1,2 @@
+// What people do in the storefront.
+export const story = (person, picture) => ({})
