@@ -3,13 +3,16 @@
 import { existsSync, mkdirSync } from 'node:fs'
 import { chromium } from 'playwright-core'
 import { attacks } from './browser/attacks.mjs'
+import { markup } from './browser/markup.mjs'
 import { story } from './browser/story.mjs'
 import { serve } from './steps.mjs'
 
 const shots = process.env.SHOTS ?? '.'
-const program = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) => existsSync(path))
+const names = ['chromium', 'chromium-browser', 'google-chrome']
+const folders = (process.env.PATH ?? '').split(':')
+const program = names.flatMap((name) => folders.map((folder) => `${folder}/${name}`)).find((path) => existsSync(path))
 const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? program,
+  executablePath: process.env.CHROMIUM ?? program ?? 'chromium is not installed: `scripts/setup.sh test` does it',
   headless: true,
   args: [
     '--no-sandbox',
@@ -91,7 +94,7 @@ const steps = {
 }
 
 serve(
-  { ...steps, ...attacks(person), ...story(person, picture) },
+  { ...steps, ...attacks(person), ...markup(person), ...story(person, picture) },
   {
     async failed(step) {
       const left = []
