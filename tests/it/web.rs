@@ -1,4 +1,7 @@
-//! GraphQL and passthrough routes of `bff-web`, over real sockets and real services.
+//! GraphQL and passthrough routes of `bff-web`, over real sockets and real services. WebSockets and what streams count as
+//! are in `web/socket.rs`.
+
+mod socket;
 
 use anyhow::{Context, Result};
 use ftgo_runner::service::Service;
