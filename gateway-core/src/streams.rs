@@ -26,6 +26,7 @@ use schemars::JsonSchema;
 
 pub use asked::{Asked, Start};
 pub use message::Messages;
+pub(crate) use message::end;
 pub use pauses::Pauses;
 pub(crate) use places::{HasPlace, Place, Places};
 
