@@ -8,6 +8,7 @@ mod compression;
 mod destinations;
 mod proxy;
 mod sharing;
+mod site;
 mod world;
 
 use std::time::Duration;
