@@ -378,8 +378,9 @@ impl Feed {
                 tracing::warn!(why, "the event feed is lost: everything tagged is expired");
                 self.metrics.losses.increment(1);
                 self.metrics.up.set(0.0);
-                // Before anybody can see the state.
-                self.events.missed();
+                // Before anybody can see the state. What followers are not told now they are told when the feed goes on, or else
+                // that they have missed it.
+                self.events.interrupted();
                 Instant::now()
             }
             State::Lost(since, known) => {
