@@ -66,7 +66,7 @@ async fn what_the_document_allows_is_allowed_and_what_is_beyond_it_is_422() {
             }
         }
     }
-    assert!(bodies >= 3 && tried.len() >= 30, "{bodies}: {tried:?}");
+    assert!(bodies >= 3 && tried.len() >= 25, "{bodies}: {tried:?}");
 }
 
 /// What a 422 says of this place.
@@ -95,7 +95,7 @@ fn resolved<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
         .unwrap()
 }
 
-/// The least that is good, with one element in each array and every member that is not only `null`.
+/// Something of the right shape and within all limits: one element in each array, `null` where it may be.
 fn sample(document: &Value, schema: &Value) -> Value {
     let schema = resolved(document, schema);
     let is = |kind: &str| {
@@ -105,14 +105,14 @@ fn sample(document: &Value, schema: &Value) -> Value {
                 .as_array()
                 .is_some_and(|all| all.contains(&json!(kind)))
     };
-    if is("object") {
+    if is("null") {
+        Value::Null
+    } else if is("object") {
         let members = schema["properties"].as_object().unwrap().iter();
         let members = members.map(|(name, schema)| (name.clone(), sample(document, schema)));
         Value::Object(members.collect())
     } else if is("array") {
         json!([sample(document, &schema["items"])])
-    } else if is("null") {
-        Value::Null
     } else if is("boolean") {
         json!(false)
     } else if is("integer") || is("number") {
