@@ -315,7 +315,7 @@ mod tests {
         let pointers: Vec<String> = faults(&body).into_iter().map(|(at, _)| at).collect();
         assert_eq!(
             pointers,
-            ["/shortName", "/parts/0/count", "/parts/0/offset"]
+            ["/parts/0/count", "/parts/0/offset", "/shortName"]
         );
     }
 
