@@ -296,6 +296,6 @@ async fn who_is_no_partner_is_bound_to_nothing_whatever_the_credentials_say() {
     }
     assert_eq!(place(&world, Some("one"), &order()).await.status(), 403);
     let menu = put_menu(&world, MENU, Some("\"v4\""), &menu()).await;
-    assert_eq!(menu.status(), 404);
+    assert_eq!(menu.status(), 403);
     assert!(world.seen().is_empty());
 }
