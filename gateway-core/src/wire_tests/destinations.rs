@@ -32,7 +32,7 @@ async fn service(name: &'static str, status: StatusCode) -> (String, UnboundedRe
         let mut body = request.into_body();
         let (mut bytes, mut whole) = (Vec::new(), true);
         while let Some(frame) = body.frame().await {
-            match frame.map(|frame| frame.into_data()) {
+            match frame.map(http_body::Frame::into_data) {
                 Ok(data) => bytes.extend_from_slice(&data.unwrap_or_default()),
                 Err(_) => whole = false,
             }
