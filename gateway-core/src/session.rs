@@ -35,6 +35,7 @@ use crate::deadline::Deadline;
 use crate::edge::Credential;
 use crate::error::{Error, GatewayError};
 use crate::metrics::{Metrics, SessionMetrics};
+pub(crate) use cookie::pairs as cookies;
 use memory::Memory;
 use provider::{Provider, TokenKind};
 pub(crate) use record::Session;
