@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks that the tools for a make target are there: `scripts/setup.sh build|test|lint|bench|image`. For test, lint and
+# Checks that the tools for a make target are there: `scripts/setup.sh build|test|assets|lint|bench|image`. For test, lint and
 # bench it installs what it can (a C compiler, Redis, promtool, a parser of OpenMetrics and Node on Debian and Ubuntu, packages
 # for Node, components of rustup, cargo-deny, what the benchmarks compare with); otherwise it says in one line what is missing.
 # Prints nothing when everything is there.
@@ -114,7 +114,7 @@ need_webhook_libraries() {
     fail "pip cannot install standardwebhooks $webhooks_pypi"
 }
 
-# For the tests with a certified OpenID provider.
+# For the tests with a certified OpenID provider, and for the pages of bff-web.
 need_node() {
   local found
   if ! have node || ! have npm; then
@@ -251,7 +251,12 @@ case $purpose in
     need_openmetrics_parser
     need_node
     need_node_packages tests/web
+    need_node_packages bff-web/web
     need_webhook_libraries
+    ;;
+  assets)
+    need_node
+    need_node_packages bff-web/web
     ;;
   lint)
     need_rust
@@ -271,6 +276,6 @@ case $purpose in
     docker version >/dev/null 2>&1 || fail "docker is there, but no engine answers it: start one"
     ;;
   *)
-    fail "usage: scripts/setup.sh build|test|lint|bench|image"
+    fail "usage: scripts/setup.sh build|test|assets|lint|bench|image"
     ;;
 esac

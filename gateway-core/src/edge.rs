@@ -43,6 +43,7 @@ use tower::{Service, ServiceExt};
 
 pub(crate) use admission::{Admission, Permit};
 pub(crate) use body_limit::BodyLimit;
+pub(crate) use compression::Accepted;
 pub(crate) use cors::Cors;
 pub(crate) use csrf::Credential;
 #[cfg(feature = "bench")]

@@ -7,6 +7,7 @@ mod caching;
 mod compression;
 mod proxy;
 mod sharing;
+mod site;
 mod world;
 
 use std::time::Duration;
