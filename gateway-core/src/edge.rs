@@ -37,7 +37,7 @@ use axum::{BoxError, Router};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::header::UPGRADE;
-use http::{HeaderMap, Method, Request};
+use http::{Method, Request};
 use tokio::time::Instant;
 use tower::{Service, ServiceExt};
 
@@ -230,9 +230,11 @@ impl Edge {
         if let Some(cors) = route.cors.as_ref().filter(|_| is_preflight) {
             return Ok(cors.answer(client.origin.as_ref(), matched.methods()));
         }
-        let session = self
-            .session(request.headers(), uri.path(), client, deadline)
-            .await?;
+        let session = if route.asks_who() {
+            self.session(&request, route, client, deadline).await?
+        } else {
+            None
+        };
         let principal = match &session {
             Some(session) => session.principal(),
             None => {
@@ -335,16 +337,23 @@ impl Edge {
     /// sessions look themselves, so that signing out does not wait for new tokens.
     async fn session(
         &self,
-        headers: &HeaderMap,
-        path: &str,
+        request: &Request<Body>,
+        route: &Route,
         client: &Client,
         deadline: Deadline,
     ) -> Result<Option<Arc<Session>>, Error> {
-        match (&self.shared.sessions, client.credential) {
-            (Some(sessions), Credential::Cookie) if !session::is_own(path) => {
-                sessions.find(headers, deadline).await
-            }
-            _ => Ok(None),
+        let Some(sessions) = &self.shared.sessions else {
+            return Ok(None);
+        };
+        if client.credential != Credential::Cookie || session::is_own(request.uri().path()) {
+            return Ok(None);
+        }
+        match sessions.find(request.headers(), deadline).await {
+            // A service that answers anybody answers whoever cannot be known now, too. A handler may need to know.
+            Err(Error::Gateway(
+                GatewayError::SessionsUnavailable | GatewayError::IdentityProviderUnavailable,
+            )) if route.is_forwarded_for_anybody() && request.method().is_safe() => Ok(None),
+            found => found,
         }
     }
 
