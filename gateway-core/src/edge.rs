@@ -37,7 +37,7 @@ use axum::{BoxError, Router};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::header::UPGRADE;
-use http::{Method, Request};
+use http::{HeaderMap, Method, Request};
 use tokio::time::Instant;
 use tower::{Service, ServiceExt};
 
@@ -231,7 +231,16 @@ impl Edge {
             return Ok(cors.answer(client.origin.as_ref(), matched.methods()));
         }
         let session = if route.asks_who() {
-            self.session(&request, route, client, deadline).await?
+            let (method, path, headers) = (request.method(), uri.path(), request.headers());
+            let may_be_anybody = route.is_forwarded_for_anybody() && method.is_safe();
+            let found = self.session(headers, path, client, deadline).await;
+            match found {
+                // A service that answers anybody answers whoever cannot be known now, too. A handler may need to know.
+                Err(Error::Gateway(
+                    GatewayError::SessionsUnavailable | GatewayError::IdentityProviderUnavailable,
+                )) if may_be_anybody => None,
+                found => found?,
+            }
         } else {
             None
         };
@@ -337,23 +346,16 @@ impl Edge {
     /// sessions look themselves, so that signing out does not wait for new tokens.
     async fn session(
         &self,
-        request: &Request<Body>,
-        route: &Route,
+        headers: &HeaderMap,
+        path: &str,
         client: &Client,
         deadline: Deadline,
     ) -> Result<Option<Arc<Session>>, Error> {
-        let Some(sessions) = &self.shared.sessions else {
-            return Ok(None);
-        };
-        if client.credential != Credential::Cookie || session::is_own(request.uri().path()) {
-            return Ok(None);
-        }
-        match sessions.find(request.headers(), deadline).await {
-            // A service that answers anybody answers whoever cannot be known now, too. A handler may need to know.
-            Err(Error::Gateway(
-                GatewayError::SessionsUnavailable | GatewayError::IdentityProviderUnavailable,
-            )) if route.is_forwarded_for_anybody() && request.method().is_safe() => Ok(None),
-            found => found,
+        match (&self.shared.sessions, client.credential) {
+            (Some(sessions), Credential::Cookie) if !session::is_own(path) => {
+                sessions.find(headers, deadline).await
+            }
+            _ => Ok(None),
         }
     }
 
