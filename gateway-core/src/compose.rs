@@ -68,6 +68,7 @@ use http::HeaderValue;
 use http::header::IF_NONE_MATCH;
 use http::request::Parts as RequestParts;
 use schemars::JsonSchema;
+use serde::Serialize;
 
 pub use answer::{Answer, Polled};
 pub(crate) use answer::{matches_weakly, weak_etag};
@@ -115,17 +116,22 @@ impl<const N: usize> Feeds for [&'static str; N] {
 }
 
 impl<S> Composition<S> {
-    /// One of all sections that is no request's: for what a stream tells.
+    /// The same sections once more, in another context: for a stream, which tells them again later.
     #[must_use]
-    pub fn of_context(context: RequestContext) -> Self {
+    pub fn again(&self, context: RequestContext) -> Self {
         Self {
             context,
-            fields: Fields::default(),
+            fields: self.fields.clone(),
             if_none_match: None,
             incomplete: AtomicBool::new(false),
             any_stale: AtomicBool::new(false),
             screen: PhantomData,
         }
+    }
+
+    /// `body` as a stream tells it: without the sections that the client did not pick.
+    pub fn shown<'a, B: Serialize>(&'a self, body: &'a B) -> impl Serialize {
+        self.fields.shown(body)
     }
 
     #[must_use]

@@ -159,7 +159,13 @@ impl Events {
         self.shared.subscribers.tell(&Arc::new(event), tags);
     }
 
-    /// Changes may have gone unheard, or will: nothing that is stored and could change is good without asking.
+    /// Changes are not heard as they happen: nothing that is stored and could change is good without asking. Who follows them
+    /// hears of them when the feed goes on.
+    pub(crate) fn interrupted(&self) {
+        self.shared.tags.expire_all();
+    }
+
+    /// Changes may have gone unheard for good: nothing that is stored and could change is good without asking.
     pub(crate) fn missed(&self) {
         self.shared.tags.expire_all();
         self.shared.subscribers.missed();

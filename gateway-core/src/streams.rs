@@ -25,6 +25,7 @@ use schemars::JsonSchema;
 
 pub use asked::{Asked, Start};
 pub use message::Messages;
+pub(crate) use message::end;
 pub(crate) use places::{HasPlace, Places};
 
 use crate::compose::Polled;

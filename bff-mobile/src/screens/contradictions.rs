@@ -7,7 +7,7 @@ use serde::Serialize;
 /// Two sections that cannot both be right.
 #[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Contradiction {
-    /// The sections; each has the version and the time of what it says.
+    /// The sections; each has the time of what it says, and all but the bill its version.
     sections: [&'static str; 2],
     /// For people.
     detail: String,

@@ -211,6 +211,8 @@ struct BillView {
     state: String,
     amount: Option<Money>,
     authorized_at: Timestamp,
+    /// When the amount or the state changed last.
+    updated_at: Timestamp,
 }
 
 impl From<Bill> for BillView {
@@ -223,6 +225,7 @@ impl From<Bill> for BillView {
             state: bill.state,
             amount,
             authorized_at: bill.authorized_at,
+            updated_at: bill.updated_at,
         }
     }
 }

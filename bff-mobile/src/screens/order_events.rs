@@ -98,12 +98,15 @@ pub(crate) async fn follow(
         }
         Asked::Stream(start) => start,
     };
-    let call = page.context().for_required("order");
-    clients.orders.own(call, &id).await?;
+    let context = page.context().clone();
+    clients
+        .orders
+        .own(context.for_required("order"), &id)
+        .await?;
     let events = clients.events.clone();
     let tags = tags_of(&id);
-    let source = OrderStream { clients, id };
-    let stream = events.stream(page.context(), tags, start, source).await?;
+    let source = OrderStream { page, clients, id };
+    let stream = events.stream(&context, tags, start, source).await?;
     Ok(StateOrStream::Stream(stream))
 }
 
@@ -137,6 +140,8 @@ async fn now(page: &Composition<OrderNow>, clients: &Clients, id: &str) -> Resul
 
 /// One client that follows one order.
 struct OrderStream {
+    /// What the client picked.
+    page: Composition<OrderNow>,
     clients: Clients,
     id: String,
 }
@@ -180,28 +185,41 @@ impl Source for OrderStream {
             let gap = serde_json::json!({});
             add(&mut messages, "reset", None, &gap)?;
         }
-        let page = Composition::of_context(context);
+        let page = self.page.again(context);
         let now = now(&page, &self.clients, &self.id).await?;
-        add(&mut messages, "state", Some(position), &now)?;
+        add(&mut messages, "state", Some(position), &page.shown(&now))?;
         Ok(Begun { messages, position })
     }
 }
 
 impl OrderStream {
-    fn told(&self, event: &ChangeEvent, messages: &mut Messages) -> Result<(), serde_json::Error> {
-        let (time, change) = if event.kind == tags::COURIER_LOCATION_CHANGED {
+    /// What the client is told of an event; nothing of a section that it did not pick. Where the courier is, is a part of the
+    /// delivery.
+    fn change(
+        &self,
+        event: &ChangeEvent,
+    ) -> Result<Option<(Timestamp, Change)>, serde_json::Error> {
+        let is_of = |section, prefix| self.page.picks(section) && event.kind.starts_with(prefix);
+        Ok(if event.kind == tags::COURIER_LOCATION_CHANGED {
             let Envelope { time, data } = read::<Located>(event)?;
-            (time, Change::Location(data.location))
-        } else if event.kind.starts_with("Order") {
+            let picked = self.page.picks("delivery");
+            picked.then_some((time, Change::Location(data.location)))
+        } else if is_of("order", "Order") {
             let Envelope { time, data } = read(event)?;
-            (time, Change::Order(data))
-        } else if event.kind.starts_with("Ticket") {
+            Some((time, Change::Order(data)))
+        } else if is_of("ticket", "Ticket") {
             let Envelope { time, data } = read::<Ticket>(event)?;
-            (time, Change::Ticket(data.into()))
-        } else if event.kind.starts_with("Delivery") {
+            Some((time, Change::Ticket(data.into())))
+        } else if is_of("delivery", "Delivery") {
             let Envelope { time, data } = read::<Delivery>(event)?;
-            (time, Change::Delivery(Box::new(data.into())))
+            Some((time, Change::Delivery(Box::new(data.into()))))
         } else {
+            None
+        })
+    }
+
+    fn told(&self, event: &ChangeEvent, messages: &mut Messages) -> Result<(), serde_json::Error> {
+        let Some((time, change)) = self.change(event)? else {
             return Ok(());
         };
         let told = Told {

@@ -73,6 +73,7 @@ fn bill() -> Bill {
         }),
         state: "AUTHORIZED".to_owned(),
         authorized_at: "2030-01-01T18:00:01Z".to_owned(),
+        updated_at: "2030-01-01T18:00:01Z".to_owned(),
     }
 }
 

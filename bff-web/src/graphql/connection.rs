@@ -76,24 +76,22 @@ pub(super) async fn connect<T, N: OutputType>(
         .map(Position::decode)
         .transpose()?
         .unwrap_or_default();
-    let skipped = start
-        .shown
-        .as_ref()
-        .map_or(0, |Shown(index, _)| index.saturating_add(1));
-    let asked = skipped.saturating_add(wanted).min(MAX_PAGE);
+    // What was shown last is looked for as far as one call reaches: who knows what has come before it since.
+    let asked = match start.shown {
+        None => wanted,
+        Some(_) => MAX_PAGE,
+    };
     let page = fetch(start.page.as_deref(), asked).await.map_err(refused)?;
 
+    let count = page.items.len();
     let skipped = match &start.shown {
         None => 0,
-        Some(Shown(_, last)) => {
-            1 + page
-                .items
-                .iter()
-                .position(|item| id(item) == last)
-                .ok_or_else(bad_cursor)?
+        // When it is not on the list any more, its place is what is left of it.
+        Some(Shown(index, last)) => {
+            let found = page.items.iter().position(|item| id(item) == last);
+            found.map_or(*index, |found| found + 1).min(count)
         }
     };
-    let count = page.items.len();
     let shown = count.saturating_sub(skipped).min(wanted);
     let has_more = skipped + shown < count || page.next_cursor.is_some();
     let mut connection = Connection::new(after.is_some(), has_more);
@@ -127,5 +125,48 @@ fn refused(error: UpstreamError) -> Error {
                 .unwrap_or("A parameter is not understood."),
         ),
         _ => Error::Upstream(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use super::*;
+
+    /// What `first` things behind `after` of `list` are, and the cursor of each. A service's cursor is the last thing's name.
+    async fn page(list: &[&str], first: i32, after: Option<&str>) -> (Vec<String>, Vec<String>) {
+        let fetch = async |cursor: Option<&str>, size: usize| {
+            let begin = cursor.map_or(0, |last| {
+                1 + list.iter().position(|id| *id == last).unwrap()
+            });
+            let items: Vec<_> = list[begin..]
+                .iter()
+                .take(size)
+                .map(|id| (*id).to_owned())
+                .collect();
+            let more = begin + items.len() < list.len();
+            let next_cursor = items.last().filter(|_| more).cloned();
+            Ok(Page { items, next_cursor })
+        };
+        let after = after.map(str::to_owned);
+        let connected = connect(Some(first), after, fetch, |id| id.as_str(), |id| id).await;
+        let edges = connected.ok().unwrap().edges.into_iter();
+        edges.map(|edge| (edge.node, edge.cursor)).unzip()
+    }
+
+    #[tokio::test]
+    async fn a_cursor_stays_one_while_its_list_changes() {
+        let (shown, cursors) = page(&["c", "d", "e", "f"], 3, None).await;
+        assert_eq!(shown, ["c", "d", "e"]);
+        let behind_c = Some(cursors[0].as_str());
+        // More has come before it than was ever shown.
+        let longer = ["x", "y", "z", "a", "b", "c", "d", "e", "f"];
+        assert_eq!(page(&longer, 2, behind_c).await.0, ["d", "e"]);
+        // The page's last edge goes on with the service's own cursor.
+        assert_eq!(page(&longer, 2, Some(&cursors[2])).await.0, ["f"]);
+        // It has left the list: what has moved up to its place follows.
+        assert_eq!(page(&["d", "e", "f"], 2, behind_c).await.0, ["d", "e"]);
+        assert_eq!(page(&[], 2, behind_c).await.0, [""; 0]);
     }
 }

@@ -72,7 +72,7 @@ impl<P> Composition<P> {
     }
 
     fn respond(&self, body: &impl Serialize) -> Response {
-        let bytes = match self.fields.write(body) {
+        let bytes = match serde_json::to_vec(&self.fields.shown(body)) {
             Ok(bytes) => bytes,
             Err(error) => {
                 return Error::from(GatewayError::Bug(format!("answer: {error}"))).into_response();

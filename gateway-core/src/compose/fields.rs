@@ -4,14 +4,14 @@
 mod picked;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::schema::sections;
 use crate::error::Error;
 use picked::Picked;
 
 /// The sections that were picked; all of them when nothing was said.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Fields {
     picked: Option<Vec<String>>,
     /// Those that there are. What is no section is always shown.
@@ -56,20 +56,28 @@ impl Fields {
         self.picks(member) || !self.sections.contains(&member)
     }
 
-    /// `body` as JSON, without the sections that were not picked.
-    ///
-    /// # Errors
-    /// When sections are picked and `body` is no struct, or has members that are flattened.
-    pub(super) fn write<S: Serialize>(&self, body: &S) -> Result<Vec<u8>, serde_json::Error> {
-        if self.picked.is_none() {
-            return serde_json::to_vec(body);
+    /// `body` without the sections that were not picked.
+    pub(super) fn shown<'a, B: Serialize>(&'a self, body: &'a B) -> Shown<'a, B> {
+        Shown { fields: self, body }
+    }
+}
+
+/// A body of which only what was picked is written.
+pub(super) struct Shown<'a, B> {
+    fields: &'a Fields,
+    body: &'a B,
+}
+
+impl<B: Serialize> Serialize for Shown<'_, B> {
+    /// Fails when sections are picked and the body is no struct, or has members that are flattened.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.fields.picked.is_none() {
+            return self.body.serialize(serializer);
         }
-        let mut json = Vec::with_capacity(1024);
-        body.serialize(Picked {
-            inner: &mut serde_json::Serializer::new(&mut json),
-            fields: self,
-        })?;
-        Ok(json)
+        self.body.serialize(Picked {
+            inner: serializer,
+            fields: self.fields,
+        })
     }
 }
 

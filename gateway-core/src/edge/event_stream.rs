@@ -14,6 +14,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::deadline::StreamEnd;
+use crate::streams;
 
 /// Whether an answer is a stream of events that has not ended yet.
 pub(super) fn is_one(response: &Response) -> bool {
@@ -87,8 +88,7 @@ impl EventStream {
         if self.tail != *b"\n\n" {
             return None;
         }
-        let last = format!("event: end\ndata: {{\"reason\":\"{reason}\"}}\n\n");
-        Some(Ok(Frame::data(last.into())))
+        Some(Ok(Frame::data(streams::end(reason))))
     }
 
     fn note(&mut self, data: &[u8]) {

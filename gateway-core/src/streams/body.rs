@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-use super::message::{Messages, heartbeat};
+use super::message::{Messages, end, heartbeat};
 use super::places::Place;
 use super::{Beginning, Begun, Source, Start};
 use crate::context::RequestContext;
@@ -65,10 +65,10 @@ impl<S: Source> Live<S> {
         }
     }
 
-    /// What there is to say; the end when nothing more will be.
-    fn poll_messages(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+    /// What there is to say, perhaps for the last time.
+    fn poll_messages(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
         if let Some(first) = self.first.take() {
-            return Poll::Ready(Some(first));
+            return Poll::Ready(first);
         }
         loop {
             if let Some(catching_up) = &mut self.catching_up {
@@ -78,11 +78,12 @@ impl<S: Source> Live<S> {
                 };
                 self.catching_up = None;
                 let Some(Begun { messages, position }) = caught_up else {
-                    return Poll::Ready(None);
+                    self.ended = true;
+                    return Poll::Ready(end("gone"));
                 };
                 self.position = position;
                 if !messages.is_empty() {
-                    return Poll::Ready(Some(messages.into_bytes()));
+                    return Poll::Ready(messages.into_bytes());
                 }
             }
             match self.subscription.poll_next(cx) {
@@ -98,7 +99,7 @@ impl<S: Source> Live<S> {
                     let mut messages = Messages::default();
                     self.source.tell(&event, &mut messages);
                     if !messages.is_empty() {
-                        return Poll::Ready(Some(messages.into_bytes()));
+                        return Poll::Ready(messages.into_bytes());
                     }
                 }
             }
@@ -150,11 +151,7 @@ impl<S: Source> Body for Live<S> {
         let is_silent = this.silent_until.as_mut().poll(cx).is_ready();
         let heard = is_silent.then(heard).flatten();
         let said = match this.poll_messages(cx) {
-            Poll::Ready(Some(said)) => said,
-            Poll::Ready(None) => {
-                this.ended = true;
-                return Poll::Ready(None);
-            }
+            Poll::Ready(said) => said,
             Poll::Pending if is_silent => {
                 let known = heard.filter(|_| this.catching_up.is_none());
                 this.position = known.unwrap_or(0).max(this.position);

@@ -50,6 +50,11 @@ impl Messages {
     }
 }
 
+/// The last message of a stream, and why it is the last: a word of ours.
+pub(crate) fn end(reason: &str) -> Bytes {
+    format!("event: end\ndata: {{\"reason\":\"{reason}\"}}\n\n").into()
+}
+
 /// Tells that nothing is wrong, and where the stream stands: no message, but a client that comes back does so after it.
 pub(super) fn heartbeat(position: Option<u64>) -> Bytes {
     match position {

@@ -256,6 +256,8 @@ async fn what_was_missed_is_told_when_it_can_be() {
     // It is not this client's any more.
     *log.failures.lock().unwrap() = vec![Error::not_found()];
     events.missed();
+    let end = "event: end\ndata: {\"reason\":\"gone\"}";
+    assert_eq!(stream.block().await.as_deref(), Some(end));
     assert_eq!(stream.event().await, None);
     assert_eq!(events.places().open(), 1);
     drop(stream);

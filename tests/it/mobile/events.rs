@@ -30,8 +30,10 @@ struct Told {
     data: Value,
 }
 
+/// `id` is the order's, and may have a query behind it.
 async fn ask(system: &System, token: &str, id: &str, last: Option<&str>) -> Result<Response> {
-    let url = system.mobile_url(&format!("/orders/{id}/events"));
+    let (id, query) = id.split_once('?').unwrap_or((id, ""));
+    let url = system.mobile_url(&format!("/orders/{id}/events?{query}"));
     // A client without a timeout of its own.
     let mut request = reqwest::Client::new()
         .get(url)
@@ -134,6 +136,12 @@ async fn an_order_is_followed_from_the_oven_to_the_door() -> Result<()> {
     }
     system.approved_order(&token).await?;
 
+    let of_the_kitchen = format!("{id}?fields=ticket");
+    let mut of_the_kitchen = Follower::open(&system, &token, &of_the_kitchen, None).await?;
+    let (_, state) = of_the_kitchen.until("state").await?;
+    let sections: Vec<&String> = state.as_object().context("a state")?.keys().collect();
+    assert_eq!(sections, ["ticket"]);
+
     kitchen(&system, &id, "accept").await?;
     let (names, told) = follower.until("DeliveryScheduled").await?;
     assert!(names.contains(&"TicketAccepted".to_owned()), "{names:?}");
@@ -158,6 +166,12 @@ async fn an_order_is_followed_from_the_oven_to_the_door() -> Result<()> {
     let (_, told) = follower.until("TicketPreparing").await?;
     assert_eq!(told["ticket"]["state"], "PREPARING");
     kitchen(&system, &id, "ready").await?;
+    // Of the rest it has heard nothing.
+    let (names, _) = of_the_kitchen.until("TicketReadyForPickup").await?;
+    assert!(
+        names.iter().all(|name| name.starts_with("Ticket")),
+        "{names:?}"
+    );
     report(&system, &courier, &id, "pickup").await?;
     report(&system, &courier, &id, "dropoff").await?;
     let (_, told) = follower.until("DeliveryDelivered").await?;
