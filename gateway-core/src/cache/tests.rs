@@ -252,6 +252,10 @@ impl Fixture {
 }
 
 /// Waits for what other tasks bring about, with a bound on real time: a clock that is paused stands still meanwhile.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test that waits while the clock is paused"
+)]
 async fn eventually(mut condition: impl FnMut() -> bool) {
     let began = Instant::now();
     while !condition() {
