@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Checks that the tools for a make target are there: `scripts/setup.sh build|test|assets|lint|bench|image`. For test, lint and
-# bench it installs what it can (a C compiler, Redis, promtool, a parser of OpenMetrics and Node on Debian and Ubuntu, packages
+# bench it installs what it can (a C compiler, Redis, promtool, a parser of OpenMetrics, Node and Chromium on Debian and Ubuntu, packages
 # for Node, components of rustup, cargo-deny, what the benchmarks compare with); otherwise it says in one line what is missing.
 # Prints nothing when everything is there.
 set -euo pipefail
@@ -133,6 +133,19 @@ need_node() {
   fi
 }
 
+# For the tests in a browser. They start it by themselves, headless.
+need_chromium() {
+  local name
+  for name in chromium chromium-browser google-chrome; do
+    have "$name" && return
+  done
+  if have apt-get; then
+    echo "installing Chromium (chromium)"
+    as_root apt-get update -qq && as_root apt-get install -y -qq --no-install-recommends chromium && have chromium && return
+  fi
+  fail "Chromium is missing: install chromium, 120 or later"
+}
+
 # What stands in a lock file, once for each version of it.
 need_node_packages() {
   local folder=$1
@@ -251,6 +264,7 @@ case $purpose in
     need_openmetrics_parser
     need_node
     need_node_packages tests/web
+    need_chromium
     need_node_packages bff-web/web
     need_webhook_libraries
     ;;

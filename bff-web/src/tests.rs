@@ -4,6 +4,7 @@
 mod fake;
 mod matrix;
 mod pages;
+mod schema;
 
 use std::time::Duration;
 

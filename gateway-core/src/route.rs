@@ -1,6 +1,7 @@
 //! The merged route table: passthrough routes from the configuration and composed routes from code, each with its
 //! policy. It matches method and path; what a matched route does is `proxy.rs` or a BFF's handler.
 
+mod destination;
 mod rewrite;
 mod table;
 
@@ -12,6 +13,7 @@ use http::{HeaderMap, Method};
 use crate::config::Config;
 use crate::openapi::{Described, Documented, Info, Operation, Served, document};
 
+pub(crate) use destination::{Destination, MirrorRule};
 pub(crate) use rewrite::{Rewrite, TagTemplate};
 pub use table::RouteSummary;
 pub(crate) use table::{Action, Matched, NoMatch, ProxyRule, Route, RouteTable};

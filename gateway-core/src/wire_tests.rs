@@ -5,6 +5,7 @@
 mod browsers;
 mod caching;
 mod compression;
+mod destinations;
 mod proxy;
 mod sharing;
 mod site;

@@ -3,6 +3,7 @@
 
 mod assets;
 mod bad_input;
+mod browser;
 mod caching;
 mod contracts;
 mod crash;

@@ -1,7 +1,8 @@
-//! GraphQL and passthrough routes of `bff-web`, over real sockets and real services. What the reference clients of GraphQL's
-//! transports make of it is `web/clients.rs`.
+//! GraphQL and passthrough routes of `bff-web`, over real sockets and real services. WebSockets, and what streams count as,
+//! are in `web/socket.rs`; what the reference clients of GraphQL's transports make of it is `web/clients.rs`.
 
 mod clients;
+mod socket;
 
 use anyhow::{Context, Result};
 use ftgo_runner::service::Service;

@@ -17,6 +17,7 @@ use super::record::{Session, unix_time};
 use super::used_tokens::digest;
 use super::{Sessions, cookie, lock};
 use crate::deadline::Deadline;
+use crate::edge::Credential;
 use crate::error::{ClientError, Error, GatewayError};
 
 /// How long a person who signs out waits for the provider's address.
@@ -56,7 +57,10 @@ impl Sessions {
         let logout_url = endpoint.map(|url| with_query(&url, parameters.into_iter()));
         let mut response = Json(SignedOut { logout_url }).into_response();
         no_store(&mut response);
-        set_cookie(&mut response, cookie::clear(&config.cookie))?;
+        // A page elsewhere can send the browser here without the cookie, which is then nobody's to take away.
+        if Credential::of(headers, &self.inner.csrf) == Credential::Cookie {
+            set_cookie(&mut response, cookie::clear(&config.cookie))?;
+        }
         Ok(response)
     }
 

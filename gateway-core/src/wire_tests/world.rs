@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body_util::{BodyExt, Full};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,6 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 
 use crate::auth::api_key::{self, Environment};
+use crate::cache::ResponseCache;
 use crate::error::{Error, FieldError};
 use crate::extract::{JsonBody, PathParam};
 use crate::route::Routes;
@@ -155,6 +157,10 @@ impl World {
         head
     }
 
+    pub(super) fn cache(&self) -> Arc<ResponseCache> {
+        Arc::clone(&self.gateway.shared().cache)
+    }
+
     pub(super) async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.gateway.address()).await.unwrap()
     }
@@ -277,7 +283,7 @@ struct Clients {
     labels: GrpcUpstream,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct Change {
     size: u8,
 }
