@@ -248,6 +248,7 @@ impl Edge {
         };
         let principal = match &session {
             Some(session) => session.principal(),
+            None if !route.asks_who() && route.open => Principal::Anonymous,
             None => {
                 self.authenticator
                     .authenticate(request.headers(), deadline)

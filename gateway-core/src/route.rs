@@ -24,6 +24,8 @@ pub struct DeclaredRoute {
     pub name: &'static str,
     pub method: Method,
     pub path: &'static str,
+    /// The same for everybody: who asks is not found out.
+    pub open: bool,
 }
 
 /// The composed routes of a BFF.
@@ -60,6 +62,20 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         T: 'static,
     {
         self.declare(name, Method::GET, MethodFilter::GET, path, handler)
+    }
+
+    /// `GET` (and `HEAD`) of a page or a file that is the same for everybody: no credentials are looked at, so it is there
+    /// also while nobody can say what they are worth. Its policy has to say `access = "public"`.
+    pub fn open<H, T, D>(mut self, name: &'static str, path: &'static str, handler: H) -> Self
+    where
+        H: Handler<T, S> + Described<D>,
+        T: 'static,
+    {
+        self = self.get(name, path, handler);
+        if let Some(declared) = self.declared.last_mut() {
+            declared.open = true;
+        }
+        self
     }
 
     pub fn post<H, T, D>(self, name: &'static str, path: &'static str, handler: H) -> Self
@@ -143,7 +159,12 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         if !taken {
             self.router = self.router.route(path, axum::routing::on(filter, handler));
         }
-        self.declared.push(DeclaredRoute { name, method, path });
+        self.declared.push(DeclaredRoute {
+            name,
+            method,
+            path,
+            open: false,
+        });
         self.described.push(DescribedRoute {
             summary: "",
             describe: <H as Described<D>>::describe,

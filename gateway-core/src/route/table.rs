@@ -31,6 +31,8 @@ pub(crate) struct Route {
     pub(crate) cors: Option<Cors>,
     pub(crate) csrf: CsrfRule,
     pub(crate) compression: bool,
+    /// The same for everybody: credentials are not looked at.
+    pub(crate) open: bool,
     pub(crate) metrics: RouteMetrics,
 }
 
@@ -39,7 +41,7 @@ impl Route {
     pub(crate) fn asks_who(&self) -> bool {
         let limits = &self.limits;
         !matches!(self.access, Access::Public)
-            || !self.action.is_for_everybody()
+            || !(self.open || self.action.is_for_everybody())
             || !limits.after.is_empty()
             || limits.plan.is_some()
     }
@@ -256,6 +258,12 @@ impl Builder<'_> {
             );
             return;
         };
+        if declared.open && policy.access != Access::Public {
+            self.fault(
+                format!("policies.{}.access", declared.name),
+                "has to be \"public\": the route is the same for everybody",
+            );
+        }
         self.push(
             declared.name,
             declared.path,
@@ -263,6 +271,9 @@ impl Builder<'_> {
             Action::Composed,
             policy,
         );
+        if let Some(route) = self.routes.last_mut() {
+            route.open = declared.open;
+        }
     }
 
     fn passthrough(&mut self, index: usize, route: &crate::config::PassthroughConfig) {
@@ -328,6 +339,7 @@ impl Builder<'_> {
                 .csrf
                 .unwrap_or_else(|| self.config.csrf.rule_for(path)),
             compression: policy.compression,
+            open: false,
             metrics: self.metrics.route(name),
         });
     }
