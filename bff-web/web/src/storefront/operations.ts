@@ -55,6 +55,8 @@ export const ORDERS = graphql(`
         createdAt
         total { amount currency }
         lineItems { name quantity }
+        ticket { state acceptedAt preparingAt readyForPickupAt pickedUpAt }
+        delivery { state pickedUpAt deliveredAt }
       }
       pageInfo { hasNextPage endCursor }
     }

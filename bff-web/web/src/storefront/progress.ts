@@ -11,12 +11,20 @@ export interface Step {
   at: string | null;
 }
 
+/** What the steps are made of: orders of a list have it, too. */
+export interface Standing {
+  state: Order['state'];
+  createdAt: string;
+  ticket: Pick<NonNullable<Order['ticket']>, 'state' | 'acceptedAt' | 'preparingAt' | 'readyForPickupAt' | 'pickedUpAt'> | null;
+  delivery: Pick<NonNullable<Order['delivery']>, 'state' | 'pickedUpAt' | 'deliveredAt'> | null;
+}
+
 /** Nothing more happens to it. */
-export function isOver({ state, delivery }: Pick<Order, 'state' | 'delivery'>): boolean {
+export function isOver({ state, delivery }: Pick<Standing, 'state' | 'delivery'>): boolean {
   return state === 'REJECTED' || state === 'CANCELLED' || delivery?.state === 'DELIVERED';
 }
 
-export function steps({ state, createdAt, ticket, delivery }: Pick<Order, 'state' | 'createdAt' | 'ticket' | 'delivery'>): Step[] {
+export function steps({ state, createdAt, ticket, delivery }: Standing): Step[] {
   const delivered = delivery?.state === 'DELIVERED';
   const pickedUp = delivered || delivery?.state === 'PICKED_UP' || ticket?.state === 'PICKED_UP';
   const ready = pickedUp || ticket?.state === 'READY_FOR_PICKUP';
@@ -52,8 +60,13 @@ export function stateName(state: string): string {
   return STATES[state] ?? 'In an unknown state';
 }
 
+/** Where an order is, in words: as far as its parts say, when it is approved. */
+export function standing(order: Standing): string {
+  return order.state === 'APPROVED' ? current(steps(order)).label : stateName(order.state);
+}
+
 /** Whether it may still be cancelled or changed, as far as is known: the services have the last word. */
-export function mayChange({ state, ticket }: Pick<Order, 'state' | 'ticket'>): boolean {
+export function mayChange({ state, ticket }: Pick<Standing, 'state' | 'ticket'>): boolean {
   const early = !ticket || ticket.state === 'AWAITING_ACCEPTANCE' || ticket.state === 'ACCEPTED';
   return state === 'APPROVED' && early;
 }

@@ -1,7 +1,9 @@
 // Who is signed in. Signing in is a link to the BFF, and all that this page ever has of the session is whether there is one.
 
+import { cart, EMPTY } from './cart';
 import { ask, onFailure, type ResultOf } from './graphql';
 import { ME } from './operations';
+import { place, readPlace } from './place';
 import { store } from './store';
 
 export type Viewer = NonNullable<ResultOf<typeof ME>['me']>;
@@ -61,6 +63,9 @@ export async function signOut(): Promise<boolean> {
     if (!response.ok) return false;
     const { logoutUrl } = await response.json();
     session.set({ state: 'anonymous' });
+    // Whoever signs out leaves nothing to the next one: neither what they wanted nor where they live.
+    cart.set(EMPTY);
+    place.set(readPlace(null));
     location.assign(typeof logoutUrl === 'string' ? logoutUrl : '/');
     return true;
   } catch {

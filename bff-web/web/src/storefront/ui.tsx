@@ -127,6 +127,15 @@ export function Stepper({ name, quantity, step }: { name: string; quantity: numb
   );
 }
 
+/** When the control that was used has gone, the focus goes to the one in its place, or to the heading. */
+export function refocus(item: string): void {
+  requestAnimationFrame(() => {
+    if (document.activeElement !== document.body) return;
+    const there = document.querySelector<HTMLElement>(`[data-item="${CSS.escape(item)}"] button:last-of-type`);
+    (there ?? document.querySelector<HTMLElement>('h1'))?.focus();
+  });
+}
+
 /** A question that has to be answered first. Escape is "no". */
 export function Question({ title, children, yes, no, onYes, onNo }: { title: string; children?: ComponentChildren; yes: string; no: string; onYes: () => void; onNo: () => void }) {
   const dialog = useRef<HTMLDialogElement>(null);

@@ -9,7 +9,7 @@ import { type Place, place, wanted } from '../place';
 import { go, Link } from '../router';
 import { has, session, signInUrl } from '../session';
 import { useStore } from '../store';
-import { announce, Failed, Stepper, Title, useOnce } from '../ui';
+import { announce, Failed, refocus, Stepper, Title, useOnce } from '../ui';
 import { When } from './restaurants';
 
 const FIELDS: readonly { name: Exclude<keyof Place, 'area' | 'at'>; label: string; autocomplete: string; optional?: true }[] = [
@@ -102,6 +102,7 @@ export function Checkout() {
                     const next = changed(cart.get(), restaurant, line, by);
                     cart.set(next);
                     announce(`${count(next)} in the cart, total ${shown(total(next))}`);
+                    refocus(line.id);
                   }}
                 />
                 <span class="price">{shown(sum([line]))}</span>

@@ -131,33 +131,50 @@ function TicketBoard({ id }: { id: string }) {
   );
 }
 
+/** The ticket that was moved last, from here: the focus goes with it into the next column. */
+let moved: string | null = null;
+
 const MINUTES = [10, 15, 20, 30, 45, 60];
 
 function TicketCard({ ticket, now, take, read }: { ticket: Ticket; now: number; take: (ticket: Ticket) => void; read: () => void }) {
   const [minutes, setMinutes] = useState(20);
   const [failure, setFailure] = useState<Failure | null>(null);
   const [busy, once] = useOnce();
+  const card = useRef<HTMLElement>(null);
+  useEffect(() => {
+    if (moved !== ticket.id) return;
+    moved = null;
+    (card.current?.querySelector<HTMLElement>('button') ?? card.current)?.focus();
+  }, [ticket.id]);
   const move = <Name extends string, Variables>(document: Document<{ [name in Name]: Ticket | null }, Variables>, variables: Variables, name: Name, said: string) =>
     once(async () => {
       setFailure(null);
+      // It may be heard of, and be in its next column, before it is answered.
+      moved = ticket.id;
       const { data, failures } = await ask(document, variables);
-      const moved = data?.[name];
-      if (moved) {
-        take(moved);
-        announce(`${said}: ${summary(moved)}.`);
+      const now = data?.[name];
+      if (now) {
+        take(now);
+        announce(`${said}: ${summary(now)}.`);
       } else {
+        moved = null;
         setFailure(failures[0] ?? null);
         // Somebody else may have moved it.
         read();
       }
     });
-  const { id, state, readyBy, createdAt, lineItems } = ticket;
+  const { id, state, readyBy, readyForPickupAt, createdAt, lineItems } = ticket;
   const late = readyBy !== null && Date.parse(readyBy) < now && state !== 'READY_FOR_PICKUP';
+  const due = readyForPickupAt
+    ? `done ${clock(readyForPickupAt)} · ${relative(readyForPickupAt, now)}`
+    : readyBy
+      ? `${late ? 'was due' : 'ready'} ${clock(readyBy)} · ${relative(readyBy, now)}`
+      : relative(createdAt, now);
   return (
-    <article class="ticket" data-ticket={id} data-state={state} aria-label={`Ticket ${id.slice(-4)}`} aria-busy={busy}>
+    <article ref={card} tabIndex={-1} class="ticket" data-ticket={id} data-state={state} aria-label={`Ticket ${id.slice(-4)}`} aria-busy={busy}>
       <header>
         <span class="number">#{id.slice(-4)}</span>
-        <span class={late ? 'due late' : 'due'}>{readyBy ? `${late ? 'was due' : 'ready'} ${clock(readyBy)} · ${relative(readyBy, now)}` : relative(createdAt, now)}</span>
+        <span class={late ? 'due late' : 'due'}>{due}</span>
       </header>
       <ul>
         {lineItems.map(({ menuItemId, name, quantity }) => (

@@ -7,11 +7,11 @@ import { type Answer, ask, type Failure, failureAt } from '../graphql';
 import { useLive } from '../live';
 import { isLess, type Money, shown, sum } from '../money';
 import { CANCEL_ORDER, ORDER, ORDER_CHANGED, type Order, REVISE_ORDER } from '../operations';
-import { current, isOver, mayChange, stateName, steps } from '../progress';
+import { current, isOver, mayChange, standing, stateName, steps } from '../progress';
 import { session } from '../session';
 import { useStore } from '../store';
 import { clock, when } from '../time';
-import { announce, Failed, Live, Question, Stepper, Title, useOnce, Waiting } from '../ui';
+import { announce, Failed, Live, Question, refocus, Stepper, Title, useOnce, Waiting } from '../ui';
 import { NeedsSignIn } from './needs-sign-in';
 import { Nowhere } from './nowhere';
 
@@ -50,8 +50,7 @@ function Tracked({ id }: { id: string }) {
     take('orderChanged', answer);
   });
   const order = known?.order ?? null;
-  const step = order && current(steps(order));
-  const now = order && (order.state === 'APPROVED' && step ? step.label : stateName(order.state));
+  const now = order && standing(order);
   useEffect(() => {
     if (now && said.current && said.current !== now) announce(`Your order: ${now}.`);
     said.current = now ?? '';
@@ -213,13 +212,24 @@ function Receipt({ order, failures, again }: { order: Order; failures: Failure[]
       again();
     });
   };
+  const edit = () => {
+    setEditing(true);
+    refocus(order.lineItems[0]?.menuItemId ?? '');
+  };
   const { deliveryAddress } = order;
   const addressFailure = failureAt(failures, 'deliveryAddress');
   return (
     <section class="receipt" aria-label="Your order">
       <h2>Your order</h2>
       {editing ? (
-        <Change order={order} done={() => { setEditing(false); again(); }} />
+        <Change
+          order={order}
+          done={() => {
+            setEditing(false);
+            again();
+            refocus('');
+          }}
+        />
       ) : (
         <>
           <ul class="lines">
@@ -245,7 +255,7 @@ function Receipt({ order, failures, again }: { order: Order; failures: Failure[]
           {failure && <Failed {...failure} />}
           {mayChange(order) && (
             <div class="choices">
-              <button type="button" class="quiet" disabled={busy} onClick={() => setEditing(true)}>
+              <button type="button" class="quiet" disabled={busy} onClick={edit}>
                 Change order
               </button>
               <button type="button" class="quiet danger" disabled={busy} aria-busy={busy} onClick={() => setAsking(true)}>

@@ -4,7 +4,7 @@ import { useEffect, useState } from 'preact/hooks';
 import { usePages } from '../loading';
 import { shown } from '../money';
 import { ORDERS } from '../operations';
-import { stateName } from '../progress';
+import { standing } from '../progress';
 import { Link } from '../router';
 import { useStore } from '../store';
 import { session } from '../session';
@@ -14,7 +14,8 @@ import { NeedsSignIn } from './needs-sign-in';
 
 const FILTERS = {
   all: { label: 'All orders', status: null },
-  open: { label: 'Approved', status: ['APPROVAL_PENDING', 'APPROVED', 'REVISION_PENDING', 'CANCEL_PENDING'] },
+  approved: { label: 'Approved', status: ['APPROVED'] },
+  pending: { label: 'Pending', status: ['APPROVAL_PENDING', 'REVISION_PENDING', 'CANCEL_PENDING'] },
   cancelled: { label: 'Cancelled', status: ['CANCELLED'] },
   rejected: { label: 'Rejected', status: ['REJECTED'] },
 } as const;
@@ -66,7 +67,7 @@ function List() {
           <li key={order.id}>
             <Link to={`/orders/${encodeURIComponent(order.id)}`} class="row" data-order={order.id}>
               <span class="name">{order.restaurantName}</span>
-              <span class={`state ${order.state}`}>{stateName(order.state)}</span>
+              <span class={`state ${order.state}`}>{standing(order)}</span>
               <span class="facts">
                 {when(order.createdAt)} · {order.lineItems.map(({ name, quantity }) => `${quantity} × ${name}`).join(', ')}
               </span>

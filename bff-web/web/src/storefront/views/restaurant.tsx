@@ -9,7 +9,7 @@ import { isLess, shown, sum } from '../money';
 import { RESTAURANT } from '../operations';
 import { Link } from '../router';
 import { useStore } from '../store';
-import { announce, Failed, Question, Stepper, Title, Waiting } from '../ui';
+import { announce, Failed, Question, refocus, Stepper, Title, Waiting } from '../ui';
 import { Nowhere } from './nowhere';
 
 type Shop = NonNullable<Cart['restaurant']>;
@@ -38,6 +38,7 @@ export function Restaurant({ id }: { id: string }) {
     const next = changed(cart.get(), shop, item, by);
     cart.set(next);
     announce(`${next.lines.find((line) => line.id === item.id)?.quantity ?? 'No'} ${item.name}, total ${shown(total(next))}`);
+    refocus(item.id);
   };
   const add = (item: Item) => {
     if (inCart.restaurant && !here) setOther(item);
