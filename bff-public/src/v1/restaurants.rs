@@ -18,12 +18,24 @@ const MAX_LIMIT: u32 = 100;
 
 #[derive(Deserialize, JsonSchema)]
 pub(crate) struct RestaurantsQuery {
+    /// Where to deliver to, in degrees.
+    #[schemars(range(min = -90, max = 90), example = 37.8)]
     lat: f64,
+    #[schemars(range(min = -180, max = 180), example = -122.27)]
     lng: f64,
+    /// In metres, 5000 when absent.
+    #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 50_000))]
     radius: Option<f64>,
+    /// Open then; now when absent.
+    #[schemars(extend("anyOf" = [{"format": "date-time"}, {"maxLength": 0}]))]
     at: Option<String>,
+    /// Exactly this one.
     cuisine: Option<String>,
+    /// The `nextCursor` of a page of the same search.
+    #[schemars(regex(pattern = "^(r[0-9a-f]{32}([0-9a-f]{2})+)?$"))]
     cursor: Option<String>,
+    /// The size of a page, 20 when absent.
+    #[schemars(range(min = 1, max = 100))]
     limit: Option<u32>,
 }
 

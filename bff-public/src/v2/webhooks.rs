@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::usage::Uncached;
-use super::{Page, given, limit};
+use super::{ID, Page, given, limit};
 use crate::announcements;
 use crate::clients::Clients;
 use crate::partner;
@@ -30,7 +30,8 @@ use crate::partner;
 #[serde(rename_all = "camelCase")]
 pub(crate) struct NewWebhookV2 {
     /// `https://`, and a public address.
-    #[schemars(length(min = 1, max = 2048), extend("format" = "uri"))]
+    #[schemars(length(max = 2048), regex(pattern = "^https?://[^/?#@]+(/[^#]*)?$"), extend("format" = "uri"))]
+    #[schemars(example = "https://partner.example/ftgo")]
     url: String,
     /// The types of messages that are wanted; all when absent or empty.
     #[serde(default)]
@@ -45,6 +46,7 @@ pub(crate) struct NewWebhookV2 {
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct WebhookV2 {
+    #[schemars(regex(pattern = ID))]
     id: String,
     url: String,
     /// The types of messages that are wanted; all when empty.
@@ -65,6 +67,7 @@ pub(crate) struct AddedWebhookV2 {
     #[serde(flatten)]
     webhook: WebhookV2,
     /// `whsec_…`: what messages are signed with. It is shown only now.
+    #[schemars(regex(pattern = "^whsec_[A-Za-z0-9+/]+=*$"))]
     secret: String,
 }
 
@@ -73,6 +76,7 @@ pub(crate) struct AddedWebhookV2 {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RotatedV2 {
     /// `whsec_…`: it is shown only now.
+    #[schemars(regex(pattern = "^whsec_[A-Za-z0-9+/]+=*$"))]
     secret: String,
     /// Until then messages have a signature with the former secret, too.
     #[schemars(extend("format" = "date-time"))]
@@ -83,6 +87,7 @@ pub(crate) struct RotatedV2 {
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct QueuedV2 {
+    #[schemars(regex(pattern = ID))]
     message_id: String,
 }
 
@@ -91,6 +96,7 @@ pub(crate) struct QueuedV2 {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct DeliveryV2 {
     /// `webhook-id`, the same in every attempt.
+    #[schemars(regex(pattern = ID))]
     message_id: String,
     r#type: String,
     /// `PENDING`, `DELIVERED` or `FAILED`: given up.
