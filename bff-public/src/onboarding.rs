@@ -2,17 +2,21 @@
 //! configuration. A gateway at work takes the file over by itself. What a key looks like is gateway-core's.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use gateway_core::auth::api_key::{self, Environment, NoRandomness};
 use gateway_core::config::{self, ConfigFaults, EXIT_CONFIG};
+use gateway_core::problem::chain;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use toml::Table;
+
+use crate::partner::{CONSUMER, RESTAURANTS};
 
 /// The first argument that asks for this instead of the gateway.
 pub(crate) const COMMAND: &str = "partners";
@@ -91,7 +95,7 @@ struct KeyArguments {
     #[arg(
         long,
         value_delimiter = ',',
-        default_value = "orders:read,orders:write,restaurants:read,menus:write"
+        default_value = "orders:read,orders:write,restaurants:read,menus:write,webhooks:write"
     )]
     scopes: Vec<String>,
     /// What the key says that it is for.
@@ -123,7 +127,7 @@ enum OnboardingError {
         verb: &'static str,
         source: io::Error,
     },
-    #[error("{} is not a file of partners", path.display())]
+    #[error("{} cannot be understood", path.display())]
     Unreadable {
         path: PathBuf,
         source: Box<toml::de::Error>,
@@ -134,6 +138,10 @@ enum OnboardingError {
     Exists(String),
     #[error("there is no partner `{0}`")]
     NoPartner(String),
+    #[error("{} has keys, too: of two lists the gateway takes the later one alone; move them into the file of partners", .0.display())]
+    KeysElsewhere(PathBuf),
+    #[error("there is a partner `{id}` in {}, too", path.display())]
+    PartnerElsewhere { id: String, path: PathBuf },
     #[error("`{0}` has two keys; take one away first")]
     TooManyKeys(String),
     #[error("there is no key `{0}`")]
@@ -188,16 +196,23 @@ pub(crate) fn main() -> ExitCode {
         Ok(outcome) => {
             match outcome {
                 Outcome::Made(Handover { key_id, secret }) => {
-                    eprintln!("the key {key_id} follows; it is not shown again, and kept nowhere");
+                    eprintln!(
+                        "the key {key_id} follows; it is not shown again, and kept nowhere; it is accepted once the gateway \
+                         has read the file"
+                    );
                     // Alone on standard output, so that it can be handed on without being shown.
                     println!("{secret}");
                 }
-                Outcome::Removed(key_id) => eprintln!("the key {key_id} is not accepted any more"),
+                Outcome::Removed(key_id) => {
+                    eprintln!(
+                        "the key {key_id} is not accepted any more once the gateway has read the file"
+                    );
+                }
             }
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("bff-public: {}", Chain(&error));
+            eprintln!("bff-public: {}", chain(&error));
             match error {
                 OnboardingError::Refused(_) => ExitCode::from(EXIT_CONFIG),
                 _ => ExitCode::FAILURE,
@@ -215,13 +230,14 @@ enum Outcome {
 fn run(action: Action) -> Result<Outcome, OnboardingError> {
     match action {
         Action::Add(add) => {
-            let mut book = Book::read(&add.files.file)?;
+            let place = Place::take(&add.files)?;
+            let mut book = place.read()?;
             if book.partners.contains_key(&add.id) {
                 return Err(OnboardingError::Exists(add.id));
             }
             let attributes = [
-                ("consumer", add.consumer),
-                ("restaurant_ids", add.restaurants.join(" ")),
+                (CONSUMER, add.consumer),
+                (RESTAURANTS, add.restaurants.join(" ")),
             ];
             let partner = Partner {
                 plan: add.plan,
@@ -232,23 +248,25 @@ fn run(action: Action) -> Result<Outcome, OnboardingError> {
                     .collect(),
             };
             book.partners.insert(add.id.clone(), partner);
-            handed_over(book, &add.id, add.key, &add.files)
+            handed_over(book, &add.id, add.key, &place)
         }
         Action::AddKey(add) => {
-            let book = Book::read(&add.files.file)?;
+            let place = Place::take(&add.files)?;
+            let book = place.read()?;
             if !book.partners.contains_key(&add.id) {
                 return Err(OnboardingError::NoPartner(add.id));
             }
-            handed_over(book, &add.id, add.key, &add.files)
+            handed_over(book, &add.id, add.key, &place)
         }
         Action::RemoveKey(remove) => {
-            let mut book = Book::read(&remove.files.file)?;
+            let place = Place::take(&remove.files)?;
+            let mut book = place.read()?;
             let before = book.api_keys.keys.len();
             book.api_keys.keys.retain(|key| key.id != remove.key_id);
             if book.api_keys.keys.len() == before {
                 return Err(OnboardingError::NoKey(remove.key_id));
             }
-            book.write(&remove.files)?;
+            place.write(&book)?;
             Ok(Outcome::Removed(remove.key_id))
         }
     }
@@ -259,8 +277,9 @@ fn handed_over(
     mut book: Book,
     owner: &str,
     arguments: KeyArguments,
-    files: &Files,
+    place: &Place,
 ) -> Result<Outcome, OnboardingError> {
+    place.is_nowhere_else(owner)?;
     let keys = &mut book.api_keys.keys;
     if keys.iter().filter(|key| key.owner == owner).count() >= MAX_KEYS {
         return Err(OnboardingError::TooManyKeys(owner.to_owned()));
@@ -279,81 +298,170 @@ fn handed_over(
         scopes: arguments.scopes,
         attributes: BTreeMap::new(),
     });
-    book.write(files)?;
+    place.write(&book)?;
     Ok(Outcome::Made(Handover {
         key_id,
         secret: made.secret,
     }))
 }
 
-impl Book {
-    /// What is in the file; nothing when there is none.
-    fn read(path: &Path) -> Result<Self, OnboardingError> {
-        let text = match fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(source) => {
-                return Err(OnboardingError::File {
-                    path: path.to_owned(),
-                    verb: "read",
-                    source,
-                });
-            }
-        };
-        toml::from_str(&text).map_err(|error| OnboardingError::Unreadable {
-            path: path.to_owned(),
-            source: Box::new(error),
-        })
-    }
-
-    /// Puts the book in place of the file in one step, once it is clear that the gateway takes it.
-    fn write(&self, files: &Files) -> Result<(), OnboardingError> {
-        let text = format!("{HEADER}{}", toml::to_string(self)?);
-        let draft = files.file.with_extension("draft");
-        let failed = |verb| {
-            let path = files.file.clone();
-            move |source| OnboardingError::File { path, verb, source }
-        };
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&draft)
-            .map_err(failed("written"))?;
-        file.write_all(text.as_bytes())
-            .and_then(|()| file.sync_all())
-            .map_err(failed("written"))?;
-        // The file may be among them, as it was: then the draft stands in its place.
-        let mut configs: Vec<PathBuf> = files
-            .config
-            .iter()
-            .filter(|path| **path != files.file)
-            .cloned()
-            .collect();
-        configs.push(draft.clone());
-        if let Err(faults) = config::from_files(&configs) {
-            // A draft that stays is written over the next time.
-            let _ = fs::remove_file(&draft);
-            return Err(OnboardingError::Refused(faults));
-        }
-        fs::rename(&draft, &files.file).map_err(failed("replaced"))
-    }
+/// The file of partners, and the configuration around it. Nobody else who runs this command changes it meanwhile.
+struct Place {
+    /// Where a symbolic link leads to: it is not the link that is replaced.
+    file: PathBuf,
+    /// All files of the configuration in their order; the file of partners is not read from here.
+    config: Vec<PathBuf>,
+    /// The folder, locked until this is dropped. Whoever may write there can, and nothing stays behind.
+    folder: File,
 }
 
-/// An error and its sources in one line.
-struct Chain<'a>(&'a dyn std::error::Error);
+impl Place {
+    fn take(files: &Files) -> Result<Self, OnboardingError> {
+        let file = resolved(&files.file);
+        let folder = match file.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        let failed = |source| OnboardingError::File {
+            path: folder.to_owned(),
+            verb: "locked",
+            source,
+        };
+        let held = File::open(folder).map_err(failed)?;
+        held.lock().map_err(failed)?;
+        let place = Self {
+            file,
+            config: files.config.iter().map(|path| resolved(path)).collect(),
+            folder: held,
+        };
+        for (path, table) in place.others()? {
+            let keys = table.get("api_keys").and_then(|keys| keys.get("keys"));
+            if keys.is_some() {
+                return Err(OnboardingError::KeysElsewhere(path.to_owned()));
+            }
+        }
+        Ok(place)
+    }
 
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut next = self.0.source();
-        while let Some(source) = next {
-            write!(f, ": {source}")?;
-            next = source.source();
+    /// The files of the configuration beside the file of partners.
+    fn others(&self) -> Result<Vec<(&Path, Table)>, OnboardingError> {
+        let others = self.config.iter().filter(|path| **path != self.file);
+        others
+            .map(|path| Ok((path.as_path(), read(path)?.unwrap_or_default())))
+            .collect()
+    }
+
+    /// Tables are merged: the partner of another file would be another one, or the same with other attributes.
+    fn is_nowhere_else(&self, partner: &str) -> Result<(), OnboardingError> {
+        for (path, table) in self.others()? {
+            let partners = table.get("partners");
+            if partners.and_then(|all| all.get(partner)).is_some() {
+                return Err(OnboardingError::PartnerElsewhere {
+                    id: partner.to_owned(),
+                    path: path.to_owned(),
+                });
+            }
         }
         Ok(())
     }
+
+    /// What is in the file; nothing when there is none.
+    fn read(&self) -> Result<Book, OnboardingError> {
+        Ok(read(&self.file)?.unwrap_or_default())
+    }
+
+    /// Puts the book in place of the file in one step, once it is clear that the gateway takes it.
+    fn write(&self, book: &Book) -> Result<(), OnboardingError> {
+        let text = format!("{HEADER}{}", toml::to_string(book)?);
+        let draft = self.file.with_extension("draft");
+        let done = self.write_draft(&draft, &text).and_then(|()| {
+            fs::rename(&draft, &self.file)
+                .and_then(|()| self.folder.sync_all())
+                .map_err(self.failed("replaced"))
+        });
+        if done.is_err() {
+            // A draft that stays is written anew the next time.
+            let _ = fs::remove_file(&draft);
+        }
+        done
+    }
+
+    fn write_draft(&self, draft: &Path, text: &str) -> Result<(), OnboardingError> {
+        match fs::remove_file(draft) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(self.failed("written")(error));
+            }
+            _ => {}
+        }
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(draft)
+            .map_err(self.failed("written"))?;
+        file.write_all(text.as_bytes())
+            .map_err(self.failed("written"))?;
+        self.hand_on(&file)
+            .map_err(self.failed("replaced by one with the same owner and mode"))?;
+        file.sync_all().map_err(self.failed("written"))?;
+        // The draft stands where the file does; last, when it is not among them yet.
+        let mut configs = self.config.clone();
+        match configs.iter_mut().find(|path| **path == self.file) {
+            Some(place) => draft.clone_into(place),
+            None => configs.push(draft.to_owned()),
+        }
+        config::from_files(&configs)
+            .map(drop)
+            .map_err(OnboardingError::Refused)
+    }
+
+    /// Gives the new file the owner and the mode of the one that it replaces: whoever reads that one has to be able to read this one.
+    fn hand_on(&self, new: &File) -> io::Result<()> {
+        let old = match fs::metadata(&self.file) {
+            Ok(old) => old,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let own = new.metadata()?;
+        if (own.uid(), own.gid()) != (old.uid(), old.gid()) {
+            fchown(new, Some(old.uid()), Some(old.gid()))?;
+        }
+        new.set_permissions(Permissions::from_mode(old.mode() & 0o7777))
+    }
+
+    fn failed(&self, verb: &'static str) -> impl Fn(io::Error) -> OnboardingError {
+        let path = self.file.clone();
+        move |source| OnboardingError::File {
+            path: path.clone(),
+            verb,
+            source,
+        }
+    }
+}
+
+/// Where a path leads to, if there is something.
+fn resolved(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
+
+/// `None` when there is no such file.
+fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, OnboardingError> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => {
+            return Err(OnboardingError::File {
+                path: path.to_owned(),
+                verb: "read",
+                source,
+            });
+        }
+    };
+    let read = toml::from_str(&text).map_err(|error| OnboardingError::Unreadable {
+        path: path.to_owned(),
+        source: Box::new(error),
+    });
+    read.map(Some)
 }
 
 #[cfg(test)]
@@ -365,7 +473,7 @@ mod tests {
     use clap::Parser;
     use gateway_core::auth::api_key;
 
-    use super::{Arguments, Book, Group, Handover, OnboardingError, Outcome, run};
+    use super::{Arguments, Book, Group, Handover, OnboardingError, Outcome, read, run};
 
     fn partners(arguments: &str, file: &std::path::Path) -> Result<Outcome, OnboardingError> {
         let config = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/public.toml");
@@ -399,7 +507,7 @@ mod tests {
         );
         let text = std::fs::read_to_string(&file).unwrap();
         assert!(!text.contains(&first.secret));
-        let book = Book::read(&file).unwrap();
+        let book: Book = read(&file).unwrap().unwrap();
         let partner = &book.partners["acme"];
         assert_eq!(partner.plan, "starter");
         assert_eq!(partner.attributes["consumer"], "consumer-9");
@@ -425,7 +533,7 @@ mod tests {
         ));
 
         partners(&format!("remove-key {}", first.key_id), &file).unwrap();
-        let keys = Book::read(&file).unwrap().api_keys.keys;
+        let keys = read::<Book>(&file).unwrap().unwrap().api_keys.keys;
         assert_eq!(
             keys.iter().map(|key| &key.id).collect::<Vec<_>>(),
             [&second.key_id]

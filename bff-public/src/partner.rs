@@ -7,7 +7,7 @@ use gateway_core::error::{ClientError, Error};
 /// The attribute that names the account.
 pub(crate) const CONSUMER: &str = "consumer";
 /// The attribute that names the restaurants, separated by spaces.
-const RESTAURANTS: &str = "restaurant_ids";
+pub(crate) const RESTAURANTS: &str = "restaurant_ids";
 
 /// The consumer account that the caller acts for.
 ///

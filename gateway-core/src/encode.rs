@@ -1,4 +1,4 @@
-//! Percent-encoding (RFC 3986, 2.1) for path segments and query values that come from a client.
+//! Percent-encoding (RFC 3986, 2.1) for path segments and query values that come from a client, and bytes in hexadecimal.
 //! Decoding what a handler takes is `axum`'s; normalizing whole paths is `edge/normalize.rs`.
 
 use std::borrow::Cow;
@@ -18,6 +18,16 @@ pub fn segment(text: &str) -> Encoded<'_> {
 #[must_use]
 pub fn query_value(text: &str) -> Encoded<'_> {
     Encoded(text)
+}
+
+/// Two digits for each byte, in lower case.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 /// A path segment as it was before it was encoded; what is no encoding stays as it is.

@@ -185,7 +185,7 @@ impl Gateway {
             control.spawn(Arc::clone(feed).run(source, stop_control.clone()));
         }
         if app.announce.is_some() {
-            shared.webhooks.start(control.handle());
+            shared.webhooks.start(control.handle(), &stop_control);
         }
         if let Some(revocations) = &shared.shared_revocations {
             revocations.start_link(control.handle(), stop_control.clone());
@@ -271,8 +271,10 @@ impl RunningGateway {
     /// then requests under way may finish within the grace period. What is left then is cut.
     pub async fn drain(mut self) {
         let lifecycle = self.lifecycle.clone();
-        lifecycle.enter(Phase::Draining);
         let shared = self.live.shared();
+        // First, so that what is under way to partners has all this time to end.
+        shared.webhooks.stop();
+        lifecycle.enter(Phase::Draining);
         tracing::info!(name = shared.name, "draining");
         tokio::time::sleep(shared.config.server.lame_duck).await;
         lifecycle.stop_accepting.cancel();
@@ -289,6 +291,7 @@ impl RunningGateway {
             let error = chain(&error);
             tracing::error!(error, "the last counts of quotas are lost");
         }
+        shared.webhooks.ended().await;
         let patience = shared.config.tracing.timeout;
         let traces = shared.traces.clone();
         let store = shared.store.clone();

@@ -5,7 +5,6 @@
 mod once;
 mod records;
 
-use std::fmt::Write;
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
@@ -14,6 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::encode::hex;
 use crate::error::Error;
 use crate::openapi::{Describe, Operation};
 use crate::store::Store;
@@ -150,15 +150,6 @@ impl IdempotencyKey {
         }
         HeaderValue::from_str(&hex(&digest.finalize())).unwrap_or(HeaderValue::from_static(""))
     }
-}
-
-fn hex(digest: &[u8]) -> String {
-    let mut text = String::with_capacity(2 * digest.len());
-    for byte in digest {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
 }
 
 /// What follows the opening quote of a structured-field string; parameters after it mean nothing here.

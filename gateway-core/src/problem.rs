@@ -506,8 +506,9 @@ impl Refusal {
     }
 }
 
-/// An error and its sources in one line, for the log.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+/// An error and its sources in one line, for the log or a terminal: `it: because of this: because of that`.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(source) = next {

@@ -24,10 +24,12 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::auth::api_key::NoRandomness;
 use crate::config::{PartnerConfig, Partners, WebhooksConfig};
+use crate::encode::hex;
 use crate::error::{ClientError, Error, FieldError, GatewayError, Refusal};
 use crate::events::ChangeEvent;
 use crate::store::{Store, StoreError};
@@ -77,6 +79,10 @@ pub enum WebhookError {
     TooMany,
     #[error("no such endpoint or delivery")]
     Unknown,
+    #[error("the endpoint is disabled")]
+    Disabled,
+    #[error("messages are signed with the former secret for {} s more", .0.as_secs())]
+    Overlap(Duration),
     #[error("it cannot be kept")]
     Store(#[from] StoreError),
     #[error("no secret can be made")]
@@ -143,6 +149,26 @@ impl Webhooks {
         self.inner.partners.store(Arc::clone(partners));
     }
 
+    /// Starts to deliver on `runtime` until `stop`, and goes on with what was left.
+    pub(crate) fn start(&self, runtime: &Handle, stop: &CancellationToken) {
+        dispatch::start(self, runtime, stop);
+    }
+
+    /// From now on no attempt is begun, and what changes is written down for the next process.
+    pub(crate) fn stop(&self) {
+        if let Some(runtime) = self.inner.runtime.get() {
+            runtime.stop();
+        }
+    }
+
+    /// Waits, after [`stop`](Self::stop), until the attempts under way have ended and their ends are written down: only then may the
+    /// store be closed.
+    pub(crate) async fn ended(&self) {
+        if let Some(runtime) = self.inner.runtime.get() {
+            runtime.ended(self.inner.config.timeout).await;
+        }
+    }
+
     /// Adds an endpoint of `partner`, and gives its secret: the only time that it can be read.
     ///
     /// # Errors
@@ -202,16 +228,17 @@ impl Webhooks {
     /// Gives the endpoint another secret, and says until when messages are signed with the former one, too.
     ///
     /// # Errors
-    /// When `partner` has no such endpoint; a store that fails.
+    /// When `partner` has no such endpoint; while messages are still signed with the secret before ([`WebhookError::Overlap`]), which
+    /// would end too early; a store that fails.
     pub async fn rotate(
         &self,
         partner: &str,
         id: &str,
     ) -> Result<(String, SystemTime), WebhookError> {
         let secret = signature::generate()?;
-        let until = now().saturating_add(millis(self.inner.config.overlap));
-        let store = &self.inner.store;
-        found(records::rotate(store, partner, id, &secret, until).await?)?;
+        let now = now();
+        let until = now.saturating_add(millis(self.inner.config.overlap));
+        records::rotate(&self.inner.store, partner, id, &secret, now, until).await?;
         Ok((secret, moment(until)))
     }
 
@@ -228,7 +255,7 @@ impl Webhooks {
     /// Sends a message of this kind that is about nothing; its id.
     ///
     /// # Errors
-    /// When `partner` has no such endpoint; a store that fails.
+    /// When `partner` has no such endpoint, or it is disabled; a store that fails.
     pub async fn test(
         &self,
         partner: &str,
@@ -245,7 +272,7 @@ impl Webhooks {
             body: body(kind, at, &data),
         };
         let message = noted.message.clone();
-        found(records::add(&self.inner.store, partner, id, noted, now()).await?)?;
+        records::add(&self.inner.store, partner, id, noted, now()).await?;
         self.wake(id);
         Ok(message)
     }
@@ -269,11 +296,9 @@ impl Webhooks {
     /// Delivers a message again, under the id that it has.
     ///
     /// # Errors
-    /// When `partner` has no such endpoint, or it has no such message; a store that fails.
+    /// When `partner` has no such endpoint, or it has no such message, or is disabled; a store that fails.
     pub async fn replay(&self, partner: &str, id: &str, message: &str) -> Result<(), WebhookError> {
-        self.endpoint(partner, id).await?;
-        let store = &self.inner.store;
-        found(records::replay(store, id, message, now()).await?)?;
+        records::replay(&self.inner.store, partner, id, message, now()).await?;
         self.wake(id);
         Ok(())
     }
@@ -286,12 +311,8 @@ impl Webhooks {
         digest.update(&event.source);
         digest.update([0]);
         digest.update(&event.id);
-        let mut message = "msg_".to_owned();
-        for byte in &digest.finalize()[..16] {
-            message.push_str(&format!("{byte:02x}"));
-        }
         Some(Noted {
-            message,
+            message: format!("msg_{}", hex(&digest.finalize()[..16])),
             kind: announcement.kind,
             body: body(announcement.kind, &announcement.at, &announcement.data),
             subject: announcement.subject,
@@ -367,13 +388,17 @@ impl From<WebhookError> for Error {
                 detail: fault.to_string(),
             }])
             .into(),
-            WebhookError::TooMany => ClientError::Refused(Refusal {
-                status: StatusCode::CONFLICT,
-                slug: None,
-                detail: Some("There are as many webhooks as one partner may have.".to_owned()),
-                errors: Vec::new(),
-            })
-            .into(),
+            WebhookError::TooMany => {
+                conflict("There are as many webhooks as one partner may have.".to_owned())
+            }
+            WebhookError::Disabled => conflict(
+                "The webhook is disabled: nothing is sent there. It can be enabled.".to_owned(),
+            ),
+            WebhookError::Overlap(left) => conflict(format!(
+                "Messages are signed with the former secret, too, for {} s more; then there can be another one.",
+                // Rounded up: who comes back then is not too early.
+                left.as_millis().div_ceil(1000)
+            )),
             WebhookError::Unknown => Error::not_found(),
             WebhookError::Store(error) => {
                 let error = crate::problem::chain(&error);
@@ -385,9 +410,15 @@ impl From<WebhookError> for Error {
     }
 }
 
-impl Webhooks {
-    /// Starts to deliver, and goes on with what was left.
-    pub(crate) fn start(&self, runtime: &Handle) {
-        dispatch::start(self, runtime);
-    }
+fn conflict(detail: String) -> Error {
+    ClientError::Refused(Refusal {
+        status: StatusCode::CONFLICT,
+        slug: None,
+        detail: Some(detail),
+        errors: Vec::new(),
+    })
+    .into()
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 mod golden;
 mod menus;
 mod orders;
+mod partners;
 mod plans;
 
 use anyhow::Result;

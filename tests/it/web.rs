@@ -1,4 +1,7 @@
-//! GraphQL and passthrough routes of `bff-web`, over real sockets and real services.
+//! GraphQL and passthrough routes of `bff-web`, over real sockets and real services. What the reference clients of GraphQL's
+//! transports make of it is `web/clients.rs`.
+
+mod clients;
 
 use anyhow::{Context, Result};
 use ftgo_runner::service::Service;

@@ -123,7 +123,7 @@ pub fn overlay(bff: Bff, services: &BTreeMap<Service, SocketAddr>) -> Result<Str
         write!(
             text,
             "[[api_keys.keys]]\nid = \"k_test\"\nowner = \"partner-1\"\nhash = \"sha256:{}\"\n\
-             scopes = [\"orders:read\", \"orders:write\", \"restaurants:read\", \"menus:write\"]\n{PARTNERS}",
+             scopes = [\"orders:read\", \"orders:write\", \"restaurants:read\", \"menus:write\", \"webhooks:write\"]\n{PARTNERS}",
             key.hash_hex
         )?;
     }

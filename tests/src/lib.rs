@@ -8,6 +8,7 @@ pub mod client;
 pub mod collector;
 pub mod fleet;
 pub mod issuer;
+pub mod node;
 pub mod openmetrics;
 pub mod process;
 pub mod promtool;

@@ -46,8 +46,16 @@ pub struct Process {
 impl Process {
     /// Starts `name` and keeps what it prints to standard output.
     pub fn start(name: &str, arguments: &[&str]) -> Result<Self> {
+        Self::start_in(name, arguments, &[])
+    }
+
+    /// The same, with these variables beside those of the test's own environment.
+    pub fn start_in(name: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Result<Self> {
         let mut command = Command::new(binary(name)?);
-        command.args(arguments).stdin(Stdio::null());
+        command
+            .args(arguments)
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null());
         Self::spawn(command)
     }
 
@@ -251,6 +259,16 @@ impl BffProcess {
         services: &BTreeMap<Service, SocketAddr>,
         more: &str,
     ) -> Result<Self> {
+        Self::start_in(bff, services, more, &[]).await
+    }
+
+    /// The same, with these variables in its environment.
+    pub async fn start_in(
+        bff: Bff,
+        services: &BTreeMap<Service, SocketAddr>,
+        more: &str,
+        environment: &[(&str, &str)],
+    ) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let overlay = folder.path().join("overlay.toml");
         std::fs::write(&overlay, bff::overlay(bff, services)?)?;
@@ -263,7 +281,7 @@ impl BffProcess {
         let last = last.to_str().context("an odd path")?;
         let files = [&shipped, &demo, overlay, last];
         let arguments: Vec<&str> = files.iter().flat_map(|file| ["--config", file]).collect();
-        let process = Process::start(name, &arguments)?;
+        let process = Process::start_in(name, &arguments, environment)?;
         let listening = process
             .logs("the BFF listens", |line| line["message"] == "listening")
             .await?;

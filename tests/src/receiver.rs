@@ -15,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
+use tokio::sync::watch;
 
 use crate::system::eventually;
 
@@ -36,6 +37,7 @@ struct Inner {
     received: Mutex<Vec<Received>>,
     /// By path: what is answered instead of 204.
     answers: Mutex<HashMap<String, Reply>>,
+    released: watch::Sender<bool>,
 }
 
 /// How a path answers.
@@ -45,6 +47,8 @@ pub enum Reply {
     /// To the path.
     Redirect(&'static str),
     Never,
+    /// 204, once [`Receiver::release`] was called.
+    Held,
 }
 
 impl Receiver {
@@ -64,6 +68,11 @@ impl Receiver {
     /// From now on.
     pub fn answer(&self, path: &str, reply: Reply) {
         lock(&self.inner.answers).insert(path.to_owned(), reply);
+    }
+
+    /// Answers what is held, and holds nothing from now on.
+    pub fn release(&self) {
+        self.inner.released.send_replace(true);
     }
 
     /// What came to `path`, in order.
@@ -112,6 +121,12 @@ async fn take(
             (StatusCode::TEMPORARY_REDIRECT, [(LOCATION, to)]).into_response()
         }
         Some(Reply::Never) => std::future::pending().await,
+        Some(Reply::Held) => {
+            let mut released = inner.released.subscribe();
+            // It fails when the sender is gone, which is held here.
+            let _ = released.wait_for(|released| *released).await;
+            StatusCode::NO_CONTENT.into_response()
+        }
     }
 }
 

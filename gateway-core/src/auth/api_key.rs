@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::ApiKeyPrincipal;
 use crate::config::ApiKeysConfig;
+use crate::encode::hex;
 use uses::KeyUse;
 
 pub(crate) use uses::KeyUses;
@@ -81,14 +82,7 @@ pub fn generate(prefix: &str, environment: Environment) -> Result<NewApiKey, NoR
     }
     let sum = checksum(&secret);
     secret.extend(sum.map(char::from));
-    let hash_hex =
-        Sha256::digest(&secret)
-            .iter()
-            .fold(String::with_capacity(64), |mut text, byte| {
-                text.push(char::from(b"0123456789abcdef"[usize::from(byte >> 4)]));
-                text.push(char::from(b"0123456789abcdef"[usize::from(byte & 15)]));
-                text
-            });
+    let hash_hex = hex(&Sha256::digest(&secret));
     Ok(NewApiKey { secret, hash_hex })
 }
 

@@ -38,6 +38,8 @@ static LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// id of this message cannot be told any more.
 const HEARTBEAT: &str = "heartbeat";
 const RESET: &str = "reset";
+/// A place that is in no log: the feed answers with the one that it has reached ([`RESET`]).
+const NOWHERE: &str = "none";
 
 /// A gateway's subscription.
 pub(crate) struct Feed {
@@ -210,11 +212,10 @@ impl Feed {
             progress.heard = false;
             let loss = self.listen(&current, &source, &mut progress).await;
             match &loss {
-                // It does not know what it was asked for: from now on, then.
                 Loss::Status(status)
                     if status.is_client_error() && !UpstreamError::is_failure(*status) =>
                 {
-                    progress.last_id = None;
+                    self.refused(*status, &mut progress);
                 }
                 // Ids are those of another log.
                 Loss::Reconfigured if self.journal.is_none() => progress.last_id = None,
@@ -340,9 +341,8 @@ impl Feed {
         let journal = self.journal.as_ref()?;
         loop {
             match journal.position().await {
-                // A place that is nowhere: the feed answers with the place that it has reached. So changes that come while this
-                // process is away are not missed, even if none has come before.
-                Ok(position) => return Some(position.unwrap_or_else(|| "none".to_owned())),
+                // So changes that come while this process is away are not missed, even if none has come before.
+                Ok(position) => return Some(position.unwrap_or_else(|| NOWHERE.to_owned())),
                 Err(error) => {
                     let error = chain(&error);
                     tracing::error!(error, "the place in the event feed cannot be looked up");
@@ -350,6 +350,31 @@ impl Feed {
                 }
             }
         }
+    }
+
+    /// The feed does not go on where it was asked to.
+    fn refused(&self, status: StatusCode, progress: &mut Progress) {
+        if self.journal.is_none() {
+            // From now on, then: whatever is stored is expired by that.
+            progress.last_id = None;
+            return;
+        }
+        // Too many requests, a proxy without a route, a permission that is missing: the place is as good as before. To give
+        // it up is to tell nobody what has happened since.
+        if !matches!(status, StatusCode::BAD_REQUEST | StatusCode::GONE) {
+            return;
+        }
+        let place = progress.last_id.take();
+        let status = status.as_u16();
+        tracing::error!(
+            place,
+            status,
+            "the event feed refuses to go on there: changes since then are told to nobody"
+        );
+        // A feed that refuses that, too, has no places: then from now on.
+        progress.last_id = place
+            .is_some_and(|place| place != NOWHERE)
+            .then(|| NOWHERE.to_owned());
     }
 
     /// Something has changed, and nobody can say what.

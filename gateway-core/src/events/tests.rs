@@ -21,7 +21,10 @@ use tokio_util::sync::CancellationToken;
 use super::{ChangeEvent, Events, Feed, Notice, Source, TooManySubscribers};
 use crate::cache::{Tags, Validity};
 use crate::config;
+use crate::config::{PartnerConfig, WebhooksConfig};
 use crate::metrics::Metrics;
+use crate::store::Store;
+use crate::webhooks::{Announcement, Audience, NewEndpoint, TABLES, Webhooks};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -100,6 +103,10 @@ async fn play(State((connections, refuse)): State<Play>, request: Request) -> Re
 
 impl World {
     async fn new(heartbeat: &str) -> Self {
+        Self::with_journal(heartbeat, None).await
+    }
+
+    async fn with_journal(heartbeat: &str, journal: Option<Webhooks>) -> Self {
         crate::install_crypto();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -116,7 +123,7 @@ impl World {
         let config = config::from_text(&[&text]).unwrap();
         let tags = Arc::<Tags>::default();
         let events = Events::new(&tags);
-        let feed = Feed::new(events.clone(), tags_of, None, Metrics::new(1).feed());
+        let feed = Feed::new(events.clone(), tags_of, journal, Metrics::new(1).feed());
         let stop = CancellationToken::new();
         let source = move || Source::new(&config, None, 1);
         tokio::spawn(Arc::clone(&feed).run(source, stop.clone()));
@@ -208,6 +215,99 @@ async fn a_lost_feed_expires_everything_and_is_resumed_where_it_broke_off() {
     drop(feed);
     let feed = world.connection().await;
     assert_eq!(feed.last_event_id, None);
+}
+
+fn announce(event: &ChangeEvent) -> Option<Announcement> {
+    Some(Announcement {
+        kind: "widget.painted",
+        subject: event.subject.clone()?,
+        audience: Some(Audience {
+            attribute: "team",
+            value: "red".to_owned(),
+        }),
+        at: "2030-01-01T00:00:00Z".to_owned(),
+        data: json!({}),
+    })
+}
+
+/// Of the webhooks of a partner whom all widgets concern.
+async fn journal() -> (Webhooks, String) {
+    let store = Store::new(None);
+    store.open(&[TABLES]).unwrap();
+    let config = WebhooksConfig {
+        allow_loopback: true,
+        ..WebhooksConfig::default()
+    };
+    let journal = Webhooks::new(&store, &config, Some(announce));
+    let red = PartnerConfig {
+        plan: "large".to_owned(),
+        attributes: [("team".to_owned(), "red".to_owned())].into(),
+    };
+    journal.bind(&Arc::new([("acme".to_owned(), red)].into()));
+    let new = NewEndpoint {
+        url: "http://127.0.0.1:9/".to_owned(),
+        kinds: Vec::new(),
+        ordered: false,
+    };
+    let (endpoint, _secret) = journal.create("acme", new).await.unwrap();
+    (journal, endpoint.id)
+}
+
+/// Waits until the partner is to be told of these widgets, the newest first.
+async fn is_noted(journal: &Webhooks, endpoint: &str, subjects: &[&str]) {
+    let noted = async {
+        loop {
+            let found = journal.deliveries("acme", endpoint, None, None, 10).await;
+            let found = found.unwrap();
+            if found
+                .iter()
+                .map(|one| one.subject.as_str())
+                .eq(subjects.iter().copied())
+            {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(LONG, noted).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_refused_connection_does_not_give_up_the_place_in_the_journal() {
+    let (journal, endpoint) = journal().await;
+    let mut world = World::with_journal("10s", Some(journal.clone())).await;
+    let mut feed = world.connection().await;
+    assert_eq!(feed.last_event_id.as_deref(), Some("none"));
+    feed.say(event(41, "1")).await;
+    is_noted(&journal, &endpoint, &["1"]).await;
+    for status in [
+        StatusCode::TOO_MANY_REQUESTS,
+        StatusCode::FORBIDDEN,
+        StatusCode::NOT_FOUND,
+        StatusCode::REQUEST_TIMEOUT,
+        StatusCode::SERVICE_UNAVAILABLE,
+    ] {
+        *world.refuse.lock().unwrap() = Some(status);
+        // Whoever was heard is come back to soon.
+        feed.say("event: heartbeat\ndata: {}\n\n").await;
+        drop(feed);
+        // Number 42 comes meanwhile; whoever goes on after 41 is told of it.
+        feed = world.connection().await;
+        assert_eq!(feed.last_event_id.as_deref(), Some("41"), "{status}");
+    }
+    feed.say(event(42, "2")).await;
+    is_noted(&journal, &endpoint, &["2", "1"]).await;
+
+    // The place itself is refused: the feed has to say where it stands, so that the loss is seen.
+    *world.refuse.lock().unwrap() = Some(StatusCode::GONE);
+    drop(feed);
+    let feed = world.connection().await;
+    assert_eq!(feed.last_event_id.as_deref(), Some("none"));
+    feed.say("id: 99\nevent: reset\ndata: {\"head\":99}\n\n")
+        .await;
+    feed.say(event(100, "3")).await;
+    is_noted(&journal, &endpoint, &["3", "2", "1"]).await;
+    assert_eq!(journal.position().await.unwrap().as_deref(), Some("100"));
 }
 
 #[tokio::test]

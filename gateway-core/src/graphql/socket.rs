@@ -366,8 +366,9 @@ impl<E: Executor, S: AsyncRead + AsyncWrite + Unpin> Session<E, S> {
     /// Says why, and waits a moment for the other side to have heard it.
     async fn close(&mut self, end: &End) {
         let End::Close(code, reason) = end else {
-            // Answers a client's own goodbye.
-            let _ = timeout(GOODBYE, self.socket.close(None)).await;
+            // A client's own goodbye is answered by reading on: whoever writes is told that there is nobody any more.
+            let farewell = async { while let Some(Ok(_)) = self.socket.next().await {} };
+            let _ = timeout(GOODBYE, farewell).await;
             return;
         };
         let mut reason = reason.clone();

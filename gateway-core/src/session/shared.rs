@@ -22,6 +22,7 @@ use uuid::Uuid;
 
 use super::record::{Record, SessionKey};
 use crate::config::RedisConfig;
+use crate::encode::hex;
 use crate::metrics::Gauge;
 use crate::store::redis::{Retry, in_time, open, words};
 
@@ -312,13 +313,4 @@ impl SharedSessions {
             }
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -9,11 +9,16 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::records::{self, Due, Message, Queue};
 use super::send::{Outcome, Sender};
 use super::{Webhooks, millis, now};
+use crate::config::WebhooksConfig;
 use crate::problem::chain;
+use crate::store::StoreError;
 
 /// Messages that are under way to one endpoint.
 const AT_ONCE: usize = 4;
@@ -25,9 +30,32 @@ const PRUNE: Duration = Duration::from_mins(5);
 pub(super) struct Runtime {
     handle: Handle,
     sender: Sender,
+    stop: CancellationToken,
+    tasks: TaskTracker,
 }
 
-pub(super) fn start(webhooks: &Webhooks, handle: &Handle) {
+impl Runtime {
+    pub(super) fn stop(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+    }
+
+    /// `longest`: what an attempt may take.
+    pub(super) async fn ended(&self, longest: Duration) {
+        if timeout(longest + PAUSE, self.tasks.wait()).await.is_err() {
+            tracing::error!(
+                tasks = self.tasks.len(),
+                "deliveries of webhooks are cut: they are made again after the next start"
+            );
+        }
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn_on(task, &self.handle);
+    }
+}
+
+pub(super) fn start(webhooks: &Webhooks, handle: &Handle, stop: &CancellationToken) {
     let sender = match Sender::new(&webhooks.inner.config) {
         Ok(sender) => sender,
         Err(error) => {
@@ -39,22 +67,34 @@ pub(super) fn start(webhooks: &Webhooks, handle: &Handle) {
             return;
         }
     };
-    let handle = handle.clone();
-    let runtime = Runtime { handle, sender };
+    let runtime = Runtime {
+        handle: handle.clone(),
+        sender,
+        // Of its own: deliveries end before the rest does.
+        stop: stop.child_token(),
+        tasks: TaskTracker::new(),
+    };
     if webhooks.inner.runtime.set(runtime).is_err() {
         return;
     }
     let Some(runtime) = webhooks.inner.runtime.get() else {
         return;
     };
-    runtime.handle.spawn(go_on(webhooks.clone()));
-    runtime.handle.spawn(forget(webhooks.clone()));
+    runtime.spawn(until(runtime.stop.clone(), go_on(webhooks.clone())));
+    runtime.spawn(until(runtime.stop.clone(), forget(webhooks.clone())));
+}
+
+async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = work => {}
+    }
 }
 
 /// With what was left when the process before ended.
 async fn go_on(webhooks: Webhooks) {
     let endpoints = until_done(|| records::waiting(&webhooks.inner.store)).await;
-    for endpoint in endpoints {
+    for endpoint in endpoints.unwrap_or_default() {
         webhooks.wake(&endpoint);
     }
 }
@@ -71,16 +111,21 @@ async fn forget(webhooks: Webhooks) {
     }
 }
 
-async fn until_done<T, F>(work: impl Fn() -> F) -> T
+/// `None` when the store is closed: it is not opened again.
+async fn until_done<T, F>(work: impl Fn() -> F) -> Option<T>
 where
-    F: Future<Output = Result<T, crate::store::StoreError>>,
+    F: Future<Output = Result<T, StoreError>>,
 {
     loop {
         match work().await {
-            Ok(done) => return done,
+            Ok(done) => return Some(done),
             Err(error) => {
+                let closed = matches!(error, StoreError::Closed);
                 let error = chain(&error);
                 tracing::error!(error, "the store of webhooks failed");
+                if closed {
+                    return None;
+                }
                 tokio::time::sleep(PAUSE).await;
             }
         }
@@ -93,6 +138,9 @@ impl Webhooks {
         let Some(runtime) = self.inner.runtime.get() else {
             return;
         };
+        if runtime.stop.is_cancelled() {
+            return;
+        }
         let mut queues = self.queues();
         if let Some(wake) = queues.get(endpoint) {
             wake.notify_one();
@@ -103,26 +151,30 @@ impl Webhooks {
         drop(queues);
         let webhooks = self.clone();
         let endpoint = endpoint.to_owned();
-        runtime.handle.spawn(async move {
+        runtime.spawn(async move {
             if let Some(runtime) = webhooks.inner.runtime.get() {
-                serve(&webhooks, &runtime.sender, &endpoint, &wake).await;
+                serve(&webhooks, runtime, &endpoint, &wake).await;
             }
             webhooks.queues().remove(&endpoint);
         });
     }
 }
 
-/// Until the endpoint is taken away.
-async fn serve(webhooks: &Webhooks, sender: &Sender, endpoint: &str, wake: &Notify) {
+/// Until the endpoint is taken away, or nothing is to be begun any more.
+async fn serve(webhooks: &Webhooks, runtime: &Runtime, endpoint: &str, wake: &Notify) {
     let store = &webhooks.inner.store;
     let mut under_way = FuturesUnordered::new();
     let mut numbers = HashSet::new();
     loop {
         // Enough that something is among it that is not under way.
         let queue = until_done(|| records::due(store, endpoint, now(), 2 * AT_ONCE)).await;
+        let Some(queue) = queue else { break };
         let Some(Queue { due, next }) = queue else {
             return;
         };
+        if runtime.stop.is_cancelled() {
+            break;
+        }
         if let Some(due) = due {
             let due = Arc::new(due);
             for message in &due.messages {
@@ -132,12 +184,13 @@ async fn serve(webhooks: &Webhooks, sender: &Sender, endpoint: &str, wake: &Noti
                 if numbers.insert(message.number) {
                     let due = Arc::clone(&due);
                     let message = message.clone();
-                    under_way.push(deliver(webhooks, sender, endpoint, due, message));
+                    under_way.push(deliver(webhooks, &runtime.sender, endpoint, due, message));
                 }
             }
         }
         let wait = next.map(|at| Duration::from_millis((at - now()).max(1).unsigned_abs()));
         tokio::select! {
+            () = runtime.stop.cancelled() => break,
             Some(number) = under_way.next() => {
                 numbers.remove(&number);
             }
@@ -145,6 +198,8 @@ async fn serve(webhooks: &Webhooks, sender: &Sender, endpoint: &str, wake: &Noti
             () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => {}
         }
     }
+    // What has been sent may have been taken: until that is written down it would be sent again by the next process.
+    while under_way.next().await.is_some() {}
 }
 
 /// One attempt with its end written down; the message's number.
@@ -167,18 +222,14 @@ async fn deliver(
         let outcome = outcome.clone();
         records::settle(store, endpoint, message.number, outcome, wait, config)
     });
-    if let Some(why) = settled.await {
+    if let Some(Some(why)) = settled.await {
         tracing::warn!(endpoint, why = why.as_str(), "a webhook is disabled");
     }
     message.number
 }
 
 /// Before the next attempt: doubled with every one, shortened by chance, so that those that failed together do not come back together.
-fn pause(
-    config: &crate::config::WebhooksConfig,
-    attempts: u32,
-    wish: Option<Duration>,
-) -> Duration {
+pub(super) fn pause(config: &WebhooksConfig, attempts: u32, wish: Option<Duration>) -> Duration {
     let doubled = config.first_retry.saturating_mul(1 << attempts.min(24));
     let wait = doubled
         .min(config.max_retry)

@@ -10,9 +10,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::query::Query;
+use sqlx::sqlite::SqliteArguments;
+use sqlx::{FromRow, Sqlite, SqliteConnection};
 
-use super::{Audience, Noted, millis, moment, now};
+use super::{Audience, Noted, WebhookError, millis, moment, now};
 use crate::config::PartnerConfig;
 use crate::store::{Store, StoreError, Tables};
 pub(super) use endpoints::{create, delete, enable, list, rotate};
@@ -127,9 +129,9 @@ pub struct Delivery {
     pub subject: String,
     state: String,
     pub attempts: u32,
-    due_at: i64,
+    pub(in crate::webhooks) due_at: i64,
     created_at: i64,
-    ended_at: Option<i64>,
+    pub(in crate::webhooks) ended_at: Option<i64>,
     /// The last answer's status.
     pub status: Option<u16>,
     /// Why the last attempt failed.
@@ -194,32 +196,48 @@ pub(super) struct Message {
     pub(super) attempts: u32,
 }
 
-/// A message for one endpoint of `partner`; false when it has none of that id.
+/// A message for one endpoint of `partner`, which may have it.
 pub(super) async fn add(
     store: &Store,
     partner: &str,
     id: &str,
     noted: Noted,
     now: i64,
-) -> Result<bool, StoreError> {
+) -> Result<(), WebhookError> {
     let (partner, id) = (partner.to_owned(), id.to_owned());
     store
         .write(move |connection| {
             Box::pin(async move {
-                let known: Option<i64> = sqlx::query_scalar(
-                    "SELECT 1 FROM webhooks_endpoints WHERE id = ? AND partner = ?",
-                )
-                .bind(&id)
-                .bind(partner)
-                .fetch_optional(&mut *connection)
-                .await?;
-                match known {
-                    Some(_) => insert(connection, &id, &noted, now).await,
-                    None => Ok(false),
+                let refusal = refusal(connection, &partner, &id).await?;
+                if refusal.is_none() {
+                    insert(connection, &id, &noted, now).await?;
                 }
+                Ok(refusal)
             })
         })
-        .await
+        .await?
+        .map_or(Ok(()), Err)
+}
+
+/// Why an endpoint may not have a message. Asked in the write that adds the message: one that came to an endpoint which is disabled
+/// would wait for ever.
+async fn refusal(
+    connection: &mut SqliteConnection,
+    partner: &str,
+    id: &str,
+) -> Result<Option<WebhookError>, sqlx::Error> {
+    let disabled: Option<bool> = sqlx::query_scalar(
+        "SELECT disabled IS NOT NULL FROM webhooks_endpoints WHERE id = ? AND partner = ?",
+    )
+    .bind(id)
+    .bind(partner)
+    .fetch_optional(connection)
+    .await?;
+    Ok(match disabled {
+        None => Some(WebhookError::Unknown),
+        Some(true) => Some(WebhookError::Disabled),
+        Some(false) => None,
+    })
 }
 
 /// False when the endpoint has the message already.
@@ -273,30 +291,42 @@ pub(super) async fn deliveries(
         .await
 }
 
-/// False when the endpoint has no such message.
+/// A message of an endpoint of `partner` once more, as if it were new.
 pub(super) async fn replay(
     store: &Store,
-    endpoint: &str,
+    partner: &str,
+    id: &str,
     message: &str,
     now: i64,
-) -> Result<bool, StoreError> {
-    let (endpoint, message) = (endpoint.to_owned(), message.to_owned());
+) -> Result<(), WebhookError> {
+    let (partner, id) = (partner.to_owned(), id.to_owned());
+    let message = message.to_owned();
     store
         .write(move |connection| {
             Box::pin(async move {
-                sqlx::query(
+                if let Some(refusal) = refusal(connection, &partner, &id).await? {
+                    return Ok(Some(refusal));
+                }
+                let query = sqlx::query(
                     "UPDATE webhooks_deliveries SET state = 'pending', attempts = 0, due_at = ?, ended_at = NULL
                      WHERE endpoint = ? AND message = ?",
-                )
-                .bind(now)
-                .bind(endpoint)
-                .bind(message)
-                .execute(connection)
-                .await
-                .map(|done| done.rows_affected() > 0)
+                );
+                let query = query.bind(now).bind(id).bind(message);
+                let changed = changed(connection, query).await?;
+                Ok((!changed).then_some(WebhookError::Unknown))
             })
         })
-        .await
+        .await?
+        .map_or(Ok(()), Err)
+}
+
+/// Whether there was something to change.
+async fn changed(
+    connection: &mut SqliteConnection,
+    query: Query<'static, Sqlite, SqliteArguments>,
+) -> Result<bool, sqlx::Error> {
+    let done = query.execute(connection).await?;
+    Ok(done.rows_affected() > 0)
 }
 
 pub(super) async fn position(store: &Store) -> Result<Option<String>, StoreError> {

@@ -19,6 +19,7 @@ const PARTNER_SCOPES: &[&str] = &[
     "orders:write",
     "restaurants:read",
     "menus:write",
+    "webhooks:write",
 ];
 
 /// What a subject is to FTGO; the `roles` claim holds its name.

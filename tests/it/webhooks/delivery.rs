@@ -3,6 +3,7 @@
 use anyhow::Result;
 use ftgo_tests::System;
 use ftgo_tests::bff::{self, Bff, partner_key};
+use ftgo_tests::process::BffProcess;
 use ftgo_tests::receiver::{Receiver, Reply};
 use ftgo_tests::system::eventually;
 use gateway_core::RunningGateway;
@@ -41,7 +42,7 @@ async fn a_partner_is_told_of_its_orders_alone_and_until_it_has_taken_it() -> Re
         credential: system.token("partner-2").await?,
         ..first(&system, &gateway)
     };
-    other.add(json!({"url": receiver.url("/other")})).await?;
+    let others = other.add(json!({"url": receiver.url("/other")})).await?;
     receiver.answer("/all", Reply::Status(503));
 
     let order = partner.place("one").await?;
@@ -74,7 +75,6 @@ async fn a_partner_is_told_of_its_orders_alone_and_until_it_has_taken_it() -> Re
     let some = receiver.wait("/some", 1).await?;
     assert_eq!(some[0].id(), approved.id());
     assert_eq!(some.len(), 1, "{some:?}");
-    assert!(receiver.at("/other").is_empty());
 
     let path = format!("/v2/webhooks/{}", all.id);
     eventually("everything is delivered", async || {
@@ -87,6 +87,11 @@ async fn a_partner_is_told_of_its_orders_alone_and_until_it_has_taken_it() -> Re
             .then_some(()))
     })
     .await?;
+    // Everything was written down for those whom it concerns, in the same transaction: nothing is on its way to others.
+    let log = format!("/v2/webhooks/{}/deliveries", others.id);
+    let log = other.get(&log).await?;
+    assert_eq!(log["items"], json!([]), "{log}");
+    assert!(receiver.at("/other").is_empty());
     let log = partner.get(&format!("{path}/deliveries?limit=1")).await?;
     assert_eq!(log["items"][0]["state"], "DELIVERED", "{log}");
     assert!(log["nextCursor"].is_string(), "{log}");
@@ -120,6 +125,9 @@ async fn secrets_overlap_messages_are_replayed_and_a_gone_endpoint_is_left_alone
     let rotated = partner.post(&format!("{path}/rotate")).await?;
     assert_eq!(rotated.status, 200, "{rotated:?}");
     let new = rotated.body["secret"].as_str().unwrap_or_default();
+    // The secret that messages are verified with until then would be gone.
+    let refused = partner.post(&format!("{path}/rotate")).await?;
+    assert_eq!(refused.status, 409, "{refused:?}");
 
     let test = partner.post(&format!("{path}/test")).await?;
     assert_eq!(test.status, 202, "{test:?}");
@@ -145,6 +153,16 @@ async fn secrets_overlap_messages_are_replayed_and_a_gone_endpoint_is_left_alone
         Ok((webhook["state"] == "DISABLED" && webhook["disabledReason"].is_string()).then_some(()))
     })
     .await?;
+    for path in ["test".to_owned(), format!("deliveries/{message}/replay")] {
+        let refused = partner
+            .post(&format!("/v2/webhooks/{}/{path}", webhook.id))
+            .await?;
+        assert_eq!(refused.status, 409, "{path}: {refused:?}");
+    }
+    let log = partner
+        .get(&format!("{path}/deliveries?state=PENDING"))
+        .await?;
+    assert_eq!(log["items"], json!([]), "{log}");
     receiver.answer("/hook", Reply::Status(204));
     let enabled = partner.post(&format!("{path}/enable")).await?;
     assert_eq!(enabled.body["state"], "ENABLED", "{enabled:?}");
@@ -180,6 +198,80 @@ async fn a_slow_endpoint_delays_nobody_and_redirects_lead_nowhere() -> Result<()
     receiver.wait("/moved", 3).await?;
     assert_eq!(receiver.at("/slow").len(), 4);
     assert!(receiver.at("/elsewhere").is_empty());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_read_orders_may_not_say_where_they_are_told() -> Result<()> {
+    let (system, gateway) = start().await?;
+    let partner = first(&system, &gateway);
+    let hook = json!({"url": "http://127.0.0.1:9/"});
+    let webhook = partner.add(hook.clone()).await?;
+    let path = format!("/v2/webhooks/{}", webhook.id);
+    let reader = Partner {
+        credential: system.token_with("partner-1", "&scope=orders:read").await?,
+        ..first(&system, &gateway)
+    };
+    let writer = Partner {
+        credential: system
+            .token_with("partner-1", "&scope=webhooks:write")
+            .await?,
+        ..first(&system, &gateway)
+    };
+    for path in ["/v2/webhooks", &path, &format!("{path}/deliveries")] {
+        reader.get(path).await?;
+        let refused = writer.send(Method::GET, path, None).await?;
+        assert_eq!(refused.status, 403, "{path}: {refused:?}");
+    }
+    for (method, tail) in [
+        (Method::POST, "/rotate"),
+        (Method::POST, "/enable"),
+        (Method::POST, "/test"),
+        (Method::POST, "/deliveries/msg_x/replay"),
+        (Method::DELETE, ""),
+    ] {
+        let refused = reader.send(method, &format!("{path}{tail}"), None).await?;
+        assert_eq!(refused.status, 403, "{tail}: {refused:?}");
+        let challenge = refused.header("www-authenticate").unwrap_or_default();
+        assert!(challenge.contains("webhooks:write"), "{challenge}");
+    }
+    // Whoever adds one is told of orders: that takes both.
+    for partner in [&reader, &writer] {
+        let refused = partner
+            .send(Method::POST, "/v2/webhooks", Some(hook.clone()))
+            .await?;
+        assert_eq!(refused.status, 403, "{refused:?}");
+    }
+    assert_eq!(writer.post(&format!("{path}/rotate")).await?.status, 200);
+    assert_eq!(writer.send(Method::DELETE, &path, None).await?.status, 204);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_of_the_environment_is_told_nothing() -> Result<()> {
+    let system = System::start().await?;
+    let (receiver, proxy) = (Receiver::start().await?, Receiver::start().await?);
+    let url = proxy.url("");
+    let environment = [
+        ("HTTP_PROXY", url.as_str()),
+        ("http_proxy", &url),
+        ("ALL_PROXY", &url),
+        ("NO_PROXY", ""),
+        ("no_proxy", ""),
+    ];
+    let services = system.services.addresses();
+    let bff = BffProcess::start_in(Bff::Public, &services, QUICK, &environment).await?;
+    let partner = Partner {
+        system: &system,
+        base: bff.base.clone(),
+        credential: partner_key().secret.clone(),
+    };
+    let webhook = partner.add(json!({"url": receiver.url("/hook")})).await?;
+    partner
+        .post(&format!("/v2/webhooks/{}/test", webhook.id))
+        .await?;
+    receiver.wait("/hook", 1).await?;
+    assert_eq!(proxy.count(), 0);
     Ok(())
 }
 

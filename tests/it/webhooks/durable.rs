@@ -1,16 +1,17 @@
-//! What is left of deliveries when the process is killed: everything.
+//! What is left of deliveries when the process is killed: everything; and when it ends in order: nothing that was sent.
 
 use std::collections::HashSet;
 
 use anyhow::{Context, Result};
 use ftgo_tests::System;
-use ftgo_tests::bff::{Bff, partner_key};
+use ftgo_tests::bff::{self, Bff, partner_key};
 use ftgo_tests::process::BffProcess;
-use ftgo_tests::receiver::{Received, Receiver};
+use ftgo_tests::receiver::{Received, Receiver, Reply};
 use ftgo_tests::system::{PATIENCE, eventually};
 use rustix::process::Signal;
 use serde_json::json;
 
+use super::delivery::first;
 use super::{Partner, QUICK, hears};
 
 const ENDPOINTS: usize = 10;
@@ -90,6 +91,54 @@ async fn of_five_hundred_deliveries_none_is_lost_in_a_crash() -> Result<()> {
         "{before} were delivered before the crash: it came too late to show anything"
     );
     drop(again);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_under_way_at_an_orderly_end_does_not_come_twice() -> Result<()> {
+    let system = System::start().await?;
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("store.db");
+    let config = format!("[store]\npath = {:?}\n{QUICK}", path.display().to_string());
+    let receiver = Receiver::start().await?;
+    receiver.answer("/hook", Reply::Held);
+    let services = system.services.addresses();
+    let ending = bff::start(Bff::Public, &services, &config)?;
+    let partner = first(&system, &ending);
+    let webhook = partner.add(json!({"url": receiver.url("/hook")})).await?;
+    let path = format!("/v2/webhooks/{}", webhook.id);
+    for _ in 0..6 {
+        let sent = partner.post(&format!("{path}/test")).await?;
+        assert_eq!(sent.status, 202, "{sent:?}");
+    }
+    // As many as may be under way to one endpoint.
+    receiver.wait("/hook", 4).await?;
+    let ready = format!("http://{}/ready", ending.admin_address());
+    let ended = tokio::spawn(ending.drain());
+    eventually("it drains", async || {
+        let ready = system.http.get_raw(&ready).await;
+        Ok(ready
+            .map_or(true, |ready| ready.status() != 200)
+            .then_some(()))
+    })
+    .await?;
+    receiver.release();
+    tokio::time::timeout(PATIENCE, ended).await??;
+    assert_eq!(receiver.count(), 4, "nothing more is begun");
+
+    let again = bff::start(Bff::Public, &services, &config)?;
+    let partner = first(&system, &again);
+    let log = eventually("everything is delivered", async || {
+        let log = partner.get(&format!("{path}/deliveries")).await?;
+        let items = log["items"].as_array().cloned().unwrap_or_default();
+        let delivered = items.iter().all(|one| one["state"] == "DELIVERED");
+        Ok((delivered && items.len() == 6).then_some(items))
+    })
+    .await?;
+    assert!(log.iter().all(|one| one["attempts"] == 1), "{log:?}");
+    let received = receiver.at("/hook");
+    let messages: HashSet<&str> = received.iter().map(Received::id).collect();
+    assert_eq!((received.len(), messages.len()), (6, 6));
     Ok(())
 }
 

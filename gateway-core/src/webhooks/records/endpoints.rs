@@ -1,7 +1,14 @@
 //! The endpoints of partners: added, listed, changed, taken away. What is delivered to them is `records.rs`'s.
 
-use super::Endpoint;
+use std::time::Duration;
+
+use sqlx::Sqlite;
+use sqlx::query::Query;
+use sqlx::sqlite::SqliteArguments;
+
+use super::{Endpoint, changed};
 use crate::store::{Store, StoreError};
+use crate::webhooks::WebhookError;
 
 /// False when the partner has `most` endpoints.
 pub(in crate::webhooks) async fn create(
@@ -72,52 +79,14 @@ pub(in crate::webhooks) async fn list(
     Ok(endpoints.collect())
 }
 
+/// False when the partner has no such endpoint; so is [`enable`].
 pub(in crate::webhooks) async fn delete(
     store: &Store,
     partner: &str,
     id: &str,
 ) -> Result<bool, StoreError> {
-    let (partner, id) = (partner.to_owned(), id.to_owned());
-    store
-        .write(move |connection| {
-            Box::pin(async move {
-                sqlx::query("DELETE FROM webhooks_endpoints WHERE id = ? AND partner = ?")
-                    .bind(id)
-                    .bind(partner)
-                    .execute(connection)
-                    .await
-                    .map(|done| done.rows_affected() > 0)
-            })
-        })
-        .await
-}
-
-/// The secret so far is good until `until`.
-pub(in crate::webhooks) async fn rotate(
-    store: &Store,
-    partner: &str,
-    id: &str,
-    secret: &str,
-    until: i64,
-) -> Result<bool, StoreError> {
-    let (partner, id, secret) = (partner.to_owned(), id.to_owned(), secret.to_owned());
-    store
-        .write(move |connection| {
-            Box::pin(async move {
-                sqlx::query(
-                    "UPDATE webhooks_endpoints SET former_secret = secret, former_until = ?, secret = ?
-                     WHERE id = ? AND partner = ?",
-                )
-                .bind(until)
-                .bind(secret)
-                .bind(id)
-                .bind(partner)
-                .execute(connection)
-                .await
-                .map(|done| done.rows_affected() > 0)
-            })
-        })
-        .await
+    let query = sqlx::query("DELETE FROM webhooks_endpoints WHERE id = ? AND partner = ?");
+    write(store, query.bind(id.to_owned()).bind(partner.to_owned())).await
 }
 
 pub(in crate::webhooks) async fn enable(
@@ -125,20 +94,59 @@ pub(in crate::webhooks) async fn enable(
     partner: &str,
     id: &str,
 ) -> Result<bool, StoreError> {
-    let (partner, id) = (partner.to_owned(), id.to_owned());
+    let query = sqlx::query(
+        "UPDATE webhooks_endpoints SET disabled = NULL, failures = 0 WHERE id = ? AND partner = ?",
+    );
+    write(store, query.bind(id.to_owned()).bind(partner.to_owned())).await
+}
+
+async fn write(
+    store: &Store,
+    query: Query<'static, Sqlite, SqliteArguments>,
+) -> Result<bool, StoreError> {
+    store
+        .write(move |connection| Box::pin(changed(connection, query)))
+        .await
+}
+
+/// The secret so far is good until `until`; the one before has to be over.
+pub(in crate::webhooks) async fn rotate(
+    store: &Store,
+    partner: &str,
+    id: &str,
+    secret: &str,
+    now: i64,
+    until: i64,
+) -> Result<(), WebhookError> {
+    let (partner, id, secret) = (partner.to_owned(), id.to_owned(), secret.to_owned());
     store
         .write(move |connection| {
             Box::pin(async move {
-                sqlx::query(
-                    "UPDATE webhooks_endpoints SET disabled = NULL, failures = 0
-                     WHERE id = ? AND partner = ?",
+                let query = sqlx::query(
+                    "UPDATE webhooks_endpoints SET former_secret = secret, former_until = ?, secret = ?
+                     WHERE id = ? AND partner = ? AND former_until <= ?",
+                );
+                let query = query.bind(until).bind(secret);
+                let query = query.bind(id.clone()).bind(partner.clone()).bind(now);
+                if changed(connection, query).await? {
+                    return Ok(None);
+                }
+                let former: Option<i64> = sqlx::query_scalar(
+                    "SELECT former_until FROM webhooks_endpoints WHERE id = ? AND partner = ?",
                 )
                 .bind(id)
                 .bind(partner)
-                .execute(connection)
-                .await
-                .map(|done| done.rows_affected() > 0)
+                .fetch_optional(connection)
+                .await?;
+                Ok(Some(match former {
+                    None => WebhookError::Unknown,
+                    Some(former) => {
+                        let left = former.saturating_sub(now).unsigned_abs();
+                        WebhookError::Overlap(Duration::from_millis(left))
+                    }
+                }))
             })
         })
-        .await
+        .await?
+        .map_or(Ok(()), Err)
 }

@@ -196,7 +196,7 @@ async fn a_partner_gets_a_token_by_either_way_of_authentication() {
             posted,
             "partner-1",
             "RS256",
-            "orders:read orders:write restaurants:read menus:write",
+            "orders:read orders:write restaurants:read menus:write webhooks:write",
         ),
         (basic, "partner-2", "ES256", "orders:read"),
     ] {

@@ -46,11 +46,12 @@ const PARTNERS: [Partner; 2] = [
 ];
 
 /// The same as in a partner's OAuth token.
-const SCOPES: [&str; 4] = [
+const SCOPES: [&str; 5] = [
     "orders:read",
     "orders:write",
     "restaurants:read",
     "menus:write",
+    "webhooks:write",
 ];
 
 /// By partner.
