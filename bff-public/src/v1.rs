@@ -1,5 +1,6 @@
 //! Version 1: frozen. Its shapes never change; its answers say until when it will be there and what comes after.
 
+mod cursor;
 pub(crate) mod orders;
 pub(crate) mod restaurants;
 

@@ -7,7 +7,7 @@ use gateway_core::extract::QueryParams;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Address, Deprecated, Money, deprecated};
+use super::{Address, Deprecated, Money, cursor, deprecated};
 use crate::clients::Clients;
 use crate::clients::order_history::{AvailableRestaurant, RestaurantPage, RestaurantSearch};
 
@@ -17,6 +17,7 @@ const MAX_RADIUS: f64 = 50_000.0;
 const MAX_LIMIT: u32 = 100;
 
 #[derive(Deserialize, JsonSchema)]
+#[schemars(extend("dependentRequired" = {"cursor": ["lat", "lng"]}))]
 pub(crate) struct RestaurantsQuery {
     /// Where to deliver to, in degrees.
     #[schemars(range(min = -90, max = 90), example = 37.8)]
@@ -32,7 +33,7 @@ pub(crate) struct RestaurantsQuery {
     /// Exactly this one.
     cuisine: Option<String>,
     /// The `nextCursor` of a page of the same search.
-    #[schemars(regex(pattern = "^(r[0-9a-f]{32}([0-9a-f]{2})+)?$"))]
+    #[schemars(regex(pattern = cursor::PATTERN))]
     cursor: Option<String>,
     /// The size of a page, 20 when absent.
     #[schemars(range(min = 1, max = 100))]
@@ -44,7 +45,8 @@ pub(crate) async fn list(
     State(clients): State<Clients>,
     QueryParams(query): QueryParams<RestaurantsQuery>,
 ) -> Result<Deprecated<Answer<PageV1>>, Error> {
-    let search = search(&query)?;
+    let cursor = given(query.cursor.as_ref()).map(cursor::read).transpose()?;
+    let search = search(&query, cursor.as_deref())?;
     let call = page.context().for_required("restaurants");
     let found = clients.history.available_restaurants(call, &search).await?;
     Ok(deprecated(
@@ -53,7 +55,10 @@ pub(crate) async fn list(
     ))
 }
 
-fn search(query: &RestaurantsQuery) -> Result<RestaurantSearch<'_>, Error> {
+fn search<'a>(
+    query: &'a RestaurantsQuery,
+    cursor: Option<&'a str>,
+) -> Result<RestaurantSearch<'a>, Error> {
     let radius = query.radius.unwrap_or(DEFAULT_RADIUS);
     let limit = query.limit.unwrap_or(20);
     let at = given(query.at.as_ref());
@@ -89,7 +94,7 @@ fn search(query: &RestaurantsQuery) -> Result<RestaurantSearch<'_>, Error> {
         radius,
         at,
         cuisine: given(query.cuisine.as_ref()),
-        cursor: given(query.cursor.as_ref()),
+        cursor,
         limit,
     })
 }
@@ -133,7 +138,7 @@ impl From<RestaurantPage> for PageV1 {
     fn from(page: RestaurantPage) -> Self {
         Self {
             items: page.items.into_iter().map(RestaurantV1::from).collect(),
-            next_cursor: page.next_cursor,
+            next_cursor: page.next_cursor.map(cursor::shown),
         }
     }
 }
