@@ -35,6 +35,11 @@ schema: ## write config/schema.json from the types; a test checks that it is cur
 	@cargo build --quiet --bin bff-mobile
 	@$(TARGET_DIR)/debug/bff-mobile --config-schema > config/schema.json
 
+.PHONY: assets
+assets: ## build the pages of bff-web from bff-web/web into bff-web/assets; a test checks that they are current (needs Node 20)
+	@scripts/setup.sh assets
+	@node bff-web/web/build.mjs
+
 .PHONY: lint
 lint: ## formatting, clippy, licences, bans and sources of dependencies, documentation
 	@scripts/setup.sh lint

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks that the tools for a make target are there: `scripts/setup.sh build|test|lint|bench|image`. For test, lint and
-# bench it installs what it can (a C compiler, Redis, promtool, a parser of OpenMetrics and Node on Debian and Ubuntu, packages
+# Checks that the tools for a make target are there: `scripts/setup.sh build|test|assets|lint|bench|image`. For test, lint and
+# bench it installs what it can (a C compiler, Redis, promtool, a parser of OpenMetrics, Node and Chromium on Debian and Ubuntu, packages
 # for Node, components of rustup, cargo-deny, what the benchmarks compare with); otherwise it says in one line what is missing.
 # Prints nothing when everything is there.
 set -euo pipefail
@@ -125,7 +125,7 @@ need_contract_tools() {
   cp "$locked" "$folder/requirements.txt"
 }
 
-# For the tests with a certified OpenID provider.
+# For the tests with a certified OpenID provider, and for the pages of bff-web.
 need_node() {
   local found
   if ! have node || ! have npm; then
@@ -142,6 +142,19 @@ need_node() {
   if [[ ${found%%.*} -lt 20 ]]; then
     fail "Node $found is too old: 20 or later is needed for the tests"
   fi
+}
+
+# For the tests in a browser. They start it by themselves, headless.
+need_chromium() {
+  local name
+  for name in chromium chromium-browser google-chrome; do
+    have "$name" && return
+  done
+  if have apt-get; then
+    echo "installing Chromium (chromium)"
+    as_root apt-get update -qq && as_root apt-get install -y -qq --no-install-recommends chromium && have chromium && return
+  fi
+  fail "Chromium is missing: install chromium, 120 or later"
 }
 
 # What stands in a lock file, once for each version of it.
@@ -262,9 +275,15 @@ case $purpose in
     need_openmetrics_parser
     need_node
     need_node_packages tests/web
+    need_chromium
+    need_node_packages bff-web/web
     need_webhook_libraries
     need_node_packages tests/contracts
     need_contract_tools
+    ;;
+  assets)
+    need_node
+    need_node_packages bff-web/web
     ;;
   lint)
     need_rust
@@ -284,6 +303,6 @@ case $purpose in
     docker version >/dev/null 2>&1 || fail "docker is there, but no engine answers it: start one"
     ;;
   *)
-    fail "usage: scripts/setup.sh build|test|lint|bench|image"
+    fail "usage: scripts/setup.sh build|test|assets|lint|bench|image"
     ;;
 esac

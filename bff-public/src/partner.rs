@@ -14,7 +14,7 @@ pub(crate) const RESTAURANTS: &str = "restaurant_ids";
 /// # Errors
 /// 403 for credentials that are bound to no account: they may still read what belongs to nobody.
 pub(crate) fn consumer(context: &RequestContext) -> Result<&str, Error> {
-    let bound = context.principal().attribute(CONSUMER);
+    let bound = attribute(context, CONSUMER);
     bound.ok_or_else(|| {
         ClientError::Forbidden("The credentials are not bound to a consumer account.").into()
     })
@@ -22,7 +22,7 @@ pub(crate) fn consumer(context: &RequestContext) -> Result<&str, Error> {
 
 /// The restaurants whose menus the caller writes.
 pub(crate) fn restaurants(context: &RequestContext) -> impl Iterator<Item = &str> {
-    let bound = context.principal().attribute(RESTAURANTS);
+    let bound = attribute(context, RESTAURANTS);
     bound.unwrap_or_default().split_whitespace()
 }
 
@@ -38,18 +38,17 @@ pub(crate) fn writes_menu_of(context: &RequestContext, id: &str) -> Result<(), E
     }
 }
 
-/// The caller's id: what it has done before, it has done with any of its credentials.
-pub(crate) fn id(context: &RequestContext) -> &str {
-    let principal = context.principal();
-    let partner = principal.partner().or(principal.subject());
-    partner.unwrap_or_default()
-}
-
-/// The partner that the caller is, for what only partners have.
+/// The partner that the caller is, for what only partners have: what it has done, it has done with any of its credentials.
 ///
 /// # Errors
 /// 403 for credentials that are no partner's.
 pub(crate) fn known(context: &RequestContext) -> Result<&str, Error> {
     let partner = context.principal().partner();
     partner.ok_or_else(|| ClientError::Forbidden("The credentials are not a partner's.").into())
+}
+
+/// Of a partner alone: what the token of somebody else claims binds it to nothing.
+fn attribute<'a>(context: &'a RequestContext, name: &str) -> Option<&'a str> {
+    let principal = context.principal();
+    principal.partner().and(principal.attribute(name))
 }

@@ -2,6 +2,7 @@
 //! are the contract: they never change.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod limits;
 mod matrix;
 mod openapi;
 mod v2;

@@ -7,12 +7,13 @@ pub(crate) mod restaurants;
 pub(crate) mod usage;
 pub(crate) mod webhooks;
 
+use axum::Json;
 use axum::response::{IntoResponse, Response};
 use gateway_core::compose::Answer;
 use gateway_core::error::Error;
 use gateway_core::openapi::{Describe, Operation};
 use http::HeaderValue;
-use http::header::LINK;
+use http::header::{CACHE_CONTROL, LINK};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -77,6 +78,28 @@ impl<T: JsonSchema> Describe for Linked<T> {
             "schema": {"type": "string"},
         });
         operation.add_header("200", "Link", links);
+    }
+}
+
+/// Different from one moment to the next: stored by nobody.
+pub(crate) struct Uncached<T>(Json<T>);
+
+impl<T> Uncached<T> {
+    fn new(answer: T) -> Self {
+        Self(Json(answer))
+    }
+}
+
+impl<T: Serialize> IntoResponse for Uncached<T> {
+    fn into_response(self) -> Response {
+        let no_store = HeaderValue::from_static("no-store");
+        ([(CACHE_CONTROL, no_store)], self.0).into_response()
+    }
+}
+
+impl<T: JsonSchema> Describe for Uncached<T> {
+    fn describe(operation: &mut Operation<'_>) {
+        <Json<T> as Describe>::describe(operation);
     }
 }
 

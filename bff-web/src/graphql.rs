@@ -41,17 +41,25 @@ type Nullable<T> = Option<Result<T, Failure>>;
 ///
 /// It is not an `async_graphql::Error`, into which every other error would turn silently, with neither code nor log.
 #[derive(Clone)]
-struct Failure(async_graphql::Error);
+struct Failure {
+    error: async_graphql::Error,
+    /// Whether it is a service's or the gateway's, and may be over soon: not the caller's.
+    may_pass: bool,
+}
 
 impl<E: Into<Error>> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self(gateway_core::graphql::error(&error.into()))
+        let error = error.into();
+        Self {
+            may_pass: !matches!(error, Error::Client(_)),
+            error: gateway_core::graphql::error(&error),
+        }
     }
 }
 
 impl From<Failure> for async_graphql::Error {
     fn from(failure: Failure) -> Self {
-        failure.0
+        failure.error
     }
 }
 

@@ -1,4 +1,4 @@
-//! The backend of the web front end: one GraphQL schema over FTGO's services, and GraphiQL to look at it. How GraphQL
+//! The backend of the web front end: one GraphQL schema over FTGO's services, the storefront that asks it, and GraphiQL. How GraphQL
 //! travels over HTTP is `gateway_core::graphql`; what an order may do is decided by the services.
 //!
 //! A request arrives at one of the lines in `routes.rs`; `graphql` resolves fields, each by a call in `clients` or by a
@@ -6,8 +6,8 @@
 
 mod caller;
 mod clients;
-mod graphiql;
 mod graphql;
+mod pages;
 mod routes;
 mod tags;
 

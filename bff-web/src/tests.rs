@@ -1,8 +1,10 @@
-//! The schema in front of services that answer as each test says, over real sockets; and GraphiQL's page.
+//! The schema in front of services that answer as each test says, over real sockets.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod fake;
 mod matrix;
+mod pages;
+mod schema;
 
 use std::time::Duration;
 
@@ -461,54 +463,4 @@ async fn bad_arguments_are_the_clients_fault() {
             ae: id af: id ag: id ah: id ai: id aj: id ak: id al: id am: id an: id ao: id ap: id aq: id ar: id } } }";
     let answer = world.ask(As::Consumer, greedy, Value::Null).await;
     assert_eq!(answer.get("data"), None, "{answer}");
-}
-
-#[tokio::test]
-async fn graphiql_comes_from_here_alone() {
-    let world = World::start(as_usual).await;
-    let page = world.get("/graphiql").send().await.unwrap();
-    assert_eq!(page.headers()["content-type"], "text/html; charset=utf-8");
-    let policy = page.headers()["content-security-policy"]
-        .to_str()
-        .unwrap()
-        .to_owned();
-    assert!(
-        policy.contains("default-src 'none'; script-src 'self';"),
-        "{policy}"
-    );
-    assert!(!policy.contains("unsafe"), "{policy}");
-    let html = page.text().await.unwrap();
-    assert!(!html.contains("://") && !html.contains('{'), "{html}");
-
-    let mut assets = 0;
-    for asset in html
-        .split('"')
-        .filter(|part| part.starts_with("/graphiql/"))
-    {
-        let response = world.get(asset).send().await.unwrap();
-        assert_eq!(response.status(), 200, "{asset}");
-        let expected = if asset.ends_with(".css") {
-            "text/css; charset=utf-8"
-        } else {
-            "text/javascript; charset=utf-8"
-        };
-        assert_eq!(response.headers()["content-type"], expected);
-        assert_eq!(
-            response.headers()["cache-control"],
-            "public, max-age=31536000, immutable"
-        );
-        let etag = response.headers()["etag"].clone();
-        let again = world
-            .get(asset)
-            .header("if-none-match", etag)
-            .send()
-            .await
-            .unwrap();
-        assert_eq!(again.status(), 304);
-        assets += 1;
-    }
-    assert_eq!(assets, 6);
-    for missing in ["/graphiql/0/page.js", "/graphiql/0/nothing"] {
-        assert_eq!(world.get(missing).send().await.unwrap().status(), 404);
-    }
 }

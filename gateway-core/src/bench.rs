@@ -139,6 +139,7 @@ impl Workbench {
                 started: Instant::now(),
                 budget: BUDGET,
                 revocations: None,
+                metered: None,
                 permit: None,
             },
             &self.shared.config.deadline,

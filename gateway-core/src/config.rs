@@ -409,7 +409,10 @@ pub struct PassthroughConfig {
     /// `/api/things/{id}` or `/api/files/{*rest}`.
     pub path: String,
     pub methods: Vec<Method>,
-    pub upstream: String,
+    /// Where it forwards to, by weight. Never empty.
+    pub upstreams: Vec<WeightedUpstream>,
+    /// Where copies of its requests go.
+    pub mirror: Option<MirrorConfig>,
     /// The path upstream, with the same placeholders; the client's path when absent.
     pub rewrite: Option<String>,
     pub policy: PolicyConfig,
@@ -418,6 +421,22 @@ pub struct PassthroughConfig {
     pub tags: Vec<String>,
     /// Whether WebSockets may be opened through it.
     pub websocket: bool,
+}
+
+/// One of the upstreams of a passthrough route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WeightedUpstream {
+    pub name: String,
+    /// How much of all weights together comes to this one.
+    pub weight: u32,
+}
+
+/// The upstream that gets copies of a passthrough route's requests.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MirrorConfig {
+    pub upstream: String,
+    /// Of the requests, from 0 to 1.
+    pub share: f64,
 }
 
 /// What becomes of a passthrough route's answers.

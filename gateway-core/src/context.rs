@@ -2,6 +2,7 @@
 //! It is made at the edge and handed to handlers and upstream clients; it holds no services and no configuration.
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -15,8 +16,9 @@ use uuid::Uuid;
 use crate::auth::{Principal, RevocationWatch};
 use crate::config::DeadlineConfig;
 use crate::deadline::Deadline;
-use crate::edge::Permit;
+use crate::edge::{Metered, Permit};
 use crate::error::{Error, GatewayError};
+use crate::streams::Place;
 use crate::trace::{SpanId, TraceContext};
 use crate::waterfall::{
     CallSource, CallTarget, CompositionPart, PartOutcome, UpstreamCall, Waterfall,
@@ -81,6 +83,7 @@ struct Shared {
     lifetime: AtomicU64,
     /// A copy of the worker's own, so that workers do not count each other's references.
     revocations: Option<Arc<RevocationWatch>>,
+    metered: Option<Metered>,
     /// The request's place among those worked on: kept by whoever still works for it, also when its client has gone.
     permit: Mutex<Option<Permit>>,
 }
@@ -126,6 +129,8 @@ pub(crate) struct ContextParts {
     pub(crate) budget: Duration,
     /// Without it nothing is ever revoked.
     pub(crate) revocations: Option<Arc<RevocationWatch>>,
+    /// Without it nothing is counted but the request itself.
+    pub(crate) metered: Option<Metered>,
     pub(crate) permit: Option<Permit>,
 }
 
@@ -151,6 +156,7 @@ impl RequestContext {
                 waterfall: Mutex::default(),
                 lifetime: AtomicU64::new(u64::MAX),
                 revocations: parts.revocations,
+                metered: parts.metered,
                 permit: Mutex::new(parts.permit),
             }),
         }
@@ -174,6 +180,7 @@ impl RequestContext {
                 started: Instant::now(),
                 budget,
                 revocations: None,
+                metered: None,
                 permit: None,
             },
             &DeadlineConfig {
@@ -204,6 +211,7 @@ impl RequestContext {
                 waterfall: Mutex::default(),
                 lifetime: AtomicU64::new(u64::MAX),
                 revocations: shared.revocations.clone(),
+                metered: shared.metered.clone(),
                 permit: Mutex::default(),
             }),
         }
@@ -213,6 +221,41 @@ impl RequestContext {
     pub(crate) fn give_place_back(&self) {
         let permit = self.shared.permit.lock();
         permit.unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// Counts `times` more requests against all limits of this one's route: for who asks for several things in one.
+    ///
+    /// # Errors
+    /// 429 when a limit refuses them; then none is counted, but by the limits before a plan.
+    pub(crate) async fn charge(&self, times: u32) -> Result<(), Error> {
+        match (NonZeroU32::new(times), &self.shared.metered) {
+            (Some(times), Some(metered)) => metered.charge(times, self).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// A place among the streams, for an answer that goes on.
+    ///
+    /// # Errors
+    /// 429 when the caller has as many as one may have.
+    pub(crate) fn stream_place(&self) -> Result<Option<Place>, Error> {
+        let place = |metered: &Metered| {
+            let places = metered.places();
+            places.take(self.principal(), self.client_address())
+        };
+        Ok(self.shared.metered.as_ref().map(place).transpose()?)
+    }
+
+    /// The same for a WebSocket.
+    ///
+    /// # Errors
+    /// The same, and 503 when there are as many WebSockets as there may be.
+    pub(crate) fn socket_place(&self) -> Result<Option<Place>, Error> {
+        let place = |metered: &Metered| {
+            let places = metered.places();
+            places.take_for_socket(self.principal(), self.client_address())
+        };
+        self.shared.metered.as_ref().map(place).transpose()
     }
 
     #[must_use]

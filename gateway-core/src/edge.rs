@@ -16,6 +16,7 @@ mod expectation;
 mod head;
 mod host;
 mod identity_headers;
+mod meter;
 mod path;
 mod problems;
 mod rate_limit;
@@ -24,12 +25,10 @@ mod security_headers;
 mod slot;
 mod vary;
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -43,21 +42,21 @@ use tower::{Service, ServiceExt};
 
 pub(crate) use admission::{Admission, Permit};
 pub(crate) use body_limit::BodyLimit;
+pub(crate) use compression::Accepted;
 pub(crate) use cors::Cors;
 pub(crate) use csrf::Credential;
+pub(crate) use meter::Metered;
 #[cfg(feature = "bench")]
 pub(crate) use rate_limit::RateLimitHeaders;
 pub(crate) use rate_limit::{Counted, RateLimitStore, RateLimiter, RouteKey, RouteLimits};
 pub(crate) use slot::EdgeSlot;
 
 use crate::auth::{Authenticator, Principal, RevocationWatch, authorize};
-use crate::config::PLAN;
 use crate::context::{ContextParts, RequestContext, RequestId};
 use crate::deadline::{Deadline, StreamEnd};
 use crate::error::{ClientError, Error, GatewayError};
 use crate::gateway::Shared;
 use crate::proxy::{OverTls, Proxy};
-use crate::quota::{self, PlanUsage};
 use crate::route::{Action, Matched, NoMatch, Route};
 use crate::session::{self, Session};
 use crate::streams::HasPlace;
@@ -66,7 +65,7 @@ use crate::upstream::Upstreams;
 use access_log::Observation;
 use app_version::Verdict;
 use client::Client;
-use rate_limit::LimitId;
+use meter::Meter;
 
 /// One worker's edge: what is shared by the process, and what is this worker's own.
 pub(crate) struct Edge {
@@ -76,6 +75,7 @@ pub(crate) struct Edge {
     authenticator: Authenticator,
     /// This worker's copy of what the process shares.
     revocations: Arc<RevocationWatch>,
+    meter: Arc<Meter>,
     composed: ComposedService,
     proxy: Proxy,
     /// For answers to requests that have no route.
@@ -105,6 +105,7 @@ impl Edge {
         Self {
             cors: shared.config.cors.as_deref().map(Cors::new),
             revocations: Arc::new(shared.revocation_watch.clone()),
+            meter: Arc::new(Meter::new(&shared)),
             shared,
             worker,
             authenticator,
@@ -230,7 +231,9 @@ impl Edge {
         };
         // Before anything is verified: who guesses credentials uses up the address's limit, too.
         observation.rate_limits.policy = route.limits.policy;
-        self.limit(&route.limits.before, &counted, observation)
+        let told = &mut observation.rate_limits;
+        self.meter
+            .limit(&route.limits.before, &counted, told)
             .await?;
         // A browser asks without credentials whether a script may ask with them.
         if let Some(cors) = route.cors.as_ref().filter(|_| is_preflight) {
@@ -266,10 +269,12 @@ impl Edge {
             principal: &principal,
             ..counted
         };
-        self.limit(&route.limits.after, &counted, observation)
+        let told = &mut observation.rate_limits;
+        self.meter
+            .limit(&route.limits.after, &counted, told)
             .await?;
         if let Some(policies) = &route.limits.plan {
-            let usage = self.count_in_plan(policies, &counted, observation).await?;
+            let usage = self.meter.count_in_plan(policies, &counted, told).await?;
             request.extensions_mut().insert(usage);
         }
         asked?;
@@ -293,6 +298,10 @@ impl Edge {
                 started,
                 budget,
                 revocations: Some(Arc::clone(&self.revocations)),
+                metered: Some(Metered {
+                    meter: Arc::clone(&self.meter),
+                    route: RouteKey(route.name),
+                }),
                 permit: Some(permit.clone()),
             },
             &self.shared.config.deadline,
@@ -402,70 +411,8 @@ impl Edge {
             deadline: Deadline::from_instant(observation.arrival().at + budget),
         };
         observation.rate_limits.policy = limits.policy;
-        self.limit(&limits.before, &counted, observation).await
-    }
-
-    /// Counts the request against `limits`; what they say goes into the answer's headers, whatever becomes of it.
-    async fn limit(
-        &self,
-        limits: &[LimitId],
-        request: &Counted<'_>,
-        observation: &mut Observation,
-    ) -> Result<(), Error> {
-        if limits.is_empty() {
-            return Ok(());
-        }
         let told = &mut observation.rate_limits;
-        let checked = self.shared.limiter.check(limits, request, told).await;
-        checked.map_err(|denied| {
-            let retry_after = denied.retry_after;
-            ClientError::RateLimited { retry_after }.into()
-        })
-    }
-
-    /// Counts the request against the caller's plan: first how fast, then how many in a day.
-    async fn count_in_plan(
-        &self,
-        policies: &BTreeMap<String, &'static str>,
-        request: &Counted<'_>,
-        observation: &mut Observation,
-    ) -> Result<PlanUsage, Error> {
-        let without_plan = || ClientError::Forbidden("The credentials have no plan.");
-        let name = request.principal.attribute(PLAN);
-        let plan = name.and_then(|name| self.shared.limiter.plan(name));
-        let (plan, partner) = plan
-            .zip(request.principal.partner())
-            .ok_or_else(without_plan)?;
-        if let Some(policy) = policies.get(&*plan.name) {
-            observation.rate_limits.policy = policy;
-        }
-        self.limit(&[plan.pace], request, observation).await?;
-
-        let now = SystemTime::now();
-        let cost = u64::from(request.cost.get());
-        let daily = plan.allows.daily;
-        let counted = self.shared.quotas.take(partner, daily, cost, now);
-        let counted = counted.ok_or_else(without_plan)?;
-        let (Ok(used) | Err(used)) = counted;
-        let (resets_at, resets_in) = quota::end_of_day(now);
-        let left = daily.saturating_sub(used);
-        observation.rate_limits.add_quota(left, resets_in);
-        if counted.is_err() {
-            plan.quota.denied.increment(1);
-            return Err(ClientError::QuotaUsedUp {
-                retry_after: resets_in,
-            }
-            .into());
-        }
-        plan.quota.allowed.increment(1);
-        plan.quota.cost.increment(cost);
-        Ok(PlanUsage {
-            plan: Arc::clone(&plan.name),
-            allows: Arc::clone(&plan.allows),
-            used,
-            resets_at,
-            resets_in,
-        })
+        self.meter.limit(&limits.before, &counted, told).await
     }
 
     async fn compose(&self, request: Request<Body>) -> Result<Response, Error> {

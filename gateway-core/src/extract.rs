@@ -1,6 +1,7 @@
 //! Extractors that turn a malformed request into the right problem: JSON bodies, query parameters, path segments.
 //! Size limits are set by the edge (`edge/body_limit.rs`); meaning is checked by handlers and services.
 
+mod limits;
 mod preconditions;
 
 use std::marker::PhantomData;
@@ -14,6 +15,7 @@ use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError};
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use strict_json::Fault;
 
@@ -25,7 +27,7 @@ use crate::upstream::is_json;
 pub use preconditions::{IfMatch, IfNoneMatch};
 
 /// A JSON body. 415 for another media type, 413 when too large, 400 with the position when it is not JSON, 422 with
-/// pointers when it does not fit `T`.
+/// pointers when it does not fit `T` or is beyond the limits that `T`'s schema states (lengths, counts, ranges, patterns).
 #[derive(Clone, Copy, Debug)]
 pub struct JsonBody<T>(pub T);
 
@@ -55,7 +57,7 @@ impl<S: Send + Sync, T> FromRequest<S> for LaterBody<T> {
     }
 }
 
-impl<T: DeserializeOwned> LaterBody<T> {
+impl<T: DeserializeOwned + JsonSchema + 'static> LaterBody<T> {
     /// # Errors
     /// As [`JsonBody`].
     pub async fn read(self) -> Result<T, Error> {
@@ -64,14 +66,16 @@ impl<T: DeserializeOwned> LaterBody<T> {
     }
 }
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
+impl<S: Send + Sync, T: DeserializeOwned + JsonSchema + 'static> FromRequest<S> for JsonBody<T> {
     type Rejection = Error;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Error> {
         let (parts, body) = request.into_parts();
         expect_json(&parts.headers)?;
         let bytes = read_body(&parts, body).await?;
-        parse(&bytes).map(Self)
+        let body = parse(&bytes)?;
+        limits::check::<T>(&bytes)?;
+        Ok(Self(body))
     }
 }
 

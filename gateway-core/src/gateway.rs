@@ -7,7 +7,7 @@ mod warnings;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
@@ -28,6 +28,9 @@ use crate::telemetry::TracesFault;
 use crate::upstream::{UnknownUpstream, Upstreams};
 use crate::webhooks::{self};
 pub(crate) use generation::{Generation, Shared};
+
+/// How long the end waits for counts of quotas to be written down.
+const LAST_COUNTS: Duration = Duration::from_secs(3);
 
 /// What a BFF hands to the gateway.
 #[derive(Clone, Copy)]
@@ -286,9 +289,12 @@ impl RunningGateway {
         {
             tracing::error!("waiting for the server's threads failed");
         }
+        let flushed = match tokio::time::timeout(LAST_COUNTS, shared.quotas.flush()).await {
+            Ok(outcome) => outcome.map_err(|error| chain(&error)),
+            Err(_elapsed) => Err("it took too long".to_owned()),
+        };
         // What comes of it is in the log.
-        if let Err(error) = shared.quotas.flush().await {
-            let error = chain(&error);
+        if let Err(error) = flushed {
             tracing::error!(error, "the last counts of quotas are lost");
         }
         shared.webhooks.ended().await;

@@ -14,7 +14,8 @@
 //! | `field_order` | the fields in the order of the query |
 //! | `response` | codes and request id on every error; status |
 //!
-//! Subscriptions travel as events (`event_stream`) or over a WebSocket (`socket`); queries and mutations may, too.
+//! Subscriptions travel as events (`event_stream`) or over a WebSocket (`socket`); queries and mutations may, too. Whichever
+//! way they come, limits count operations, and each field of a mutation as one.
 //!
 //! # A trap for schemas
 //!
@@ -72,7 +73,8 @@ pub enum Persisted {
     Trusted(Arc<TrustedDocuments>),
 }
 
-/// What bounds one WebSocket besides what bounds all of them (`[streams]`).
+/// What bounds one WebSocket, besides its silence and lifetime (`streams.idle`, `streams.lifetime`). How many there may be is
+/// `streams.max_per_caller` and `server.max_connections`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SocketLimits {
     /// Until the client says `connection_init`.
@@ -101,7 +103,8 @@ impl<E: Executor> Transport<E> {
     /// Answers one GraphQL request over GET or POST, or opens a WebSocket.
     ///
     /// # Errors
-    /// What is wrong with the HTTP request: 400, 405, 406, 413, 415, 426. What is wrong with the document or happens in a
+    /// What is wrong with the HTTP request: 400, 405, 406, 413, 415, 426; 429 for more operations than the limits of the route
+    /// allow, or more streams than one caller may have. What is wrong with the document or happens in a
     /// resolver is an answer.
     pub async fn serve(&self, mut request: axum::extract::Request) -> Result<Response, Error> {
         if crate::proxy::upgrade::asks(&request) {
@@ -123,9 +126,15 @@ impl<E: Executor> Transport<E> {
                 Err(Error::bad_request("A stream of events is for one request."))
             }
             Incoming::Batch(requests) => {
-                let answers = requests
+                let prepared: Vec<_> = requests
                     .into_iter()
-                    .map(|asked| self.answer(asked, &context));
+                    .map(|asked| self.prepare(asked))
+                    .collect();
+                let operations = prepared.iter().map(transport::weight);
+                charge(operations.fold(0, u32::saturating_add), &context).await?;
+                let answers = prepared
+                    .into_iter()
+                    .map(|prepared| self.result(prepared, &context));
                 response::batch(&join_all(answers).await, media_type)
             }
         }
@@ -148,14 +157,11 @@ impl<E: Executor> Transport<E> {
             }
             .into());
         }
+        charge(transport::weight(&prepared), context).await?;
         if media_type == MediaType::EventStream {
-            return Ok(event_stream::answer(self, prepared, context));
+            return event_stream::answer(self, prepared, context);
         }
         response::single(&self.result(prepared, context).await, media_type)
-    }
-
-    async fn answer(&self, asked: Asked, context: &RequestContext) -> Executed {
-        self.result(self.prepare(asked), context).await
     }
 
     /// The one result of what is no stream.
@@ -178,6 +184,11 @@ impl<E: Executor> Transport<E> {
         response::complete(&mut answer, context);
         answer
     }
+}
+
+/// Counts what one HTTP request does beyond one operation against the limits of its route, before any of it is done.
+async fn charge(operations: u32, context: &RequestContext) -> Result<(), Error> {
+    context.charge(operations.saturating_sub(1)).await
 }
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ pub mod quota;
 pub mod route;
 mod server;
 pub mod session;
+pub mod site;
 pub mod store;
 pub mod streams;
 #[cfg(any(test, feature = "testkit"))]

@@ -4,6 +4,7 @@
 mod expect;
 mod failure;
 mod headers;
+mod mirror;
 mod tunnel;
 pub(crate) mod upgrade;
 mod upload;
@@ -35,6 +36,7 @@ use crate::upstream::{
     Upstreams,
 };
 use crate::waterfall::{CallSource, CallTarget};
+use mirror::Mirror;
 use upload::Upload;
 
 /// One worker's proxy.
@@ -85,10 +87,11 @@ impl Proxy {
         context: &RequestContext,
     ) -> Result<Response, Error> {
         // The table refuses routes to upstreams that do not exist.
+        let upstream = rule.destination.choose(context);
         let stack = self
             .upstreams
-            .stack(rule.upstream)
-            .ok_or_else(|| GatewayError::Bug(format!("no upstream {}", rule.upstream)))?;
+            .stack(upstream)
+            .ok_or_else(|| GatewayError::Bug(format!("no upstream {upstream}")))?;
         if rule.websocket && upgrade::asks(&request) {
             return self.open(stack, rule, parameters, request, context).await;
         }
@@ -107,13 +110,17 @@ impl Proxy {
         };
         let path = path(rule, parameters, request.uri());
         if share != RouteCache::Off
-            && let Some(response) = self.glance(rule, &path, &request, context)
+            && let Some(response) = self.glance(rule, upstream, &path, &request, context)
         {
             return Ok(failure::in_our_form(stack, response, context).await);
         }
         let authorized = headers::show_credentials(request.headers());
         let path = path.into_owned();
         let (request, upload) = outgoing(rule, path, request, context, stack)?;
+        let mirror = rule
+            .mirror
+            .as_ref()
+            .and_then(|mirror| Mirror::of(mirror, rule.template, &self.upstreams));
         let kind = CallKind::of(request.method());
         let response = if kind == CallKind::Safe && share == RouteCache::Off {
             // Boxed, all three: all that stands around them would have room for the largest, and be moved with it.
@@ -123,7 +130,7 @@ impl Proxy {
                 rule.template,
                 context,
                 &upload,
-                share,
+                (share, mirror.as_ref()),
             ))
             .await
             .map_err(|error| failure::at_fault(error, &upload, limit))
@@ -135,6 +142,7 @@ impl Proxy {
                 context: context.clone(),
                 upload,
                 limit,
+                mirror,
             };
             match kind {
                 CallKind::Safe => {
@@ -155,6 +163,7 @@ impl Proxy {
     fn glance(
         &self,
         rule: &ProxyRule,
+        upstream: &'static str,
         path: &str,
         request: &Request<Body>,
         context: &RequestContext,
@@ -169,7 +178,7 @@ impl Proxy {
             .is_some_and(|tls| tls.0);
         let proto = headers::proto(over_tls);
         self.cache.glance(&Glance {
-            upstream: rule.upstream,
+            upstream,
             target: path,
             addressed_as: [headers.get(HOST), Some(&proto)],
             share: rule.cache.share,
@@ -254,7 +263,7 @@ impl Proxy {
         let path = path(rule, parameters, request.uri()).into_owned();
         let (mut request, upload) = outgoing(rule, path, request, context, stack)?;
         upgrade::mark(request.headers_mut());
-        let off = RouteCache::Off;
+        let off = (RouteCache::Off, None);
         let mut response = exchange(stack, request, rule.template, context, &upload, off)
             .await
             .map_err(|error| failure::at_fault(error, &upload, None))?;
@@ -370,6 +379,8 @@ struct Way {
     context: RequestContext,
     upload: Upload,
     limit: Option<BodyLimit>,
+    /// Where a copy goes.
+    mirror: Option<Mirror>,
 }
 
 impl Forward for Way {
@@ -388,7 +399,7 @@ impl Forward for Way {
             self.template,
             context,
             upload,
-            self.share,
+            (self.share, self.mirror.as_ref()),
         )
         .await
         .map_err(|error| failure::at_fault(error, upload, self.limit))
@@ -402,8 +413,12 @@ async fn exchange(
     template: &'static str,
     context: &RequestContext,
     upload: &Upload,
-    share: RouteCache,
+    (share, mirror): (RouteCache, Option<&Mirror>),
 ) -> Result<Response, UpstreamError> {
+    let request = match mirror {
+        Some(mirror) => mirror.copy(request, context),
+        None => request,
+    };
     let kind = CallKind::of(request.method());
     let trailers = request.headers().contains_key(TE);
     let (request, gate) = expect::wait(request);

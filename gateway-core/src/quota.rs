@@ -3,8 +3,9 @@
 //!
 //! A day is one of UTC. No request waits for a store. What that costs: a process that is killed forgets what it has
 //! counted since the last writing, so at most a second's worth of requests of each partner, its burst and its rate; and
-//! replicas that share their counts (Redis) learn within a second what the others have counted, so that together they can
-//! let through as much too many. When the place for counts is away, counting goes on in memory and is caught up with.
+//! replicas that share their counts (Redis) learn within about a second what the others have counted, also when they have
+//! nothing to write down, so that together they can let through as much too many. When the place for counts is away,
+//! counting goes on in memory and is caught up with.
 
 mod ledger;
 #[cfg(test)]
@@ -29,6 +30,8 @@ use ledger::{Amount, LedgerError};
 pub(crate) const DAY: u64 = 24 * 3600;
 /// How often counts are written down.
 const FLUSH: Duration = Duration::from_secs(1);
+/// Of so many partners it is asked at once what other replicas have counted; where there are more, they take turns.
+const HEARD_OF: usize = 1000;
 
 /// What a partner has used of its plan, its present request included. An extractor for routes with the limit `plan`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,6 +120,35 @@ impl Quotas {
     /// Writes down what was counted since the last time.
     pub(crate) async fn flush(&self) -> Result<(), LedgerError> {
         let _one_at_a_time = self.ledger.flushing.lock().await;
+        self.write_down().await
+    }
+
+    /// Writes down what was counted since the last time, and learns what other replicas have counted today.
+    async fn exchange(&self, now: SystemTime) -> Result<(), LedgerError> {
+        let mut turn = self.ledger.flushing.lock().await;
+        self.write_down().await?;
+        let day = day_of(now);
+        let mut asked: Vec<(&String, &Counter)> = Vec::new();
+        if self.ledger.is_shared() {
+            let these = self.counters.iter().skip(*turn).take(HEARD_OF);
+            asked.extend(these.map(|(id, counter)| (id, &**counter)));
+            // A new configuration may have fewer.
+            let next = *turn + asked.len();
+            *turn = if next < self.counters.len() { next } else { 0 };
+        }
+        if asked.is_empty() {
+            return Ok(());
+        }
+        let ids = asked.iter().map(|(id, _)| (*id).clone()).collect();
+        let totals = self.ledger.used_by(ids, day).await?;
+        for ((_, counter), total) in asked.into_iter().zip(totals) {
+            counter.heard(day, total);
+        }
+        Ok(())
+    }
+
+    /// While `flushing` is held.
+    async fn write_down(&self) -> Result<(), LedgerError> {
         let mut amounts = Vec::new();
         for (id, counter) in &self.counters {
             for (day, count) in counter.begin_sending() {
@@ -150,7 +182,7 @@ pub(crate) async fn keep(live: Arc<Live>, stop: CancellationToken) {
     let mut is_well = true;
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         let quotas = Arc::clone(&live.shared().quotas);
-        match quotas.flush().await {
+        match quotas.exchange(SystemTime::now()).await {
             Ok(()) if is_well => {}
             Ok(()) => {
                 is_well = true;
@@ -223,6 +255,16 @@ impl Counter {
         let mut state = self.lock();
         state.turn_to(day);
         state.written = written;
+    }
+
+    /// What all replicas have written. Never less than what is known: a store that has forgotten it does not give it back.
+    fn heard(&self, day: u64, total: u64) {
+        let mut state = self.lock();
+        state.turn_to(day);
+        // The next day may have begun meanwhile.
+        if state.day == day {
+            state.written = state.written.max(total);
+        }
     }
 
     /// Days and counts that are to be written.

@@ -1,6 +1,7 @@
 //! The merged route table: passthrough routes from the configuration and composed routes from code, each with its
 //! policy. It matches method and path; what a matched route does is `proxy.rs` or a BFF's handler.
 
+mod destination;
 mod rewrite;
 mod table;
 
@@ -13,6 +14,7 @@ use serde_json::Value;
 use crate::config::Config;
 use crate::openapi::{Described, Documented, Info, Operation, Page, Served, document};
 
+pub(crate) use destination::{Destination, MirrorRule};
 pub(crate) use rewrite::{Rewrite, TagTemplate};
 pub use table::RouteSummary;
 pub(crate) use table::{Action, Matched, NoMatch, ProxyRule, Route, RouteTable};

@@ -23,6 +23,7 @@ use futures_util::future::BoxFuture;
 use sqlx::SqliteConnection;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 pub use open::{OpenError, Tables};
@@ -50,6 +51,8 @@ struct Inner {
     /// Until it is opened.
     queues: Mutex<Option<[mpsc::Receiver<Job>; 2]>>,
     thread: Mutex<Option<thread::JoinHandle<()>>>,
+    /// Beside the queues, so that it gets through when they are full.
+    closing: CancellationToken,
 }
 
 /// Why something could not be kept or looked up.
@@ -91,6 +94,7 @@ impl Store {
                 reads,
                 queues: Mutex::new(Some([write_queue, read_queue])),
                 thread: Mutex::new(None),
+                closing: CancellationToken::new(),
             }),
         }
     }
@@ -106,9 +110,14 @@ impl Store {
         };
         let path = self.inner.path.clone();
         let (opened, outcome) = std::sync::mpsc::sync_channel(1);
+        let worker = Worker {
+            writes,
+            reads,
+            closing: self.inner.closing.clone(),
+        };
         let thread = thread::Builder::new()
             .name("store".to_owned())
-            .spawn(move || Worker { writes, reads }.run(path, tables, &opened))
+            .spawn(move || worker.run(path, tables, &opened))
             .map_err(OpenError::Thread)?;
         *lock(&self.inner.thread) = Some(thread);
         // The thread always says how it went; if it cannot, it has ended.
@@ -164,10 +173,7 @@ impl Store {
 
     /// Ends the store's thread once everything that was asked for before is done. Blocks meanwhile.
     pub fn close(&self) {
-        for queue in [&self.inner.writes, &self.inner.reads] {
-            // A queue that is full or closed ends otherwise: its thread is gone, or goes with the process.
-            let _ = queue.try_send(Job::End);
-        }
+        self.inner.closing.cancel();
         if let Some(thread) = lock(&self.inner.thread).take()
             && thread.join().is_err()
         {
@@ -184,7 +190,7 @@ where
         + 'static,
 {
     let (reply, answer) = oneshot::channel();
-    let job = Job::Work(Box::new(move |connection| {
+    let job: Job = Box::new(move |connection| {
         Box::pin(async move {
             let done = AssertUnwindSafe(work(connection)).catch_unwind().await;
             let result = done.unwrap_or_else(|_panic| {
@@ -198,7 +204,7 @@ where
             });
             (is_good, settle)
         })
-    }));
+    });
     queue.try_send(job).map_err(|error| match error {
         TrySendError::Full(_) => StoreError::Busy,
         TrySendError::Closed(_) => StoreError::Closed,

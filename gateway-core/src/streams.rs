@@ -11,6 +11,7 @@
 mod asked;
 mod body;
 mod message;
+mod pauses;
 mod places;
 #[cfg(test)]
 mod tests;
@@ -26,7 +27,8 @@ use schemars::JsonSchema;
 pub use asked::{Asked, Start};
 pub use message::Messages;
 pub(crate) use message::end;
-pub(crate) use places::{HasPlace, Places};
+pub use pauses::Pauses;
+pub(crate) use places::{HasPlace, Place, Places};
 
 use crate::compose::Polled;
 use crate::context::RequestContext;
@@ -93,7 +95,9 @@ impl Events {
         start: Start,
         source: S,
     ) -> Result<EventStream, Error> {
-        let place = self.places().take(context.principal())?;
+        let place = self
+            .places()
+            .take(context.principal(), context.client_address())?;
         let budget = context.deadline().remaining();
         // Before anything is read: what changes meanwhile waits in the queue.
         let subscription = self

@@ -5,8 +5,10 @@
 mod browsers;
 mod caching;
 mod compression;
+mod destinations;
 mod proxy;
 mod sharing;
+mod site;
 mod world;
 
 use std::time::Duration;

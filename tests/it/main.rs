@@ -1,7 +1,9 @@
 //! The integration tests: behaviour over real sockets, with FTGO's real services behind the gateways. One binary, one
 //! module for each kind of behaviour; what they share is the support library in `../src`.
 
+mod assets;
 mod bad_input;
+mod browser;
 mod caching;
 mod contracts;
 mod crash;

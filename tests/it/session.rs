@@ -3,7 +3,7 @@
 //! `session/certified.rs`.
 
 mod answers;
-mod certified;
+pub(crate) mod certified;
 mod refresh;
 mod replicas;
 
@@ -19,7 +19,7 @@ const HOST: &str = "127.0.0.1";
 const COOKIE: &str = "__Host-ftgo";
 
 /// Signs in at the whole system's bff-web; the session's cookie.
-async fn sign_in(system: &System, browser: &Browser, subject: &str) -> Result<String> {
+pub(crate) async fn sign_in(system: &System, browser: &Browser, subject: &str) -> Result<String> {
     let login = browser.open(&system.web_url("/bff/login")).await?;
     let authorize = location(&login).context("no location")?;
     let callback = choose(browser, &authorize, subject).await?;

@@ -1,7 +1,8 @@
-//! GraphQL and passthrough routes of `bff-web`, over real sockets and real services. What the reference clients of GraphQL's
-//! transports make of it is `web/clients.rs`.
+//! GraphQL and passthrough routes of `bff-web`, over real sockets and real services. WebSockets, and what streams count as,
+//! are in `web/socket.rs`; what the reference clients of GraphQL's transports make of it is `web/clients.rs`.
 
 mod clients;
+mod socket;
 
 use anyhow::{Context, Result};
 use ftgo_runner::service::Service;
@@ -295,28 +296,30 @@ async fn a_passthrough_route_forwards_and_is_cached() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn graphiql_is_served_with_assets_of_our_own() -> Result<()> {
+async fn pages_are_served_with_files_of_our_own() -> Result<()> {
     let system = System::start().await?;
-    let page = system.http.get_raw(&system.web_url("/graphiql")).await?;
-    assert_eq!(page.status(), 200);
-    let policy = page.headers()["content-security-policy"]
-        .to_str()?
-        .to_owned();
-    assert!(policy.contains("script-src 'self'"), "{policy}");
-    let html = page.text().await?;
-    assert!(
-        !html.contains("https://") && !html.contains("http://"),
-        "the page loads from elsewhere"
-    );
-    let assets: Vec<&str> = html
-        .split(['"', '\''])
-        .filter(|part| part.starts_with("/graphiql/"))
-        .collect();
-    assert!(assets.len() >= 2, "{html}");
-    for asset in assets {
-        let response = system.http.get_raw(&system.web_url(asset)).await?;
-        assert_eq!(response.status(), 200, "{asset}");
-        assert!(!response.bytes().await?.is_empty(), "{asset}");
+    for path in ["/", "/orders", "/kitchen", "/graphiql"] {
+        let page = system.http.get_raw(&system.web_url(path)).await?;
+        assert_eq!(page.status(), 200, "{path}");
+        let policy = page.headers()["content-security-policy"]
+            .to_str()?
+            .to_owned();
+        assert!(policy.contains("script-src 'nonce-"), "{policy}");
+        let html = page.text().await?;
+        assert!(
+            !html.contains("https://") && !html.contains("http://"),
+            "the page loads from elsewhere"
+        );
+        let files: Vec<&str> = html
+            .split('"')
+            .filter(|part| part.starts_with("/assets/"))
+            .collect();
+        assert!(files.len() >= 3, "{html}");
+        for file in files {
+            let response = system.http.get_raw(&system.web_url(file)).await?;
+            assert_eq!(response.status(), 200, "{file}");
+            assert!(!response.bytes().await?.is_empty(), "{file}");
+        }
     }
     Ok(())
 }

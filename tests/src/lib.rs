@@ -4,6 +4,7 @@
 pub mod bff;
 pub mod books;
 pub mod browser;
+pub mod chromium;
 pub mod client;
 pub mod collector;
 pub mod fleet;

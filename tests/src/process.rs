@@ -23,18 +23,28 @@ use crate::system::{PATIENCE, System, eventually};
 
 /// The path of a binary of this workspace, built beside the tests.
 pub fn binary(name: &str) -> Result<PathBuf> {
-    // target/<profile>/deps/it-… → target/<profile>/<name>
-    let exe = std::env::current_exe()?;
-    let folder = exe
-        .parent()
-        .and_then(Path::parent)
-        .context("the test binary has no folder")?;
-    let path = folder.join(name);
+    let path = profile_folder()?.join(name);
     ensure!(
         path.exists(),
         "{name} is not built: run `cargo build --workspace --bins` first (make test does)"
     );
     Ok(path)
+}
+
+/// Where what tests leave behind may go: `target`, wherever it is.
+pub fn target_folder() -> Result<PathBuf> {
+    let folder = profile_folder()?;
+    Ok(folder
+        .parent()
+        .context("the profile has no folder")?
+        .to_owned())
+}
+
+/// `target/<profile>`, of `target/<profile>/deps/it-…`.
+fn profile_folder() -> Result<PathBuf> {
+    let exe = std::env::current_exe()?;
+    let folder = exe.parent().and_then(Path::parent);
+    Ok(folder.context("the test binary has no folder")?.to_owned())
 }
 
 /// A running binary. It is killed when the test drops it.

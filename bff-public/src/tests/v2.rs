@@ -1,6 +1,6 @@
 //! What partners see of version 2, in front of services that answer as each test says, over real sockets.
 
-use gateway_core::testkit::{Answer, TestGateway};
+use gateway_core::testkit::{Answer, Key, Setup, TestGateway};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -284,4 +284,27 @@ async fn a_plan_has_its_pace() {
         "{statuses:?}"
     );
     assert!(statuses.contains(&429), "{statuses:?}");
+}
+
+#[tokio::test]
+async fn who_is_no_partner_is_bound_to_nothing_whatever_the_credentials_say() {
+    const STRANGER: Setup = Setup {
+        keys: &[Key {
+            owner: "stranger",
+            scopes: SETUP.keys[BOUND].scopes,
+            attributes: &[
+                ("consumer", "consumer-3"),
+                ("restaurant_ids", "restaurant-1"),
+            ],
+        }],
+        ..SETUP
+    };
+    let world = TestGateway::start(&STRANGER, |_| None).await;
+    for path in ["/v2/orders", "/v2/orders/order-1", "/v1/orders/order-1"] {
+        assert_eq!(get(&world, path, 0).await.status(), 403, "{path}");
+    }
+    assert_eq!(place(&world, Some("one"), &order()).await.status(), 403);
+    let menu = put_menu(&world, MENU, Some("\"v4\""), &menu()).await;
+    assert_eq!(menu.status(), 403);
+    assert!(world.seen().is_empty());
 }

@@ -1,14 +1,11 @@
 //! `/v2/usage`: what the partner has used of its plan.
 
-use axum::Json;
-use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, SecondsFormat, Utc};
-use gateway_core::openapi::{Describe, Operation};
 use gateway_core::quota::PlanUsage;
-use http::HeaderValue;
-use http::header::CACHE_CONTROL;
 use schemars::JsonSchema;
 use serde::Serialize;
+
+use super::Uncached;
 
 /// What has been used of the plan, this request included.
 #[derive(Serialize, JsonSchema)]
@@ -42,31 +39,9 @@ struct DayV2 {
     resets_at: String,
 }
 
-/// Different from one moment to the next: stored by nobody.
-pub(crate) struct Uncached<T>(Json<T>);
-
-impl<T> Uncached<T> {
-    pub(super) fn new(answer: T) -> Self {
-        Self(Json(answer))
-    }
-}
-
-impl<T: Serialize> IntoResponse for Uncached<T> {
-    fn into_response(self) -> Response {
-        let no_store = HeaderValue::from_static("no-store");
-        ([(CACHE_CONTROL, no_store)], self.0).into_response()
-    }
-}
-
-impl<T: JsonSchema> Describe for Uncached<T> {
-    fn describe(operation: &mut Operation<'_>) {
-        <Json<T> as Describe>::describe(operation);
-    }
-}
-
 pub(crate) async fn show(usage: PlanUsage) -> Uncached<UsageV2> {
     let allows = &usage.allows;
-    Uncached(Json(UsageV2 {
+    Uncached::new(UsageV2 {
         rate: RateV2 {
             requests: allows.requests,
             seconds: allows.window.as_secs_f64(),
@@ -80,5 +55,5 @@ pub(crate) async fn show(usage: PlanUsage) -> Uncached<UsageV2> {
                 .to_rfc3339_opts(SecondsFormat::Secs, true),
         },
         plan: usage.plan.to_string(),
-    }))
+    })
 }

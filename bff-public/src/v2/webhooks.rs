@@ -19,8 +19,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::usage::Uncached;
-use super::{ID, Page, given, limit};
+use super::{ID, Page, Uncached, given, limit};
 use crate::announcements;
 use crate::clients::Clients;
 use crate::partner;
@@ -218,11 +217,6 @@ pub(crate) async fn create(
 
 /// All types that there are not, at once.
 fn check(new: &NewWebhookV2) -> Result<(), Error> {
-    if new.events.len() > 50 {
-        let detail = "has more than 50 elements".to_owned();
-        let pointer = "/events".to_owned();
-        return Err(ClientError::Unprocessable(vec![FieldError { pointer, detail }]).into());
-    }
     let unknown = |kind: &&String| !announcements::kinds().any(|known| known == kind.as_str());
     let faults: Vec<FieldError> = new
         .events

@@ -7,6 +7,7 @@ use futures_util::stream::{Stream, StreamExt, once, unfold};
 use gateway_core::RequestContext;
 use gateway_core::error::{Error, GatewayError};
 use gateway_core::events::{Events, Notice};
+use gateway_core::streams::Pauses;
 
 use super::loaders::Loaders;
 use super::order::Order;
@@ -44,9 +45,16 @@ impl Subscription {
         let reader = Reader::new(request, clients(context)?);
         let later = unfold((changes, reader, id), async |(mut changes, reader, id)| {
             changes.next().await;
-            // One look is enough for all that has happened until now.
-            while changes.next().now_or_never().is_some() {}
-            let order = reader.order(&id).await.transpose();
+            let mut pauses = Pauses::default();
+            let order = loop {
+                // One look is enough for all that has happened until now.
+                while changes.next().now_or_never().is_some() {}
+                match reader.order(&id).await {
+                    // There may be no other event that would tell of this change.
+                    Err(failure) if failure.may_pass => pauses.wait().await,
+                    read => break read.transpose(),
+                }
+            };
             Some((order, (changes, reader, id)))
         });
         Ok(once(async { Some(Ok(order)) }).chain(later))
@@ -67,7 +75,11 @@ impl Subscription {
         let reader = Reader::new(request, clients(context)?);
         let later = unfold((changes, reader), async |(mut changes, reader)| {
             let change = match changes.next().await {
-                Notice::Changed(event) => reader.ticket(event.subject.as_deref()).await,
+                Notice::Changed(event) => match reader.ticket(event.subject.as_deref()).await {
+                    // What has changed cannot be shown now, and must not be lost.
+                    Err(failure) if failure.may_pass => Ok(TicketsChange { ticket: None }),
+                    read => read,
+                },
                 Notice::Missed => Ok(TicketsChange { ticket: None }),
             };
             Some((Some(change), (changes, reader)))

@@ -104,7 +104,8 @@ fn matrix() -> Matrix {
         screens,
         without_upstreams: &[
             "graphiql",
-            "graphiql-asset",
+            "storefront",
+            "assets",
             "session-login",
             "session-callback",
             "session-user",

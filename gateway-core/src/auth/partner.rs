@@ -5,20 +5,21 @@ use std::collections::BTreeMap;
 
 use crate::config::{PARTNER, PLAN, PartnerConfig};
 
-/// Puts what the configuration knows of the partner `id` in place of what the credentials say themselves. False when
-/// there is no such partner; nobody has a plan then.
+/// Puts what the configuration knows of the partner `id` in place of all that the credentials say themselves: where the
+/// configuration is silent, they say nothing either. False when there is no such partner; nobody has a plan then.
 pub(crate) fn bind(
     partners: &BTreeMap<String, PartnerConfig>,
     id: &str,
     attributes: &mut BTreeMap<String, String>,
 ) -> bool {
-    // Only the configuration makes somebody a partner.
-    attributes.remove(PLAN);
-    attributes.remove(PARTNER);
     let Some(partner) = partners.get(id) else {
+        // Only the configuration makes somebody a partner.
+        attributes.remove(PLAN);
+        attributes.remove(PARTNER);
         return false;
     };
-    attributes.extend(partner.attributes.clone());
+    // Not merged: a claim must not bind a partner to what the configuration does not name.
+    attributes.clone_from(&partner.attributes);
     attributes.insert(PLAN.to_owned(), partner.plan.clone());
     attributes.insert(PARTNER.to_owned(), id.to_owned());
     true
@@ -45,7 +46,12 @@ mod tests {
             attributes: map(&[("team", "red")]),
         };
         let partners = BTreeMap::from([("acme".to_owned(), partner)]);
-        let said = map(&[("team", "blue"), ("plan", "huge"), ("partner", "other")]);
+        let said = map(&[
+            ("team", "blue"),
+            ("account", "somebody-else's"),
+            ("plan", "huge"),
+            ("partner", "other"),
+        ]);
 
         let mut attributes = said.clone();
         assert!(bind(&partners, "acme", &mut attributes));
@@ -54,6 +60,7 @@ mod tests {
 
         let mut attributes = said;
         assert!(!bind(&partners, "somebody", &mut attributes));
-        assert_eq!(attributes, map(&[("team", "blue")]));
+        let expected = map(&[("account", "somebody-else's"), ("team", "blue")]);
+        assert_eq!(attributes, expected);
     }
 }

@@ -418,6 +418,8 @@ pub(super) struct RawRoute {
     pub(super) path: Option<String>,
     pub(super) methods: Vec<Text<Method>>,
     pub(super) upstream: Option<String>,
+    pub(super) weights: BTreeMap<String, u32>,
+    pub(super) mirror: Option<RawMirror>,
     pub(super) rewrite: Option<String>,
     pub(super) access: Option<RawAccess>,
     pub(super) limits: Vec<String>,
@@ -441,6 +443,8 @@ impl Default for RawRoute {
             path: None,
             methods: vec![Text(Method::GET)],
             upstream: None,
+            weights: BTreeMap::new(),
+            mirror: None,
             rewrite: None,
             access: None,
             limits: Vec::new(),
@@ -455,6 +459,22 @@ impl Default for RawRoute {
             stale_if_error: None,
             tags: Vec::new(),
             upgrade: None,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawMirror {
+    pub(super) upstream: Option<String>,
+    pub(super) share: Text<Share>,
+}
+
+impl Default for RawMirror {
+    fn default() -> Self {
+        Self {
+            upstream: None,
+            share: Text(Share(1.0)),
         }
     }
 }

@@ -27,7 +27,7 @@ const DIGESTS: [HeaderName; 4] = [
 
 /// What a client likes, in thousandths (RFC 9110, 12.4.2); 0 = not at all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Accepted {
+pub(crate) struct Accepted {
     zstd: u16,
     brotli: u16,
     gzip: u16,
@@ -36,7 +36,7 @@ pub(super) struct Accepted {
 }
 
 impl Accepted {
-    pub(super) fn of(headers: &HeaderMap) -> Self {
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
         let mut said = [None; 4];
         let mut any = None;
         let members = headers
@@ -76,7 +76,7 @@ impl Accepted {
     }
 
     /// What the client likes best; of several it likes equally, the first in `codings`.
-    fn best(self, codings: &[Coding]) -> Option<Coding> {
+    pub(crate) fn best(self, codings: &[Coding]) -> Option<Coding> {
         let mut best = None;
         let mut most = 0;
         for coding in codings {

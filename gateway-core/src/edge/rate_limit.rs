@@ -348,9 +348,10 @@ impl<C: Clock + Clone> RateLimiter<C> {
                 burst: policy.whole.burst,
             })
             .collect();
-        let verdict = store
-            .ask(&entries, request.cost.get(), request.deadline)
-            .await;
+        // What is worth more than a whole bucket takes a whole bucket.
+        let cost = entries.iter().map(|entry| entry.burst);
+        let cost = cost.fold(request.cost.get(), u32::min);
+        let verdict = store.ask(&entries, cost, request.deadline).await;
         let policies = || self.policies(limits);
         match verdict {
             Some(Verdict::Allowed(left)) => {

@@ -258,7 +258,9 @@ impl Generation {
         let shared = Arc::new(shared);
         let config = &shared.config;
         let mut edges = Vec::new();
-        shared.events.places().configure(&config.streams);
+        let places = shared.events.places();
+        places.configure(&config.streams);
+        places.allow_sockets(config.server.max_connections);
         if let Some(events) = &config.events {
             shared.events.allow(events.max_subscribers);
         }

@@ -1,6 +1,9 @@
 //! What can be read from a parsed document without its schema: the operation that is meant, and the fields that a
 //! selection collects (GraphQL, 6.3.2). Whether the document fits the schema is the executor's to say.
 
+use std::collections::HashSet;
+
+use async_graphql::indexmap::IndexMap;
 use async_graphql::parser::types::{
     BaseType, Directive, ExecutableDocument, Field, OperationDefinition, OperationType, Selection,
     SelectionSet, Type,
@@ -16,13 +19,9 @@ pub(super) struct Plan<'a> {
     variables: &'a Variables,
 }
 
-/// A key of the answer, and the selections below it: several, when the query names the key several times.
-pub(super) struct Collected<'a> {
-    pub(super) key: &'a Name,
-    /// What the field is called in the schema.
-    name: &'a Name,
-    pub(super) selections: Vec<&'a SelectionSet>,
-}
+/// The keys of an object in the order of the query, each with the selections below it: several, when the query names the key
+/// several times. Looked up, not searched: a document can have thousands.
+pub(super) type Collected<'a> = IndexMap<&'a Name, Vec<&'a SelectionSet>>;
 
 /// Finds the operation called `operationName`, or the only one.
 pub(super) fn select<'a>(
@@ -80,47 +79,49 @@ impl<'a> Plan<'a> {
     }
 
     /// Refuses what the executor would do wrong: async-graphql runs a mutation once for each time its key is selected,
-    /// where the specification merges the selections and runs it once.
-    pub(super) fn check(&self) -> Result<(), ServerError> {
+    /// where the specification merges the selections and runs it once. Otherwise how many things it does: each mutation
+    /// is one, and a query or a subscription is one.
+    pub(super) fn check(&self) -> Result<usize, ServerError> {
         match self.operation.ty {
-            OperationType::Query => return Ok(()),
-            OperationType::Subscription => return self.check_subscription(),
+            OperationType::Query => return Ok(1),
+            OperationType::Subscription => return self.check_subscription().map(|()| 1),
             OperationType::Mutation => {}
         }
-        match self
-            .collect(&[self.root()])
-            .into_iter()
-            .find(|field| field.selections.len() > 1)
-        {
-            Some(twice) => Err(ServerError::new(
+        let fields = self.collect(&[self.root()]);
+        match fields.iter().find(|(_, selections)| selections.len() > 1) {
+            Some((twice, _)) => Err(ServerError::new(
                 format!(
                     "Select the mutation {:?} once, or give each its own alias.",
-                    twice.key.as_str()
+                    twice.as_str()
                 ),
                 Some(self.operation.selection_set.pos),
             )),
-            None => Ok(()),
+            None => Ok(fields.len().max(1)),
         }
     }
 
-    /// A subscription has one root field (GraphQL, 5.2.4.1), which is not one about the schema.
+    /// A subscription has one root field (GraphQL, 5.2.4.1), which is not one about the schema. It has to stand there once and
+    /// by itself: async-graphql opens a stream for each time that it is selected, whatever its key and its conditions, and
+    /// none for what a fragment selects.
     fn check_subscription(&self) -> Result<(), ServerError> {
-        let fields = self.collect(&[self.root()]);
-        let only = fields.len() == 1;
-        if only && !fields.iter().any(|field| field.name.starts_with("__")) {
+        if let [only] = &self.root().items[..]
+            && let Selection::Field(field) = &only.node
+            && !field.node.name.node.starts_with("__")
+            && !self.is_skipped(&field.node.directives)
+        {
             return Ok(());
         }
         Err(ServerError::new(
-            "A subscription has to select one field.",
+            "A subscription has to select one field, once, and not by a fragment.",
             Some(self.operation.selection_set.pos),
         ))
     }
 
     /// The keys of an object in the order in which the query selects them. A fragment is taken to apply: which type an
     /// object has is not known here, and a key that the object does not have is of no consequence.
-    pub(super) fn collect(&self, selections: &[&'a SelectionSet]) -> Vec<Collected<'a>> {
-        let mut collected = Vec::new();
-        let mut visited = Vec::new();
+    pub(super) fn collect(&self, selections: &[&'a SelectionSet]) -> Collected<'a> {
+        let mut collected = Collected::new();
+        let mut visited = HashSet::new();
         for set in selections {
             self.collect_into(set, &mut visited, &mut collected);
         }
@@ -130,8 +131,8 @@ impl<'a> Plan<'a> {
     fn collect_into(
         &self,
         set: &'a SelectionSet,
-        visited: &mut Vec<&'a Name>,
-        collected: &mut Vec<Collected<'a>>,
+        visited: &mut HashSet<&'a Name>,
+        collected: &mut Collected<'a>,
     ) {
         for Positioned {
             node: selection, ..
@@ -147,10 +148,9 @@ impl<'a> Plan<'a> {
                 }
                 Selection::FragmentSpread(spread) => {
                     let name = &spread.node.fragment_name.node;
-                    if visited.contains(&name) {
+                    if !visited.insert(name) {
                         continue;
                     }
-                    visited.push(name);
                     if let Some(fragment) = self.document.fragments.get(name) {
                         self.collect_into(&fragment.node.selection_set.node, visited, collected);
                     }
@@ -212,15 +212,8 @@ fn is_plainly(value: &Value, expected: &Type) -> bool {
     }
 }
 
-fn add<'a>(field: &'a Field, collected: &mut Vec<Collected<'a>>) {
+fn add<'a>(field: &'a Field, collected: &mut Collected<'a>) {
     let key = &field.response_key().node;
     let selection = &field.selection_set.node;
-    match collected.iter_mut().find(|known| known.key == key) {
-        Some(known) => known.selections.push(selection),
-        None => collected.push(Collected {
-            key,
-            name: &field.name.node,
-            selections: vec![selection],
-        }),
-    }
+    collected.entry(key).or_default().push(selection);
 }

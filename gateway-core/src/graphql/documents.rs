@@ -17,14 +17,18 @@ use super::{Persisted, Settings};
 /// SHA-256 of a document's text.
 pub(super) type Hash = [u8; 32];
 
-/// A parsed document takes about so many times the memory of its text.
-const PARSED: usize = 12;
+/// What a parsed document takes for each token of its text, in bytes: a selection has two hundred, whatever its name, and the
+/// lists that hold them have room to spare.
+const PER_TOKEN: usize = 320;
+/// What an entry takes besides.
+const ENTRY: usize = 256;
 
 /// A document that was parsed and is within the limits.
 #[derive(Debug)]
 pub(super) struct Parsed {
     pub(super) text: Arc<str>,
     pub(super) document: ExecutableDocument,
+    tokens: usize,
 }
 
 /// A parsed document, and whether all rules of the schema have been checked on it.
@@ -41,7 +45,8 @@ pub(super) struct Found {
 pub struct Documents {
     settings: Arc<Settings>,
     by_text: Cache<Arc<str>, Arc<Parsed>>,
-    by_hash: Cache<Hash, Arc<Parsed>>,
+    /// Only their texts: one that is not there parsed any more is parsed again.
+    by_hash: Cache<Hash, Arc<str>>,
 }
 
 impl Documents {
@@ -49,8 +54,8 @@ impl Documents {
         let bytes = settings.document_cache_bytes;
         Self {
             settings: Arc::new(settings.clone()),
-            by_text: bounded(bytes),
-            by_hash: bounded(bytes),
+            by_text: bounded(bytes - bytes / 4, |parsed: &Arc<Parsed>| parsed.bytes()),
+            by_hash: bounded(bytes / 4, |text: &Arc<str>| ENTRY + text.len()),
         }
     }
 
@@ -83,14 +88,8 @@ impl Documents {
             }
             (_, None, Some(query)) => return self.parse(query, None),
             (Persisted::Automatic, Some(hash), None) => {
-                let known = self.by_hash.get(&hash);
-                return known
-                    .map(|parsed| Found {
-                        parsed,
-                        valid: true,
-                        hash: None,
-                    })
-                    .ok_or_else(not_found);
+                let text = self.by_hash.get(&hash).ok_or_else(not_found)?;
+                return self.parse(&text, None);
             }
             (Persisted::Automatic, Some(hash), Some(query)) => {
                 if hash_of(query) != hash {
@@ -116,7 +115,7 @@ impl Documents {
     fn parse(&self, text: &str, hash: Option<Hash>) -> Result<Found, ServerError> {
         if let Some(parsed) = self.by_text.get(text) {
             if let Some(hash) = hash {
-                self.by_hash.insert(hash, Arc::clone(&parsed));
+                self.by_hash.insert(hash, Arc::clone(&parsed.text));
             }
             return Ok(Found {
                 parsed,
@@ -124,12 +123,9 @@ impl Documents {
                 hash: None,
             });
         }
-        let document = parse(text, &self.settings.limits)?;
+        let parsed = parse(text, &self.settings.limits)?;
         Ok(Found {
-            parsed: Arc::new(Parsed {
-                text: text.into(),
-                document,
-            }),
+            parsed: Arc::new(parsed),
             valid: false,
             hash,
         })
@@ -144,22 +140,31 @@ impl Documents {
         self.by_text
             .insert(Arc::clone(&parsed.text), Arc::clone(parsed));
         if let Some(hash) = found.hash {
-            self.by_hash.insert(hash, Arc::clone(parsed));
+            self.by_hash.insert(hash, Arc::clone(&parsed.text));
         }
     }
 }
 
-fn bounded<K: std::hash::Hash + Eq + Send + Sync + 'static>(bytes: u64) -> Cache<K, Arc<Parsed>> {
+impl Parsed {
+    /// About what it takes.
+    fn bytes(&self) -> usize {
+        ENTRY + self.text.len() + self.tokens * PER_TOKEN
+    }
+}
+
+fn bounded<K, V>(bytes: u64, weight: impl Fn(&V) -> usize + Send + Sync + 'static) -> Cache<K, V>
+where
+    K: std::hash::Hash + Eq + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
     Cache::builder()
         .max_capacity(bytes)
-        .weigher(|_, parsed: &Arc<Parsed>| {
-            u32::try_from(parsed.text.len() * PARSED).unwrap_or(u32::MAX)
-        })
+        .weigher(move |_, value: &V| u32::try_from(weight(value)).unwrap_or(u32::MAX))
         .build()
 }
 
-fn parse(text: &str, limits: &Limits) -> Result<ExecutableDocument, ServerError> {
-    check_text(text, limits)?;
+fn parse(text: &str, limits: &Limits) -> Result<Parsed, ServerError> {
+    let tokens = check_text(text, limits)?;
     let document = async_graphql::parser::parse_query(text).map_err(|error| {
         let mut error = ServerError::from(error);
         error
@@ -169,7 +174,11 @@ fn parse(text: &str, limits: &Limits) -> Result<ExecutableDocument, ServerError>
         error
     })?;
     check_selections(&document, limits)?;
-    Ok(document)
+    Ok(Parsed {
+        text: text.into(),
+        document,
+        tokens,
+    })
 }
 
 fn not_found() -> ServerError {
@@ -240,5 +249,67 @@ impl TrustedDocuments {
             documents.insert(hash, text.into());
         }
         Ok(Self(documents))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use async_graphql::parser::types::Selection;
+    use async_graphql::{Positioned, Variables};
+
+    use super::*;
+
+    fn asked(query: Option<&str>, hash: Option<Hash>) -> Asked {
+        Asked {
+            query: query.map(str::to_owned),
+            hash,
+            operation_name: None,
+            variables: Variables::default(),
+        }
+    }
+
+    #[test]
+    fn a_document_of_short_names_weighs_what_its_selections_take() {
+        let text = format!("{{ me {{ {} }} }}", "id ".repeat(1_000));
+        let parsed = parse(&text, &Limits::default()).unwrap();
+        // A list has up to twice the room that it needs; on average half of that.
+        let takes = 1_000 * size_of::<Positioned<Selection>>() * 3 / 2;
+        assert!(parsed.bytes() >= takes, "{} of {takes}", parsed.bytes());
+    }
+
+    #[test]
+    fn all_documents_together_keep_to_the_bound() {
+        let settings = Settings {
+            document_cache_bytes: 1 << 20,
+            ..Settings::default()
+        };
+        let documents = Documents::new(&settings);
+        let text = |number: usize| format!("{{ a{number} {} }}", "id ".repeat(50));
+        for number in 0..1_000 {
+            let text = text(number);
+            let asked = asked(Some(&text), Some(hash_of(&text)));
+            documents.keep(&documents.find(&asked).unwrap());
+        }
+        documents.by_text.run_pending_tasks();
+        documents.by_hash.run_pending_tasks();
+        let bytes = documents.by_text.weighted_size() + documents.by_hash.weighted_size();
+        assert!(bytes <= 1 << 20, "{bytes}");
+        assert!(documents.by_text.entry_count() > 0 && documents.by_hash.entry_count() > 0);
+    }
+
+    #[test]
+    fn a_document_is_found_by_its_hash_also_when_it_has_to_be_parsed_again() {
+        let documents = Documents::new(&Settings::default());
+        let text = "{ me { id } }";
+        let hash = Some(hash_of(text));
+        documents.keep(&documents.find(&asked(Some(text), hash)).unwrap());
+        assert!(documents.find(&asked(None, hash)).unwrap().valid);
+        documents.by_text.invalidate_all();
+        let again = documents.find(&asked(None, hash)).unwrap();
+        assert_eq!((&*again.parsed.text, again.valid), (text, false));
+        documents.keep(&again);
+        assert!(documents.find(&asked(None, hash)).unwrap().valid);
     }
 }

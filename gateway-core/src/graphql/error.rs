@@ -56,3 +56,15 @@ pub(super) fn coded(code: &str, message: impl Into<String>) -> async_graphql::Se
     error.extensions.get_or_insert_default().set("code", code);
     error
 }
+
+/// A gateway's error as that of a whole request.
+pub(super) fn whole(failure: &Error) -> async_graphql::ServerError {
+    let async_graphql::Error {
+        message,
+        extensions,
+        ..
+    } = error(failure);
+    let mut error = async_graphql::ServerError::new(message, None);
+    error.extensions = extensions;
+    error
+}

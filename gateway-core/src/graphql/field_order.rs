@@ -25,24 +25,19 @@ fn arrange_level<'p>(values: Vec<&mut Value>, selections: &[&'p SelectionSet], p
         return;
     }
     let collected = plan.collect(selections);
-    let rank = |key: &Name| {
-        // A scalar that is an object has no selection: all its keys have the same rank, and stay where they are.
-        collected
-            .iter()
-            .position(|field| field.key == key)
-            .unwrap_or(collected.len())
-    };
+    // A scalar that is an object has no selection: all its keys have the same rank, and stay where they are.
+    let rank = |key: &Name| collected.get_index_of(key).unwrap_or(collected.len());
     for object in &mut objects {
         if !object.keys().is_sorted_by_key(&rank) {
-            object.sort_by(|a, _, b, _| rank(a).cmp(&rank(b)));
+            object.sort_by_cached_key(|key, _| rank(key));
         }
     }
-    for field in &collected {
+    for (key, selections) in &collected {
         let children = objects
             .iter_mut()
-            .filter_map(|object| object.get_mut(field.key))
+            .filter_map(|object| object.get_mut(*key))
             .collect();
-        arrange_level(children, &field.selections, plan);
+        arrange_level(children, selections, plan);
     }
 }
 

@@ -51,8 +51,8 @@ impl Default for Limits {
 /// Brackets in one another: the parser calls itself for each.
 const NESTING: usize = 100;
 
-/// Refuses a text that is too long or too nested to be parsed.
-pub(super) fn check_text(text: &str, limits: &Limits) -> Result<(), ServerError> {
+/// Refuses a text that is too long or too nested to be parsed. Otherwise how many tokens it has.
+pub(super) fn check_text(text: &str, limits: &Limits) -> Result<usize, ServerError> {
     if text.len() > limits.bytes {
         return Err(coded(
             "DOCUMENT_TOO_LARGE",
@@ -100,7 +100,7 @@ pub(super) fn check_text(text: &str, limits: &Limits) -> Result<(), ServerError>
             return Err(too_deep(limits));
         }
     }
-    Ok(())
+    Ok(tokens)
 }
 
 fn is_word(byte: u8) -> bool {

@@ -30,9 +30,9 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSoc
 use tokio_util::sync::CancellationToken;
 
 use super::SocketLimits;
-use super::error::coded;
+use super::error::{coded, whole};
 use super::response::{self, to_json};
-use super::transport::Transport;
+use super::transport::{Transport, weight};
 use crate::context::RequestContext;
 use crate::deadline::StreamEnd;
 use crate::error::{Error, GatewayError};
@@ -45,6 +45,8 @@ const PROTOCOL: &str = "graphql-transport-ws";
 /// What a handshake's key is answered with (RFC 6455, 1.3).
 const ACCEPT: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
+/// What is read at once, in bytes; every socket has it for its life.
+const READ_BUFFER: usize = 4 << 10;
 /// How long a client may take to read what it is sent.
 const SEND: Duration = Duration::from_secs(10);
 /// How long it may take to say goodbye.
@@ -58,13 +60,15 @@ pub(super) fn open<E: Executor>(
     let missing = || GatewayError::Bug("a handler ran without the edge".to_owned());
     let tunnels: Tunnels = request.extensions().get().cloned().ok_or_else(missing)?;
     let context: &RequestContext = request.extensions().get().ok_or_else(missing)?;
-    // The place among those worked on is given back: a socket is not a request that is worked on.
-    context.give_place_back();
-    let context = context.renewed();
+    let context = context.clone();
     if tunnels.drain.is_cancelled() {
         return Err(GatewayError::Overloaded.into());
     }
     let client = upgrade::take(request)?;
+    // It is counted among the streams, and not among the requests that are worked on.
+    let place = context.socket_place()?;
+    context.give_place_back();
+    let context = context.renewed();
     let speaks = speaks_protocol(request.headers());
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -98,6 +102,7 @@ pub(super) fn open<E: Executor>(
             limits: transport.inner.settings.sockets,
         };
         run(TokioIo::new(upgraded), transport, context, bounds, speaks).await;
+        drop(place);
     });
     Ok(response)
 }
@@ -162,6 +167,7 @@ async fn run<E: Executor, S: AsyncRead + AsyncWrite + Unpin>(
     let mut config = WebSocketConfig::default();
     config.max_message_size = Some(bounds.max_message);
     config.max_frame_size = Some(bounds.max_message);
+    config.read_buffer_size = READ_BUFFER;
     let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
     let operations = Operations::new(bounds.limits.operations);
     let mut session = Session {
@@ -291,6 +297,7 @@ impl<E: Executor, S: AsyncRead + AsyncWrite + Unpin> Session<E, S> {
             )),
             FromClient::Subscribe { id, asked } => {
                 self.count += 1;
+                let context = self.context.renewed();
                 let prepared = if self.operations.is_full() {
                     Err(coded("TOO_MANY_OPERATIONS", "Too many operations at once."))
                 } else if !self.allowance.take(Instant::now()) {
@@ -299,11 +306,15 @@ impl<E: Executor, S: AsyncRead + AsyncWrite + Unpin> Session<E, S> {
                         "Too many operations in a short time.",
                     ))
                 } else {
-                    self.transport.prepare(*asked)
+                    let prepared = self.transport.prepare(*asked);
+                    // The handshake was one request; each operation counts as another.
+                    match context.charge(weight(&prepared)).await {
+                        Ok(()) => prepared,
+                        Err(refused) => Err(whole(&refused)),
+                    }
                 };
                 match prepared {
                     Ok(ready) => {
-                        let context = self.context.renewed();
                         let results = self.transport.results(ready, context);
                         self.operations.begin(id, results);
                         Ok(())

@@ -51,6 +51,8 @@ pub(super) struct Ready {
     found: Found,
     asked: Asked,
     pub(super) kind: OperationType,
+    /// As how many operations it counts.
+    pub(super) weight: u32,
 }
 
 impl<Q, M, S> Transport<Schema<Q, M, S>>
@@ -115,8 +117,13 @@ impl<E: Executor> Transport<E> {
         };
         let plan = document::select(&found.parsed.document, &asked).map_err(bad_request)?;
         let kind = plan.kind();
-        plan.check().map_err(bad_request)?;
-        Ok(Ready { found, asked, kind })
+        let count = plan.check().map_err(bad_request)?;
+        Ok(Ready {
+            weight: u32::try_from(count).unwrap_or(u32::MAX),
+            found,
+            asked,
+            kind,
+        })
     }
 
     /// Executes a query or a mutation.
@@ -158,9 +165,11 @@ impl<E: Executor> Transport<E> {
         }
         let events = this.inner.events.clone();
         let source = events.execute_stream(this.request(&ready, &context), None);
+        let mut is_kept = false;
         source
             .map(move |mut answer| {
-                if !response::is_refused(&answer) {
+                if !is_kept && !response::is_refused(&answer) {
+                    is_kept = true;
                     this.inner.documents.keep(&ready.found);
                 }
                 this.finish(&mut answer, &ready, &context);
@@ -187,6 +196,11 @@ impl<E: Executor> Transport<E> {
         }
         response::complete(answer, context);
     }
+}
+
+/// As how many operations it counts. What is refused has been looked at, too.
+pub(super) fn weight(prepared: &Result<Ready, ServerError>) -> u32 {
+    prepared.as_ref().map_or(1, |ready| ready.weight)
 }
 
 fn has_no_code(error: &ServerError) -> bool {

@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-use super::records::{self, Claim, Known, Outcome, RecordError};
+use super::records::{self, Claim, Known, Outcome, Owner, RecordError};
 use super::{IDEMPOTENT_REPLAYED, IdempotencyKey, hex};
 use crate::RequestContext;
 use crate::accepted::Accepted;
@@ -115,7 +115,7 @@ impl Idempotency {
         let claim = Claim {
             key: derived.to_str().unwrap_or_default().to_owned(),
             fingerprint: hex(&Sha256::digest(payload)),
-            owner: self.store.instance().to_string(),
+            owner: Owner::new(&self.store),
             lease: context.deadline().remaining() + MARGIN,
         };
         let store = self.store.clone();

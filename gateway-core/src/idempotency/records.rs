@@ -4,9 +4,12 @@
 mod shared;
 mod sqlite;
 
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::error::Refusal;
 use crate::store::{Store, StoreError};
@@ -25,21 +28,64 @@ pub(super) struct Claim {
     /// Of the payload: the same request has the same.
     pub(super) fingerprint: String,
     /// Who is at it.
-    pub(super) owner: String,
+    pub(super) owner: Owner,
     /// By then it is over, however it ends.
     pub(super) lease: Duration,
 }
 
-/// What is known of a key.
+/// One attempt of one process. An attempt that outlasts its claim is another owner than the next one, also in the same
+/// process.
+#[derive(Clone, Debug)]
+pub(super) struct Owner {
+    instance: Uuid,
+    attempt: u64,
+}
+
+impl Owner {
+    /// A new attempt of the process whose store this is.
+    pub(super) fn new(store: &Store) -> Self {
+        static ATTEMPTS: AtomicU64 = AtomicU64::new(0);
+        Self {
+            instance: store.instance(),
+            attempt: ATTEMPTS.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
+    /// Whether `owner`, as it was written, is of the same process.
+    fn is_beside(&self, owner: &str) -> bool {
+        let instance = owner.split_once(':').map(|(instance, _)| instance);
+        instance.and_then(|text| Uuid::parse_str(text).ok()) == Some(self.instance)
+    }
+}
+
+/// As it is written.
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.instance, self.attempt)
+    }
+}
+
+/// What is known of a key; `O` is the outcome, or its text.
 #[derive(Debug, PartialEq)]
-pub(super) enum Known {
+pub(super) enum Known<O = Outcome> {
     /// Nothing, or nobody is at it any more: the claim holds, and the work is to be done.
     Claimed,
     /// It came with another payload.
     OtherPayload,
     /// Somebody is at it.
     InFlight,
-    Done(Outcome),
+    Done(O),
+}
+
+impl Known<String> {
+    fn read(self) -> Result<Known, serde_json::Error> {
+        Ok(match self {
+            Self::Claimed => Known::Claimed,
+            Self::OtherPayload => Known::OtherPayload,
+            Self::InFlight => Known::InFlight,
+            Self::Done(text) => Known::Done(serde_json::from_str(&text)?),
+        })
+    }
 }
 
 /// What is given again.
@@ -83,10 +129,11 @@ pub(super) enum RecordError {
 
 /// Claims the key, unless it is known.
 pub(super) async fn begin(store: &Store, claim: &Claim) -> Result<Known, RecordError> {
-    match store.redis() {
-        Some(redis) => shared::begin(redis, claim).await,
-        None => sqlite::begin(store, claim).await,
-    }
+    let known = match store.redis() {
+        Some(redis) => shared::begin(redis, claim).await?,
+        None => sqlite::begin(store, claim).await?,
+    };
+    Ok(known.read()?)
 }
 
 /// Ends the claim: with an outcome that is given again, or without one, so that the next attempt may go on.

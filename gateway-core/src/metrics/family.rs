@@ -104,7 +104,7 @@ families! {
     FEED_EVENTS = Counter "gateway_event_feed_events_total" "Change events received.";
     FEED_LOSSES = Counter "gateway_event_feed_losses_total" "Times that everything tagged expired, because change events may have gone unheard.";
 
-    STREAMS = Gauge "gateway_streams_open" "Streams of events to clients that are open.";
+    STREAMS = Gauge "gateway_streams_open" "Streams of events and GraphQL WebSockets of clients that are open.";
     STREAMS_REFUSED = Counter "gateway_streams_refused_total" "Streams refused because their caller had as many as one may have.";
 
     TOKEN_LOOKUPS = Counter "gateway_token_cache_lookups_total" "Tokens looked up among those verified before, by outcome.";

@@ -20,8 +20,8 @@ pub const TABLES: Tables = Tables {
 const KEPT_DAYS: u64 = 32;
 pub(crate) struct Ledger {
     store: Store,
-    /// Counts that are on their way twice would count twice.
-    pub(super) flushing: Mutex<()>,
+    /// Counts that are on their way twice would count twice. Holds how many partners have had their turn to be asked of.
+    pub(super) flushing: Mutex<usize>,
 }
 
 /// So many more of a partner on a day.
@@ -59,6 +59,26 @@ impl Ledger {
         let (used,): (Vec<(String, u64)>,) =
             redis.ask(pipeline).await.map_err(LedgerError::Redis)?;
         Ok(used)
+    }
+
+    /// Whether others count, too.
+    pub(super) fn is_shared(&self) -> bool {
+        self.store.redis().is_some()
+    }
+
+    /// What all replicas have written of these partners on `day`, in the same order; nothing when there are no others.
+    pub(super) async fn used_by(
+        &self,
+        partners: Vec<String>,
+        day: u64,
+    ) -> Result<Vec<u64>, LedgerError> {
+        let Some(redis) = self.store.redis() else {
+            return Ok(Vec::new());
+        };
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("HMGET").arg(key(redis, day)).arg(partners);
+        let (used,): (Vec<Option<u64>>,) = redis.ask(pipeline).await.map_err(LedgerError::Redis)?;
+        Ok(used.into_iter().map(Option::unwrap_or_default).collect())
     }
 
     /// Adds all of `amounts`; the new counts, in the same order.

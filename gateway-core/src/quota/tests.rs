@@ -6,9 +6,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tempfile::TempDir;
 
-use super::{DAY, Ledger, Quotas, TABLES, end_of_day};
+use super::{DAY, HEARD_OF, Ledger, Quotas, TABLES, end_of_day};
 use crate::config::{self, Config};
 use crate::store::Store;
+use crate::store::redis::test_server::TestRedis;
 
 const NOON: u64 = 20_000 * DAY + DAY / 2;
 
@@ -88,6 +89,55 @@ async fn what_two_processes_count_is_added_up() {
     other.flush().await.unwrap();
     assert_eq!(take(&other, 3, NOON), Ok(10));
     assert_eq!(take(&other, 1, NOON), Err(10));
+}
+
+#[tokio::test]
+async fn an_idle_replica_hears_what_another_has_counted() {
+    let redis = TestRedis::start().await;
+    let replica = async || quotas(&Store::beside(None, Some(redis.store().await)));
+    let (one, other) = (replica().await, replica().await);
+    other.exchange(at(NOON)).await.unwrap();
+    take(&one, 9, NOON).unwrap();
+    one.exchange(at(NOON)).await.unwrap();
+    // It has counted nothing itself.
+    other.exchange(at(NOON)).await.unwrap();
+    assert_eq!(take(&other, 2, NOON), Err(9));
+    assert_eq!(take(&other, 1, NOON), Ok(10));
+    other.exchange(at(NOON)).await.unwrap();
+    assert_eq!(take(&other, 1, NOON), Err(10));
+    one.exchange(at(NOON)).await.unwrap();
+    assert_eq!(take(&one, 1, NOON), Err(10));
+    // A new day begins with nothing.
+    one.exchange(at(NOON + DAY)).await.unwrap();
+    assert_eq!(take(&one, 1, NOON + DAY), Ok(1));
+}
+
+#[tokio::test]
+async fn partners_take_turns_where_there_are_many() {
+    let redis = TestRedis::start().await;
+    let count = HEARD_OF + 1;
+    let mut text = "[plans.small]\nrate = \"5/s\"\ndaily = 10\n".to_owned();
+    for n in 0..count {
+        text.push_str(&format!("[partners.partner-{n}]\nplan = \"small\"\n"));
+    }
+    let config = config::from_text(&[&text]).unwrap();
+    let replica = async || {
+        let store = Store::beside(None, Some(redis.store().await));
+        Quotas::after(None, &config, &Arc::new(Ledger::new(&store)))
+    };
+    let (one, other) = (replica().await, replica().await);
+    let all = || (0..count).map(|n| format!("partner-{n}"));
+    for id in all() {
+        one.take(&id, 10, 10, at(NOON)).unwrap().unwrap();
+    }
+    one.flush().await.unwrap();
+    let heard_of = || {
+        let used_up = |id: &String| other.take(id, 10, 10, at(NOON)) == Some(Err(10));
+        all().filter(used_up).count()
+    };
+    other.exchange(at(NOON)).await.unwrap();
+    other.exchange(at(NOON)).await.unwrap();
+    assert_eq!(heard_of(), count);
 }
 
 #[tokio::test]

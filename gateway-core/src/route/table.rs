@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::{HeaderValue, Method};
 use serde::Serialize;
 
-use super::{DeclaredRoute, Rewrite, TagTemplate};
+use super::{DeclaredRoute, Destination, MirrorRule, Rewrite, TagTemplate};
 use crate::config::{
     Access, CacheRule, Config, ConfigFault, ConfigFaults, CsrfRule, PolicyConfig, RouteCache,
     covers,
@@ -49,7 +49,9 @@ impl Action {
 }
 
 pub(crate) struct ProxyRule {
-    pub(crate) upstream: &'static str,
+    pub(crate) destination: Destination,
+    /// Where copies of its requests go.
+    pub(crate) mirror: Option<MirrorRule>,
     pub(crate) rewrite: Option<Rewrite>,
     /// The path upstream with its placeholders.
     pub(crate) template: &'static str,
@@ -186,7 +188,7 @@ impl Route {
             path: self.path.clone(),
             action: match &self.action {
                 Action::Composed => "composed".to_owned(),
-                Action::Proxy(rule) => format!("proxy to {}", rule.upstream),
+                Action::Proxy(rule) => format!("proxy to {}", rule.destination),
             },
             access: match &self.access {
                 Access::Public => "public".to_owned(),
@@ -275,7 +277,8 @@ impl Builder<'_> {
             }
         }
         let action = Action::Proxy(ProxyRule {
-            upstream: intern(&route.upstream),
+            destination: Destination::new(&route.upstreams),
+            mirror: route.mirror.as_ref().map(MirrorRule::from),
             rewrite,
             template: intern(route.rewrite.as_deref().unwrap_or(&route.path)),
             cache: route.cache,

@@ -17,6 +17,7 @@ use super::login::{set_cookie, with_query};
 use super::parameters::Parameters;
 use super::record::{Session, unix_time};
 use crate::deadline::Deadline;
+use crate::edge::Credential;
 use crate::error::{ClientError, Error, GatewayError};
 
 /// What a page does next, when the person wants to sign out of the provider, too.
@@ -57,7 +58,10 @@ impl Sessions {
         let logout_url = endpoint.map(|url| with_query(&url, parameters.into_iter()));
         let mut response = Json(SignedOut { logout_url }).into_response();
         no_store(&mut response);
-        set_cookie(&mut response, cookie::clear(&config.cookie))?;
+        // A page elsewhere can send the browser here without the cookie, which is then nobody's to take away.
+        if Credential::of(headers, &self.inner.csrf) == Credential::Cookie {
+            set_cookie(&mut response, cookie::clear(&config.cookie))?;
+        }
         Ok(response)
     }
 

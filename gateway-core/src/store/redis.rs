@@ -2,13 +2,14 @@
 //! over a connection is with who says it: `edge/rate_limit/store/`, `auth/revocation/`, `quota/` and `idempotency/`.
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use redis::aio::{MultiplexedConnection, PubSubStream};
 use redis::{AsyncConnectionConfig, Client, FromRedisValue, Pipeline, RedisError};
 use tokio::runtime::Handle;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::config::{RedisConfig, RedisServer};
@@ -74,8 +75,14 @@ impl Retry {
     }
 
     pub(crate) async fn pause(&mut self) {
-        sleep(jittered(self.0)).await;
+        sleep(self.next()).await;
+    }
+
+    /// How long the next pause is to be.
+    fn next(&mut self) -> Duration {
+        let pause = jittered(self.0);
         self.0 = (self.0 * 2).min(MAX_RETRY);
+        pause
     }
 }
 
@@ -88,16 +95,35 @@ fn jittered(wait: Duration) -> Duration {
 
 /// No request waits for longer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+/// What may be asked at once. More is refused: who waits behind so many has given up before their turn comes.
+const MAX_ASKED: usize = 1024;
 
 /// What replicas keep together: commands over one connection, which is made when it is first needed, and again after it
-/// was lost.
+/// was lost. While the server is away, one that asks in each pause tries to find it again, and all others are refused at
+/// once: nothing queues up behind a server that swallows what it is sent.
 pub(crate) struct RedisStore {
     server: RedisServer,
     /// What all keys begin with.
     prefix: String,
     /// Where the connection lives: workers' runtimes do no I/O that is shared.
     runtime: OnceLock<Handle>,
-    connection: Mutex<Option<MultiplexedConnection>>,
+    /// One for each that asks. Who has gone away still has one until its answer or timeout.
+    room: Arc<Semaphore>,
+    /// The last attempt to reach the server has failed: nobody waits for the next one.
+    is_away: AtomicBool,
+    link: Mutex<Link>,
+}
+
+struct Link {
+    /// With its number, so that what is said of an older one does not end it.
+    connection: Option<(u64, MultiplexedConnection)>,
+    /// How many have been made.
+    made: u64,
+    /// When the last one was made.
+    since: Instant,
+    retry: Retry,
+    /// Until then nobody tries again.
+    not_before: Option<Instant>,
 }
 
 impl RedisStore {
@@ -106,7 +132,15 @@ impl RedisStore {
             server: config.server.clone(),
             prefix: config.key_prefix(app).to_owned(),
             runtime: OnceLock::new(),
-            connection: Mutex::default(),
+            room: Arc::new(Semaphore::new(MAX_ASKED)),
+            is_away: AtomicBool::new(false),
+            link: Mutex::new(Link {
+                connection: None,
+                made: 0,
+                since: Instant::now(),
+                retry: Retry::new(),
+                not_before: None,
+            }),
         }
     }
 
@@ -125,8 +159,13 @@ impl RedisStore {
         self: &Arc<Self>,
         pipeline: Pipeline,
     ) -> Result<T, String> {
+        let full = |_| "too much waits for an answer".to_owned();
+        let room = Arc::clone(&self.room).try_acquire_owned().map_err(full)?;
         let this = Arc::clone(self);
-        let asking = async move { this.ask_here(&pipeline).await };
+        let asking = async move {
+            let _room = room;
+            this.ask_here(&pipeline).await
+        };
         match self.runtime.get() {
             Some(runtime) => match runtime.spawn(asking).await {
                 Ok(answer) => answer,
@@ -137,28 +176,73 @@ impl RedisStore {
     }
 
     async fn ask_here<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T, String> {
-        let mut connection = self.connect().await?;
+        let (number, mut connection) = self.connect().await?;
         match timeout(ANSWER_TIMEOUT, pipeline.query_async(&mut connection)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
                 // What the server refuses says nothing against the connection; it is made anew all the same.
-                *self.connection.lock().await = None;
+                self.lost(number, false).await;
                 Err(words(error))
             }
             Err(_elapsed) => {
-                *self.connection.lock().await = None;
+                self.lost(number, true).await;
                 Err("did not answer in time".to_owned())
             }
         }
     }
 
-    async fn connect(&self) -> Result<MultiplexedConnection, String> {
-        let mut held = self.connection.lock().await;
-        if let Some(connection) = &*held {
-            return Ok(connection.clone());
+    /// The connection that there is, or a new one, with its number.
+    async fn connect(&self) -> Result<(u64, MultiplexedConnection), String> {
+        let away = || "is away; it is looked for again soon".to_owned();
+        let mut link = if self.is_away.load(Ordering::Relaxed) {
+            self.link.try_lock().map_err(|_busy| away())?
+        } else {
+            self.link.lock().await
+        };
+        if let Some((number, connection)) = &link.connection {
+            return Ok((*number, connection.clone()));
         }
-        let connection = in_time(open(&self.server)).await?;
-        *held = Some(connection.clone());
-        Ok(connection)
+        if link.not_before.is_some_and(|then| Instant::now() < then) {
+            return Err(away());
+        }
+        match in_time(open(&self.server)).await {
+            Ok(connection) => {
+                self.is_away.store(false, Ordering::Relaxed);
+                link.made += 1;
+                link.since = Instant::now();
+                link.not_before = None;
+                let numbered = (link.made, connection);
+                link.connection = Some(numbered.clone());
+                Ok(numbered)
+            }
+            Err(reason) => {
+                self.is_away.store(true, Ordering::Relaxed);
+                let pause = link.retry.next();
+                link.not_before = Some(Instant::now() + pause);
+                Err(reason)
+            }
+        }
+    }
+
+    /// The connection with this number is of no use any more. A server that was silent is looked for by one at a time.
+    async fn lost(&self, number: u64, was_silent: bool) {
+        let mut link = self.link.lock().await;
+        if link
+            .connection
+            .as_ref()
+            .is_some_and(|(held, _)| *held == number)
+        {
+            let since = link.since;
+            link.connection = None;
+            link.retry.lost(since);
+            if was_silent {
+                self.is_away.store(true, Ordering::Relaxed);
+            }
+        }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod test_server;
+#[cfg(test)]
+mod tests;

@@ -3,11 +3,14 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::task::Poll;
+use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{BoxFuture, join_all};
 use tempfile::TempDir;
+use tokio::sync::oneshot;
 
-use super::{OpenError, Store, StoreError, Tables};
+use super::{OpenError, QUEUE, Store, StoreError, Tables};
 
 const WIDGETS: Tables = Tables {
     owner: "widgets",
@@ -68,6 +71,46 @@ async fn what_was_written_is_there_after_reopening() {
         (mode("deep/down/store.db"), mode("deep/down")),
         (0o600, 0o700)
     );
+}
+
+#[tokio::test]
+async fn a_full_queue_is_done_to_its_end_when_the_store_is_closed() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder, &[WIDGETS]).unwrap();
+    let (begins, begun) = oneshot::channel();
+    let (goes_on, gate) = oneshot::channel::<()>();
+    let mut stuck: BoxFuture<'_, _> = Box::pin(store.write(|_| {
+        Box::pin(async move {
+            let _ = begins.send(());
+            let _ = gate.await;
+            Ok(())
+        })
+    }));
+    assert!(futures_util::poll!(stuck.as_mut()).is_pending());
+    begun.await.unwrap();
+    let mut writes = vec![stuck];
+    // Until there is no more room.
+    loop {
+        let name = format!("widget-{}", writes.len());
+        let mut write: BoxFuture<'_, _> = Box::pin(insert(&store, name));
+        if let Poll::Ready(refused) = futures_util::poll!(write.as_mut()) {
+            assert!(matches!(refused, Err(StoreError::Busy)), "{refused:?}");
+            break;
+        }
+        writes.push(write);
+    }
+    assert_eq!(writes.len(), 1 + QUEUE);
+    let closed = store.clone();
+    let closing = tokio::task::spawn_blocking(move || closed.close());
+    store.inner.closing.cancelled().await;
+    goes_on.send(()).unwrap();
+    for done in join_all(writes).await {
+        done.unwrap();
+    }
+    let ended = tokio::time::timeout(Duration::from_secs(20), closing).await;
+    ended.unwrap().unwrap();
+    let late = insert(&store, "late".to_owned()).await;
+    assert!(matches!(late, Err(StoreError::Closed)));
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use std::sync::mpsc::SyncSender;
 use futures_util::future::BoxFuture;
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::mpsc::Receiver;
+use tokio_util::sync::CancellationToken;
 
 use super::StoreError;
 use super::open::{self, OpenError, Tables};
@@ -18,19 +19,15 @@ const BATCH: usize = 256;
 /// Tells who asked what has come of it, once it is known whether it was committed.
 pub(super) type Settle = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
-type Work =
+/// Says whether it went well, and how to tell.
+pub(super) type Job =
     Box<dyn for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, (bool, Settle)> + Send>;
-
-pub(super) enum Job {
-    /// Says whether it went well, and how to tell.
-    Work(Work),
-    /// Nothing comes after it.
-    End,
-}
 
 pub(super) struct Worker {
     pub(super) writes: Receiver<Job>,
     pub(super) reads: Receiver<Job>,
+    /// From then on nothing more is taken; what waits is done.
+    pub(super) closing: CancellationToken,
 }
 
 impl Worker {
@@ -61,10 +58,14 @@ impl Worker {
                 Err(error) => return tell(Err(error)),
             };
             tell(Ok(()));
-            let Self { writes, reads } = self;
-            tokio::join!(write(&mut writer, writes), async {
+            let Self {
+                writes,
+                reads,
+                closing,
+            } = self;
+            tokio::join!(write(&mut writer, writes, &closing), async {
                 if let Some(mut reader) = reader {
-                    read(&mut reader, reads).await;
+                    read(&mut reader, reads, &closing).await;
                     close(reader).await;
                 }
             });
@@ -86,38 +87,37 @@ async fn close(connection: SqliteConnection) {
     }
 }
 
-async fn write(connection: &mut SqliteConnection, mut queue: Receiver<Job>) {
+async fn write(
+    connection: &mut SqliteConnection,
+    mut queue: Receiver<Job>,
+    closing: &CancellationToken,
+) {
     let mut batch = Vec::with_capacity(BATCH);
-    loop {
-        if queue.recv_many(&mut batch, BATCH).await == 0 {
-            return;
-        }
-        let mut ends = false;
-        let works: Vec<Work> = batch
-            .drain(..)
-            .filter_map(|job| match job {
-                Job::Work(work) => Some(work),
-                Job::End => {
-                    ends = true;
-                    None
-                }
-            })
-            .collect();
-        if !works.is_empty() {
-            transaction(connection, works).await;
-        }
-        if ends {
-            return;
-        }
+    while take(&mut queue, &mut batch, BATCH, closing).await > 0 {
+        transaction(connection, &mut batch).await;
     }
 }
 
-/// All of `works` in one transaction, each behind a savepoint of its own.
-async fn transaction(connection: &mut SqliteConnection, works: Vec<Work>) {
-    let mut settles = Vec::with_capacity(works.len());
+/// Up to `most` of what waits, and how many that is: none when the queue has ended.
+async fn take(
+    queue: &mut Receiver<Job>,
+    batch: &mut Vec<Job>,
+    most: usize,
+    closing: &CancellationToken,
+) -> usize {
+    tokio::select! {
+        taken = queue.recv_many(batch, most) => return taken,
+        () = closing.cancelled() => queue.close(),
+    }
+    queue.recv_many(batch, most).await
+}
+
+/// All of `jobs` in one transaction, each behind a savepoint of its own.
+async fn transaction(connection: &mut SqliteConnection, jobs: &mut Vec<Job>) {
+    let mut settles = Vec::with_capacity(jobs.len());
     let committed = async {
         let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
-        for work in works {
+        for work in jobs.drain(..) {
             let mut savepoint = tx.begin().await?;
             let (is_good, settle) = work(&mut savepoint).await;
             settles.push(settle);
@@ -134,14 +134,22 @@ async fn transaction(connection: &mut SqliteConnection, works: Vec<Work>) {
         tracing::error!(error = %crate::problem::chain(error), "a transaction of the store failed");
     }
     // Those that were not reached are told by the end of their channel.
+    jobs.clear();
     for settle in settles {
         settle(committed.clone());
     }
 }
 
-async fn read(connection: &mut SqliteConnection, mut queue: Receiver<Job>) {
-    while let Some(Job::Work(work)) = queue.recv().await {
-        let (_, settle) = work(connection).await;
-        settle(Ok(()));
+async fn read(
+    connection: &mut SqliteConnection,
+    mut queue: Receiver<Job>,
+    closing: &CancellationToken,
+) {
+    let mut next = Vec::with_capacity(1);
+    while take(&mut queue, &mut next, 1, closing).await > 0 {
+        for work in next.drain(..) {
+            let (_, settle) = work(connection).await;
+            settle(Ok(()));
+        }
     }
 }

@@ -10,6 +10,7 @@ use http_body::{Body, Frame};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::message::{Messages, end, heartbeat};
+use super::pauses::Pauses;
 use super::places::Place;
 use super::{Beginning, Begun, Source, Start};
 use crate::context::RequestContext;
@@ -19,9 +20,6 @@ use crate::events::{Notice, Subscription};
 /// How long clients wait with coming back, in milliseconds: from this, and up to as much again by chance, so that those
 /// whom a restart has cut off do not all come at once.
 const RETRY: u64 = 2_000;
-/// Between two attempts to tell what was missed, for the same reason by chance; doubled with every failure.
-const PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// What was missed, being fetched; `None` when it is not the client's any more.
 type CatchingUp = Pin<Box<dyn Future<Output = Option<Begun>> + Send>>;
@@ -111,9 +109,9 @@ impl<S: Source> Live<S> {
         let (context, budget) = (self.context.clone(), self.budget);
         let position = self.position;
         self.catching_up = Some(Box::pin(async move {
-            let mut pause = PAUSE;
+            let mut pauses = Pauses::default();
             loop {
-                sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
+                pauses.wait().await;
                 let beginning = Beginning {
                     context: context.anew(budget),
                     start: Start::After(position),
@@ -125,9 +123,7 @@ impl<S: Source> Live<S> {
                         tracing::debug!(%error, "a stream ends: its client may not have the rest");
                         return None;
                     }
-                    Err(Error::Upstream(_) | Error::Gateway(_)) => {
-                        pause = (pause * 2).min(LONGEST_PAUSE);
-                    }
+                    Err(Error::Upstream(_) | Error::Gateway(_)) => {}
                 }
             }
         }));

@@ -28,6 +28,8 @@ pub(super) struct Breaker {
 pub(super) enum Verdict {
     Success,
     Failure,
+    /// What was counted as a success at its head has failed before its end.
+    BrokeOff,
     /// It was given up before its time was over: that says nothing about the service.
     Neutral,
 }
@@ -97,8 +99,12 @@ impl Breaker {
                     self.window.record(now, false);
                     return None;
                 }
-                Verdict::Failure => {
-                    self.window.record(now, true);
+                Verdict::Failure | Verdict::BrokeOff => {
+                    if verdict == Verdict::Failure {
+                        self.window.record(now, true);
+                    } else {
+                        self.window.broke_off(now);
+                    }
                     let totals = self.window.totals(now);
                     if !totals.reaches(self.config.min_calls, self.config.failure_rate) {
                         return None;

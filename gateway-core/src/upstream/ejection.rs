@@ -46,6 +46,17 @@ impl Ejection {
     #[must_use]
     pub(super) fn failed(&self, now: Millis) -> bool {
         self.window.record(now, true);
+        self.is_too_much(now)
+    }
+
+    /// The same for what has been counted as a success before.
+    #[must_use]
+    pub(super) fn broke_off(&self, now: Millis) -> bool {
+        self.window.broke_off(now);
+        self.is_too_much(now)
+    }
+
+    fn is_too_much(&self, now: Millis) -> bool {
         let consecutive = self
             .consecutive
             .fetch_add(1, Ordering::Relaxed)

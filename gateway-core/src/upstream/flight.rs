@@ -27,6 +27,8 @@ pub(super) struct Flight {
     upstream: Arc<Upstream>,
     endpoint: Arc<Endpoint>,
     ticket: Option<Ticket>,
+    /// Of an attempt that has been counted as a success at its head.
+    good_head: Option<Ticket>,
     began: Instant,
     deadline: Instant,
     /// Of a body that the client is still sending.
@@ -47,6 +49,7 @@ impl Flight {
             upstream: Arc::clone(upstream),
             endpoint: Arc::clone(endpoint),
             ticket: Some(ticket),
+            good_head: None,
             began,
             deadline,
             upload,
@@ -61,6 +64,9 @@ impl Flight {
             .observe(took, self.upstream.clock.at(now));
         self.upstream.limit.answered(took);
         if let Some(verdict) = verdict {
+            if verdict == Verdict::Success {
+                self.good_head = self.ticket;
+            }
             self.settle(verdict, now);
         }
     }
@@ -72,6 +78,12 @@ impl Flight {
             .load
             .observe((now - self.began).max(PENALTY), self.upstream.clock.at(now));
         self.upstream.limit.failed();
+        if self.ticket.is_none()
+            && let Some(ticket) = self.good_head.take()
+        {
+            let (upstream, at) = (&self.upstream, self.upstream.clock.at(now));
+            upstream.settle(&self.endpoint, ticket, Verdict::BrokeOff, at);
+        }
         self.settle(Verdict::Failure, now);
     }
 

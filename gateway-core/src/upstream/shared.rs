@@ -210,8 +210,13 @@ impl Upstream {
         match verdict {
             Verdict::Neutral => {}
             Verdict::Success => endpoint.ejection.succeeded(now),
-            Verdict::Failure => {
-                if endpoint.ejection.failed(now)
+            Verdict::Failure | Verdict::BrokeOff => {
+                let ejection = &endpoint.ejection;
+                let is_too_much = match verdict {
+                    Verdict::BrokeOff => ejection.broke_off(now),
+                    _ => ejection.failed(now),
+                };
+                if is_too_much
                     && let Some(wait) =
                         endpoints.eject(endpoint, self.config.ejection.max_share, now)
                 {

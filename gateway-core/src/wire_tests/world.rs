@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body_util::{BodyExt, Full};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -263,7 +264,8 @@ fn configuration(service: SocketAddr, hash: &str) -> String {
         "#
     );
     for route in [
-        "widget", "change", "teapot", "graphql", "composed", "label", "long", "html",
+        "widget", "change", "teapot", "graphql", "composed", "label", "long", "html", "page",
+        "asset",
     ] {
         text.push_str(&format!("[policies.{route}]\naccess = \"authenticated\"\n"));
     }
@@ -276,7 +278,7 @@ struct Clients {
     labels: GrpcUpstream,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct Change {
     size: u8,
 }
@@ -313,6 +315,8 @@ fn routes(upstreams: &Upstreams, _: &crate::config::Config) -> Result<Routes, Un
         })
         .get("html", "/html", async || axum::response::Html(long()))
         .get("label", "/label/{case}", label)
+        .get("page", "/page", async || super::site::PAGE.answer())
+        .get("asset", "/assets/{file}", asset)
         .with_state(clients))
 }
 
@@ -333,6 +337,10 @@ async fn composed(
 ) -> Result<String, Error> {
     let call = clients.parts.get(context, format!("/parts/{id}"));
     Ok(call.json_answer::<Value>().await?.to_string())
+}
+
+async fn asset(PathParam(file): PathParam<String>, headers: HeaderMap) -> Result<Response, Error> {
+    super::site::ASSETS.answer(&file, &headers)
 }
 
 async fn label(

@@ -10,7 +10,7 @@ use ftgo_runner::service::Service;
 use ftgo_tests::bff::{self, Bff, partner_key};
 use ftgo_tests::process::BffProcess;
 use ftgo_tests::redis::Redis;
-use ftgo_tests::system::eventually;
+use ftgo_tests::system::{PATIENCE, eventually};
 use ftgo_tests::{Answer, System};
 use futures_util::future::join_all;
 use reqwest::Method;
@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, copy};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 fn order() -> Value {
     json!({
@@ -291,4 +292,27 @@ async fn replicas_share_keys_through_redis_and_do_without_it() -> Result<()> {
     let new = place(&system, &other, key, "another").await?;
     assert_eq!(new.status, 202, "{new:?}");
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_swallows_everything_keeps_neither_orders_nor_the_end_waiting() -> Result<()> {
+    let redis = Redis::start().await?;
+    let system = System::start().await?;
+    let shared = format!("[redis]\nurl = \"{}\"\nreplicas = 2\n", redis.url());
+    let gateway = bff::start(Bff::Public, &system.services.addresses(), &shared)?;
+    let base = format!("http://{}", gateway.address());
+    let key = &partner_key().secret;
+    assert_eq!(place(&system, &base, key, "before").await?.status, 202);
+    redis.pause()?;
+    let keys: Vec<String> = (0..60).map(|n| format!("order-{n}")).collect();
+    // In a queue each of them, and what is written down at the end, would wait for all before it.
+    let placed = join_all(keys.iter().map(|name| place(&system, &base, key, name))).await;
+    for answer in placed {
+        let answer = answer?;
+        assert_eq!(answer.status, 202, "{answer:?}");
+    }
+    timeout(PATIENCE, gateway.drain())
+        .await
+        .context("it does not end")?;
+    redis.resume()
 }

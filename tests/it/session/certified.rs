@@ -20,8 +20,8 @@ use super::answers::user;
 use super::{COOKIE, HOST};
 
 /// The provider's process. It ends with the test.
-struct Certified {
-    issuer: String,
+pub(crate) struct Certified {
+    pub(crate) issuer: String,
     lines: Arc<Mutex<Vec<Value>>>,
     _child: Child,
     _stdin: Option<ChildStdin>,
@@ -97,7 +97,7 @@ impl Certified {
     }
 
     /// bff-web as its client.
-    async fn web(echo: &Echo) -> Result<(Self, Web)> {
+    pub(crate) async fn web(echo: &Echo) -> Result<(Self, Web)> {
         let (listener, origin) = Web::reserve()?;
         let certified = Self::start(&origin).await?;
         let more = format!(

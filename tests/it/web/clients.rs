@@ -129,7 +129,9 @@ async fn graphql_ws_and_graphql_sse_are_served() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_web_socket_is_closed_with_the_code_that_the_protocol_has_for_it() -> Result<()> {
-    let scene = Scene::start("[graphql]\ninit_timeout = \"2s\"\n").await?;
+    // All of them are one caller's, and open at the same time.
+    let more = "[graphql]\ninit_timeout = \"2s\"\n[streams]\nmax_per_caller = 100\n";
+    let scene = Scene::start(more).await?;
     let token = scene.system.token("consumer-1").await?;
     let short = scene.system.token_with("consumer-1", "&expires_in=2");
     let short = short.await?;

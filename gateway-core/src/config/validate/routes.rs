@@ -16,8 +16,8 @@ use crate::config::raw::{
     RawCors, RawPolicy, RawRoute, RawRouteCache, RawSwitch, RawUnmatched, Text, child, element,
 };
 use crate::config::{
-    CacheRule, CorsConfig, PLAN, PassthroughConfig, PlanConfig, PolicyConfig, RateLimitConfig,
-    RateLimitKey, RouteCache, StaleWindows,
+    CacheRule, CorsConfig, MirrorConfig, PLAN, PassthroughConfig, PlanConfig, PolicyConfig,
+    RateLimitConfig, RateLimitKey, RouteCache, StaleWindows, WeightedUpstream,
 };
 
 /// What a route can refer to.
@@ -85,17 +85,17 @@ fn route(raw: RawRoute, at: &str, names: &Names<'_>, check: &mut Check<'_>) -> P
             });
         }
     }
-    let upstream = check.required(raw.upstream, &child(at, "upstream"));
-    if !upstream.is_empty() && !names.upstreams.contains(&upstream.as_str()) {
-        let hint = suggest(&upstream, names.upstreams.iter().copied());
-        let declared = child("upstreams", &upstream);
-        if !check.faults.explains(&declared) {
-            check.fault(
-                &child(at, "upstream"),
-                format!("no upstream is named `{upstream}`; {hint}"),
-            );
-        }
-    }
+    let upstreams = upstreams(raw.upstream, raw.weights, at, names, check);
+    let mirror = raw.mirror.map(|raw| {
+        let at = child(at, "mirror");
+        let upstream = check.required(raw.upstream, &child(&at, "upstream"));
+        known(&upstream, &child(&at, "upstream"), names, check);
+        let share = raw.share.0.0;
+        check.that(share > 0.0, &child(&at, "share"), || {
+            "has to be more than 0%".to_owned()
+        });
+        MirrorConfig { upstream, share }
+    });
     let methods: Vec<Method> = raw.methods.into_iter().map(|method| method.0).collect();
     check.not_empty(&methods, &child(at, "methods"), "is empty");
     for (index, method) in methods.iter().enumerate() {
@@ -146,6 +146,9 @@ fn route(raw: RawRoute, at: &str, names: &Names<'_>, check: &mut Check<'_>) -> P
         &child(at, "upgrade"),
         || "needs GET among the methods, and no cache".to_owned(),
     );
+    check.that(!websocket || mirror.is_none(), &child(at, "mirror"), || {
+        "does not go together with `upgrade`: there is no copy of a conversation".to_owned()
+    });
     let policy = policy(
         RawPolicy {
             access: raw.access,
@@ -165,7 +168,8 @@ fn route(raw: RawRoute, at: &str, names: &Names<'_>, check: &mut Check<'_>) -> P
         name,
         path,
         methods,
-        upstream,
+        upstreams,
+        mirror,
         rewrite: raw.rewrite,
         policy,
         cache,
@@ -203,6 +207,47 @@ fn no_such_limit(limit: &str, at: &str, names: &Names<'_>, check: &mut Check<'_>
         let hint = suggest(limit, names.rate_limits.keys().map(String::as_str));
         check.fault(at, format!("no rate limit is named `{limit}`; {hint}"));
     }
+}
+
+/// Where a route forwards to: one upstream, or several with weights.
+fn upstreams(
+    one: Option<String>,
+    weights: BTreeMap<String, u32>,
+    at: &str,
+    names: &Names<'_>,
+    check: &mut Check<'_>,
+) -> Vec<WeightedUpstream> {
+    let at_weights = child(at, "weights");
+    if weights.is_empty() {
+        let name = check.required(one, &child(at, "upstream"));
+        known(&name, &child(at, "upstream"), names, check);
+        return vec![WeightedUpstream { name, weight: 1 }];
+    }
+    check.that(one.is_none(), &at_weights, || {
+        "says where the route goes, and so does `upstream`; leave one of them out".to_owned()
+    });
+    check.that(
+        weights.values().any(|weight| *weight > 0),
+        &at_weights,
+        || "needs an upstream with more than 0: no request would go anywhere".to_owned(),
+    );
+    for name in weights.keys() {
+        known(name, &child(&at_weights, name), names, check);
+    }
+    let weighted = |(name, weight)| WeightedUpstream { name, weight };
+    weights.into_iter().map(weighted).collect()
+}
+
+/// Whether `upstream` is the name of one.
+fn known(upstream: &str, at: &str, names: &Names<'_>, check: &mut Check<'_>) {
+    if upstream.is_empty()
+        || names.upstreams.contains(&upstream)
+        || check.faults.explains(&child("upstreams", upstream))
+    {
+        return;
+    }
+    let hint = suggest(upstream, names.upstreams.iter().copied());
+    check.fault(at, format!("no upstream is named `{upstream}`; {hint}"));
 }
 
 fn policy(raw: RawPolicy, at: &str, names: &Names<'_>, check: &mut Check<'_>) -> PolicyConfig {

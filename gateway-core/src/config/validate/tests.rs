@@ -219,6 +219,49 @@ policies.overview.access: asks for nothing; write "authenticated" for any princi
 }
 
 #[test]
+fn where_a_route_goes_is_said_once_and_exists() {
+    let text = r#"
+        [upstreams.widgets]
+        address = "http://127.0.0.1:1"
+        [[routes]]
+        name = "both"
+        path = "/a"
+        access = "public"
+        upstream = "widgets"
+        weights = { widgets = 1, widgts = 1 }
+        [[routes]]
+        name = "nowhere"
+        path = "/b"
+        access = "public"
+        weights = { widgets = 0 }
+        mirror = { upstream = "gadgets", share = "0%" }
+        [[routes]]
+        name = "no-copy"
+        path = "/c"
+        access = "public"
+        upstream = "widgets"
+        mirror = { share = "5%" }
+        [[routes]]
+        name = "talk"
+        path = "/d"
+        access = "public"
+        upstream = "widgets"
+        upgrade = "websocket"
+        mirror = { upstream = "widgets" }
+    "#;
+    let expected = r#"
+routes[0].weights: says where the route goes, and so does `upstream`; leave one of them out
+routes[0].weights.widgts: no upstream is named `widgts`; did you mean `widgets`?
+routes[1].weights: needs an upstream with more than 0: no request would go anywhere
+routes[1].mirror.upstream: no upstream is named `gadgets`; did you mean `widgets`?
+routes[1].mirror.share: has to be more than 0%
+routes[2].mirror.upstream: is required
+routes[3].mirror: does not go together with `upgrade`: there is no copy of a conversation
+"#;
+    assert_eq!(report(text), expected.trim());
+}
+
+#[test]
 fn paths_are_what_a_normalized_request_can_match() {
     for (path, fault) in [
         ("/a/{b", "`{b` is not a placeholder"),

@@ -114,6 +114,8 @@ impl<C: Clock> Policy<C> {
         mode: Mode,
     ) -> Result<Left, Wait> {
         let pace = &self.own;
+        // What is worth more than a whole bucket takes a whole bucket.
+        let cost = cost.min(NonZeroU32::new(pace.burst).unwrap_or(NonZeroU32::MIN));
         match self.limiter.check_key_n(&Lookup { bucket, mode }, cost) {
             Ok(Ok(snapshot)) => {
                 let remaining = snapshot.remaining_burst_capacity();
@@ -135,7 +137,7 @@ impl<C: Clock> Policy<C> {
                     },
                 })
             }
-            // The configuration refuses a cost above the burst.
+            // Not with a cost that is at most the burst.
             Err(_larger_than_the_bucket) => {
                 let full_after = pace.interval * pace.burst;
                 Err(Wait {

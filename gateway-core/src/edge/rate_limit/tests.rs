@@ -368,3 +368,19 @@ fn buckets_are_forgotten_when_full_and_bounded_when_not() {
     // Being forgotten is a matter of chance for the crowd, never for everybody.
     assert!(held() > 200_000, "{}", held());
 }
+
+#[test]
+fn what_is_worth_more_than_a_bucket_takes_a_whole_one() {
+    let limits = [("here", limit(RateLimitKey::Address, 1, 1, 5))];
+    let fixture = Fixture::new(&limits);
+    let count = |cost| {
+        let address = HERE.parse().unwrap();
+        fixture.count(&["here"], cost, ROUTE, &Principal::Anonymous, address)
+    };
+    assert!(count(7).is_ok());
+    assert!(count(1).is_err());
+    let refused = count(7).unwrap_err();
+    assert_eq!(refused.retry_after, Duration::from_secs(5));
+    fixture.clock.advance(refused.retry_after);
+    assert!(count(7).is_ok());
+}

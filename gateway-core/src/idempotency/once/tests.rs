@@ -1,4 +1,5 @@
-//! A key's life: duplicates at once, clients and processes that go away, refusals and failures. No service is called here.
+//! A key's life, recorded in the process's own store and in Redis: duplicates at once, clients and processes that go away,
+//! refusals and failures. No service is called here.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::path::Path;
@@ -18,6 +19,7 @@ use crate::RequestContext;
 use crate::error::{ClientError, Error, Refusal};
 use crate::idempotency::{IdempotencyKey, TABLES};
 use crate::store::Store;
+use crate::store::redis::test_server::TestRedis;
 
 const SCOPE: &[&str] = &["acme", "POST", "/widgets"];
 
@@ -40,6 +42,17 @@ fn open(path: Option<&Path>) -> World {
     of_store(&store)
 }
 
+/// A case over each store that there is.
+async fn in_each_store(case: impl AsyncFn(World)) {
+    case(open(None)).await;
+    let redis = TestRedis::start().await;
+    case(replica(&redis).await).await;
+}
+
+async fn replica(redis: &TestRedis) -> World {
+    of_store(&Store::beside(None, Some(redis.store().await)))
+}
+
 fn of_store(store: &Store) -> World {
     let commands = TaskTracker::new();
     World {
@@ -59,9 +72,24 @@ impl World {
     where
         F: Future<Output = Result<OnceAnswer<String>, Error>> + Send + 'static,
     {
+        self.attempt_in(Duration::from_secs(3), key, payload, work)
+            .await
+    }
+
+    /// By a request that has so much time.
+    async fn attempt_in<F>(
+        &self,
+        time: Duration,
+        key: &str,
+        payload: &str,
+        work: impl FnOnce(Arc<Service>) -> F + Send + 'static,
+    ) -> Result<OnceAnswer<String>, Error>
+    where
+        F: Future<Output = Result<OnceAnswer<String>, Error>> + Send + 'static,
+    {
         let service = Arc::clone(&self.service);
         let key = IdempotencyKey::parse(key).unwrap();
-        let context = RequestContext::for_tests(Duration::from_secs(3));
+        let context = RequestContext::for_tests(time);
         self.idempotency
             .once(&context, &key, SCOPE, &payload, move |derived| async move {
                 service.calls.fetch_add(1, Ordering::SeqCst);
@@ -91,74 +119,81 @@ fn is_in_use(result: &Result<OnceAnswer<String>, Error>) -> bool {
 
 #[tokio::test]
 async fn of_a_hundred_at_once_one_is_done() {
-    let world = open(None);
-    let gate = Arc::new(Semaphore::new(0));
-    let attempts = (0..100).map(|_| {
-        let gate = Arc::clone(&gate);
-        world.attempt("one", "widget", |_| async move {
-            drop(gate.acquire().await.unwrap());
-            made()
-        })
-    });
-    let mut attempts: Vec<_> = attempts.map(Box::pin).collect();
-    let others = async {
-        // All but the one that is at work are refused while it is.
-        let mut refused = 0;
-        while refused < 99 {
-            let (result, index, _) = futures_util::future::select_all(attempts.iter_mut()).await;
-            assert!(is_in_use(&result), "{result:?}");
-            drop(attempts.swap_remove(index));
-            refused += 1;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), others)
-        .await
-        .unwrap();
-    gate.add_permits(1);
-    let first = attempts.pop().unwrap().await.unwrap();
-    assert!(!first.replayed);
-    assert_eq!(world.calls(), 1);
-    let again = join_all((0..10).map(|_| world.make("one", "widget"))).await;
-    assert!(again.iter().all(|answer| answer.as_ref().unwrap().replayed));
-    assert_eq!(world.calls(), 1);
+    in_each_store(async |world| {
+        let gate = Arc::new(Semaphore::new(0));
+        let attempts = (0..100).map(|_| {
+            let gate = Arc::clone(&gate);
+            world.attempt("one", "widget", |_| async move {
+                drop(gate.acquire().await.unwrap());
+                made()
+            })
+        });
+        let mut attempts: Vec<_> = attempts.map(Box::pin).collect();
+        let others = async {
+            // All but the one that is at work are refused while it is.
+            let mut refused = 0;
+            while refused < 99 {
+                let (result, index, _) =
+                    futures_util::future::select_all(attempts.iter_mut()).await;
+                assert!(is_in_use(&result), "{result:?}");
+                drop(attempts.swap_remove(index));
+                refused += 1;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), others)
+            .await
+            .unwrap();
+        gate.add_permits(1);
+        let first = attempts.pop().unwrap().await.unwrap();
+        assert!(!first.replayed);
+        assert_eq!(world.calls(), 1);
+        let again = join_all((0..10).map(|_| world.make("one", "widget"))).await;
+        assert!(again.iter().all(|answer| answer.as_ref().unwrap().replayed));
+        assert_eq!(world.calls(), 1);
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn another_payload_is_refused_also_while_the_first_is_at_work() {
-    let world = open(None);
-    let _ = world.make("one", "widget").await.unwrap();
-    let reused = world.make("one", "gadget").await;
-    assert!(matches!(
-        reused,
-        Err(Error::Client(ClientError::IdempotencyKeyReused))
-    ));
-    let _ = world.make("two", "gadget").await.unwrap();
-    assert_eq!(world.calls(), 2);
+    in_each_store(async |world| {
+        let _ = world.make("one", "widget").await.unwrap();
+        let reused = world.make("one", "gadget").await;
+        assert!(matches!(
+            reused,
+            Err(Error::Client(ClientError::IdempotencyKeyReused))
+        ));
+        let _ = world.make("two", "gadget").await.unwrap();
+        assert_eq!(world.calls(), 2);
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn it_is_done_to_its_end_when_the_client_goes_away() {
-    let world = open(None);
-    let begun = Arc::new(Notify::new());
-    let gate = Arc::new(Semaphore::new(0));
-    let (says, waits) = (Arc::clone(&begun), Arc::clone(&gate));
-    {
-        let attempt = world.attempt("one", "widget", |_| async move {
-            says.notify_one();
-            drop(waits.acquire().await.unwrap());
-            made()
-        });
-        tokio::select! {
-            _ = attempt => panic!("it has not been let go on"),
-            () = begun.notified() => {}
+    in_each_store(async |world| {
+        let begun = Arc::new(Notify::new());
+        let gate = Arc::new(Semaphore::new(0));
+        let (says, waits) = (Arc::clone(&begun), Arc::clone(&gate));
+        {
+            let attempt = world.attempt("one", "widget", |_| async move {
+                says.notify_one();
+                drop(waits.acquire().await.unwrap());
+                made()
+            });
+            tokio::select! {
+                _ = attempt => panic!("it has not been let go on"),
+                () = begun.notified() => {}
+            }
         }
-    }
-    gate.add_permits(1);
-    world.commands.close();
-    world.commands.wait().await;
-    let again = world.make("one", "widget").await.unwrap();
-    assert!(again.replayed);
-    assert_eq!(world.calls(), 1);
+        gate.add_permits(1);
+        world.commands.close();
+        world.commands.wait().await;
+        let again = world.make("one", "widget").await.unwrap();
+        assert!(again.replayed);
+        assert_eq!(world.calls(), 1);
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -191,35 +226,121 @@ async fn answers_outlive_the_process_and_a_claim_whose_owner_is_gone_is_gone_on_
 }
 
 #[tokio::test]
-async fn a_refusal_is_given_again_and_a_failure_is_not() {
-    let world = open(None);
-    let refusal = |status| {
-        Error::from(ClientError::Refused(Refusal {
-            status,
-            slug: Some("no-such-part".to_owned()),
-            detail: None,
-            errors: Vec::new(),
-        }))
+async fn replicas_answer_for_one_another_and_go_on_with_what_one_has_left() {
+    let redis = TestRedis::start().await;
+    let (one, other) = (replica(&redis).await, replica(&redis).await);
+    let _ = one.make("done", "widget").await.unwrap();
+    assert!(other.make("done", "widget").await.unwrap().replayed);
+    assert_eq!(other.calls(), 0);
+    // It dies between the call and its answer: nothing ends the claim but its time.
+    let cut = one.attempt_in(Duration::ZERO, "cut", "widget", |_| std::future::pending());
+    let stuck = tokio::time::timeout(Duration::from_millis(300), cut).await;
+    assert!(stuck.is_err());
+    assert_eq!(one.calls(), 2);
+    let answer = once_it_is_free(&other, "cut").await.unwrap();
+    assert!(!answer.replayed);
+    assert!(other.make("cut", "widget").await.unwrap().replayed);
+    assert_eq!(other.calls(), 1);
+    let forwarded = |world: &World| world.service.keys.lock().unwrap().last().cloned();
+    assert_eq!(forwarded(&one), forwarded(&other));
+}
+
+/// The first answer that is not that somebody else is at it.
+async fn once_it_is_free(world: &World, key: &str) -> Result<OnceAnswer<String>, Error> {
+    let free = async {
+        loop {
+            let answer = world.make(key, "widget").await;
+            if !is_in_use(&answer) {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     };
-    let refused = world
-        .attempt("one", "widget", move |_| async move {
-            Err(refusal(StatusCode::NOT_FOUND))
-        })
-        .await;
-    assert!(refused.is_err());
-    let again = world.make("one", "widget").await.unwrap().into_response();
-    assert_eq!(again.status(), StatusCode::NOT_FOUND);
-    for status in [StatusCode::TOO_MANY_REQUESTS, StatusCode::FORBIDDEN] {
-        let busy = world
-            .attempt(
-                "two",
-                "widget",
-                move |_| async move { Err(refusal(status)) },
-            )
+    tokio::time::timeout(Duration::from_secs(20), free)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn an_attempt_that_outlasts_its_claim_does_not_end_the_next_ones() {
+    in_each_store(async |world| {
+        let gate = |permits| Arc::new(Semaphore::new(permits));
+        let (first_goes_on, second_goes_on) = (gate(0), gate(0));
+        let (second_begins, late) = (Arc::new(Notify::new()), "late".to_owned());
+        let waits = Arc::clone(&first_goes_on);
+        let first = world.attempt_in(Duration::ZERO, "one", "widget", |_| async move {
+            drop(waits.acquire().await.unwrap());
+            OnceAnswer::new(StatusCode::CREATED, None, &late)
+        });
+        let second = async {
+            // Once the first one's claim is over.
+            loop {
+                let (says, waits) = (Arc::clone(&second_begins), Arc::clone(&second_goes_on));
+                let answer = world.attempt("one", "widget", |_| async move {
+                    says.notify_one();
+                    drop(waits.acquire().await.unwrap());
+                    made()
+                });
+                let answer = answer.await;
+                if !is_in_use(&answer) {
+                    return answer;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let after = async {
+            second_begins.notified().await;
+            first_goes_on.add_permits(1);
+        };
+        let mut second = Box::pin(second);
+        tokio::select! {
+            // The first one's claim has to be there before the second asks.
+            biased;
+            (first, ()) = async { tokio::join!(first, after) } => assert!(!first.unwrap().replayed),
+            _ = &mut second => panic!("it has not been let go on"),
+        }
+        assert!(is_in_use(&world.make("one", "widget").await));
+        second_goes_on.add_permits(1);
+        assert!(!second.await.unwrap().replayed);
+        let kept = world.make("one", "widget").await.unwrap();
+        assert!(kept.replayed && kept.outcome == made().unwrap().outcome);
+        assert_eq!(world.calls(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_refusal_is_given_again_and_a_failure_is_not() {
+    in_each_store(async |world| {
+        let refusal = |status| {
+            Error::from(ClientError::Refused(Refusal {
+                status,
+                slug: Some("no-such-part".to_owned()),
+                detail: None,
+                errors: Vec::new(),
+            }))
+        };
+        let refused = world
+            .attempt("one", "widget", move |_| async move {
+                Err(refusal(StatusCode::NOT_FOUND))
+            })
             .await;
-        assert!(busy.is_err());
-    }
-    assert!(!world.make("two", "widget").await.unwrap().replayed);
+        assert!(refused.is_err());
+        let again = world.make("one", "widget").await.unwrap().into_response();
+        assert_eq!(again.status(), StatusCode::NOT_FOUND);
+        for status in [StatusCode::TOO_MANY_REQUESTS, StatusCode::FORBIDDEN] {
+            let busy = world
+                .attempt(
+                    "two",
+                    "widget",
+                    move |_| async move { Err(refusal(status)) },
+                )
+                .await;
+            assert!(busy.is_err());
+        }
+        assert!(!world.make("two", "widget").await.unwrap().replayed);
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -29,7 +29,10 @@ if ARGV[2] ~= '' then redis.call('HSET', KEYS[1], 'a', ARGV[2]) end
 return 1
 ";
 
-pub(super) async fn begin(redis: &Arc<RedisStore>, claim: &Claim) -> Result<Known, RecordError> {
+pub(super) async fn begin(
+    redis: &Arc<RedisStore>,
+    claim: &Claim,
+) -> Result<Known<String>, RecordError> {
     let mut pipeline = redis::pipe();
     pipeline
         .cmd("EVAL")
@@ -37,7 +40,7 @@ pub(super) async fn begin(redis: &Arc<RedisStore>, claim: &Claim) -> Result<Know
         .arg(1)
         .arg(key(redis, claim))
         .arg(&claim.fingerprint)
-        .arg(&claim.owner)
+        .arg(claim.owner.to_string())
         .arg(claim.lease.as_millis().to_string())
         .arg(KEPT.as_millis().to_string());
     let ((known, outcome),): ((String, String),) =
@@ -46,7 +49,7 @@ pub(super) async fn begin(redis: &Arc<RedisStore>, claim: &Claim) -> Result<Know
         "claimed" => Ok(Known::Claimed),
         "other" => Ok(Known::OtherPayload),
         "in-flight" => Ok(Known::InFlight),
-        "done" => Ok(Known::Done(serde_json::from_str(&outcome)?)),
+        "done" => Ok(Known::Done(outcome)),
         _ => Err(RecordError::Redis("an answer that is not known".to_owned())),
     }
 }
@@ -62,7 +65,7 @@ pub(super) async fn end(
         .arg(END)
         .arg(1)
         .arg(key(redis, claim))
-        .arg(&claim.owner)
+        .arg(claim.owner.to_string())
         .arg(outcome.unwrap_or_default());
     let (_ended,): (i64,) = redis.ask(pipeline).await.map_err(RecordError::Redis)?;
     Ok(())

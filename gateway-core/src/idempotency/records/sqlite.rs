@@ -1,6 +1,6 @@
 //! Records in the process's own store.
 //!
-//! The file belongs to one process: a claim of another owner is one of a process that is gone. While two processes hand over
+//! The file belongs to one process: a claim of another instance is one of a process that is gone. While two processes hand over
 //! a listening socket both may be at the same key for a moment; the service's own deduplication by the derived key holds.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -26,23 +26,18 @@ pub const TABLES: Tables = Tables {
 
 type Row = (String, Option<String>, Option<i64>, Option<String>);
 
-pub(super) async fn begin(store: &Store, claim: &Claim) -> Result<Known, RecordError> {
+pub(super) async fn begin(store: &Store, claim: &Claim) -> Result<Known<String>, RecordError> {
     let claim = claim.clone();
     let now = now();
-    let (known, outcome) = store
-        .write(move |connection| Box::pin(claim_in(connection, claim, now)))
-        .await?;
-    match outcome {
-        Some(text) => Ok(Known::Done(serde_json::from_str(&text)?)),
-        None => Ok(known),
-    }
+    let known = store.write(move |connection| Box::pin(claim_in(connection, claim, now)));
+    Ok(known.await?)
 }
 
 async fn claim_in(
     connection: &mut SqliteConnection,
     claim: Claim,
     now: i64,
-) -> Result<(Known, Option<String>), sqlx::Error> {
+) -> Result<Known<String>, sqlx::Error> {
     let until = now.saturating_add(millis(claim.lease));
     let known: Option<Row> = sqlx::query_as(
         "SELECT fingerprint, owner, owned_until, outcome FROM idempotency_keys
@@ -54,15 +49,17 @@ async fn claim_in(
     .await?;
     match known {
         Some((fingerprint, ..)) if fingerprint != claim.fingerprint => {
-            return Ok((Known::OtherPayload, None));
+            return Ok(Known::OtherPayload);
         }
-        Some((.., Some(outcome))) => return Ok((Known::InFlight, Some(outcome))),
-        Some((_, Some(owner), Some(until), None)) if owner == claim.owner && until > now => {
-            return Ok((Known::InFlight, None));
+        Some((.., Some(outcome))) => return Ok(Known::Done(outcome)),
+        Some((_, Some(owner), Some(until), None))
+            if claim.owner.is_beside(&owner) && until > now =>
+        {
+            return Ok(Known::InFlight);
         }
         Some(_) => {
             sqlx::query("UPDATE idempotency_keys SET owner = ?, owned_until = ? WHERE key = ?")
-                .bind(claim.owner)
+                .bind(claim.owner.to_string())
                 .bind(until)
                 .bind(claim.key)
                 .execute(connection)
@@ -75,14 +72,14 @@ async fn claim_in(
             )
             .bind(claim.key)
             .bind(claim.fingerprint)
-            .bind(claim.owner)
+            .bind(claim.owner.to_string())
             .bind(until)
             .bind(now)
             .execute(connection)
             .await?;
         }
     }
-    Ok((Known::Claimed, None))
+    Ok(Known::Claimed)
 }
 
 pub(super) async fn end(
@@ -100,7 +97,7 @@ pub(super) async fn end(
                 )
                 .bind(outcome)
                 .bind(claim.key)
-                .bind(claim.owner)
+                .bind(claim.owner.to_string())
                 .execute(connection)
                 .await
                 .map(drop)

@@ -122,7 +122,10 @@ impl State {
             wait,
         } = *settlement;
         match self {
-            Self::Closed { epoch } if verdict == Verdict::Failure && ticket.is_of(epoch) => {
+            Self::Closed { epoch }
+                if matches!(verdict, Verdict::Failure | Verdict::BrokeOff)
+                    && ticket.is_of(epoch) =>
+            {
                 Self::Open {
                     streak: 0,
                     epoch,
@@ -135,7 +138,7 @@ impl State {
                 outstanding,
                 succeeded,
             } if ticket.probe && ticket.epoch == epoch => match verdict {
-                Verdict::Failure => {
+                Verdict::Failure | Verdict::BrokeOff => {
                     let streak = (streak + 1).min(MAX_STREAK);
                     Self::Open {
                         streak,

@@ -53,7 +53,7 @@ impl Bucket {
         }
     }
 
-    fn with(self, number: u64, failed: bool) -> Self {
+    fn with(self, number: u64, calls: u64, failures: u64) -> Self {
         let before = if self.number == number {
             self
         } else {
@@ -63,13 +63,13 @@ impl Bucket {
                 failures: 0,
             }
         };
-        if before.calls == COUNT {
+        if before.calls == COUNT || before.failures == COUNT {
             return before;
         }
         Self {
             number,
-            calls: before.calls + 1,
-            failures: before.failures + u64::from(failed),
+            calls: before.calls + calls,
+            failures: before.failures + failures,
         }
     }
 }
@@ -84,12 +84,21 @@ impl Window {
     }
 
     pub(in crate::upstream) fn record(&self, now: Millis, failed: bool) {
+        self.add(now, 1, u64::from(failed));
+    }
+
+    /// A call that has been counted as good was not.
+    pub(in crate::upstream) fn broke_off(&self, now: Millis) {
+        self.add(now, 0, 1);
+    }
+
+    fn add(&self, now: Millis, calls: u64, failures: u64) {
         let number = now.0 / self.width;
         let bucket = &self.buckets[(number % BUCKETS) as usize];
         let number = number & NUMBER;
         let mut word = bucket.load(Ordering::Relaxed);
         loop {
-            let next = Bucket::unpack(word).with(number, failed).pack();
+            let next = Bucket::unpack(word).with(number, calls, failures).pack();
             match bucket.compare_exchange_weak(word, next, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return,
                 Err(changed) => word = changed,

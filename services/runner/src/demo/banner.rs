@@ -45,6 +45,17 @@ pub(crate) fn print(facts: &Facts<'_>) {
     }
     say("");
     say(&format!(
+        "  {:<14} {:<24} sign in as consumer-1, or as staff-1 for the kitchen",
+        "storefront",
+        facts.offset.url(WEB.port, "/")
+    ));
+    say(&format!(
+        "  {:<14} {}",
+        "GraphiQL",
+        facts.offset.url(WEB.port, "/graphiql")
+    ));
+    say("");
+    say(&format!(
         "  {:<14} {}",
         "logs",
         facts.files.logs().display()
