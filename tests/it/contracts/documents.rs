@@ -84,6 +84,32 @@ async fn linters_have_nothing_to_say() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_page_shows_every_operation_and_loads_nothing() -> Result<()> {
+    let system = System::start().await?;
+    for door in doors(&system).await? {
+        let answer = system.http.get_raw(&format!("{}/docs", door.base)).await?;
+        let answer = answer.error_for_status()?;
+        let policy = answer.headers()["content-security-policy"].to_str()?;
+        assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"));
+        let page = answer.text().await?;
+        for loads in [" src=", "<link rel=\"stylesheet", "@import", "url("] {
+            assert!(!page.contains(loads), "{}: {loads}", door.name);
+        }
+        let document: Value = serde_json::from_str(&door.document)?;
+        let paths = document["paths"].as_object().context("no paths")?;
+        let operations = paths.values().filter_map(Value::as_object).flatten();
+        let mut shown = 0;
+        for (_, operation) in operations {
+            let id = operation["operationId"].as_str().context("no id")?;
+            assert!(page.contains(&format!("<article id=\"{id}\">")), "{id}");
+            shown += 1;
+        }
+        assert!(shown > 10, "{}: {shown}", door.name);
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn generated_clients_compile_and_work() -> Result<()> {
     let system = System::start().await?;
     for door in doors(&system).await? {

@@ -91,3 +91,30 @@ async fn the_partners_api_is_what_its_document_says() -> Result<()> {
     system.http.send(test).await?;
     passes(&base, key, None).await
 }
+
+/// What Schemathesis expects by itself is written as text there, what is added as a number.
+#[test]
+fn schemathesis_is_told_of_three_statuses_and_nothing_else() -> Result<()> {
+    let text = std::fs::read_to_string(repository_file("schemathesis.toml"))?;
+    let lines = text
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    for line in lines {
+        let is_check = line.starts_with("[checks.") && line.ends_with(']');
+        let statuses = line
+            .strip_prefix("expected-statuses = [")
+            .and_then(|rest| rest.strip_suffix(']'));
+        let statuses = match statuses {
+            Some(statuses) => statuses,
+            None if is_check => continue,
+            None => anyhow::bail!("something else: {line}"),
+        };
+        let added = statuses
+            .split(", ")
+            .filter(|status| !status.starts_with('"'));
+        for status in added {
+            assert!(["412", "422", "428"].contains(&status), "{line}");
+        }
+    }
+    Ok(())
+}

@@ -118,7 +118,11 @@ fn kind(out: &mut Html, schema: &Value) {
     }
     let choices = list(&schema["oneOf"]).iter().chain(list(&schema["anyOf"]));
     if schema.get("type").is_none() && choices.clone().next().is_some() {
-        separated(out, choices, " or ", kind);
+        if choices.clone().all(is_structured) {
+            out.text("one of these");
+        } else {
+            separated(out, choices, " or ", kind);
+        }
         return;
     }
     match &schema["type"] {
