@@ -29,7 +29,7 @@ use crate::partner;
 #[serde(rename_all = "camelCase")]
 pub(crate) struct NewWebhookV2 {
     /// `https://`, and a public address.
-    #[schemars(length(max = 2048), regex(pattern = "^https?://[^/?#@]+(/[^#]*)?$"), extend("format" = "uri"))]
+    #[schemars(length(min = 1, max = 2048), extend("format" = "uri"))]
     #[schemars(example = "https://partner.example/ftgo")]
     url: String,
     /// The types of messages that are wanted; all when absent or empty.

@@ -55,9 +55,7 @@ fn everything_of_the_document_stands_on_the_page() {
         "<code class=\"bound\">^[a-z]+$</code>",
         "<span class=\"api\">$API</span>/widgets/{id}?near=1.5",
         "-H 'Key: it&#39;\\&#39;&#39;s'",
-        "-H \"Authorization: Bearer $TOKEN\""
-            .replace('"', "&quot;")
-            .as_str(),
+        "-H \"Authorization: Bearer $TOKEN\"",
         "<article id=\"schema-Widget\">",
         "characters ≤ 5",
         "array of <a href=\"#schema-Widget\">Widget</a>",
