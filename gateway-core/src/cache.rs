@@ -10,6 +10,7 @@ mod fills;
 mod freshness;
 mod glance;
 mod lookup;
+mod memory;
 mod parts;
 mod status;
 mod stored;
@@ -18,6 +19,7 @@ mod tags;
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use axum::body::Body;
@@ -42,10 +44,11 @@ pub(crate) use epochs::{Epoch, Slot};
 use fills::Fills;
 pub(crate) use glance::Glance;
 use lookup::Lookup;
+use memory::Budget;
 pub use parts::Lifetime;
 pub(crate) use parts::{Part, Parts, Standing};
 use status::{Forwarded, Outcome};
-use stored::{Key, Since, Stored, Variants};
+use stored::{ADDRESSED_AS, Key, Since, Stored, Variants};
 pub(crate) use tags::{Tags, Validity};
 
 /// The process's response cache. All workers share it.
@@ -122,6 +125,10 @@ struct Store {
     /// Changes by unsafe methods, by upstream and target.
     epochs: Epochs,
     tags: Arc<Tags>,
+    /// How often a service has been asked.
+    asked: AtomicU64,
+    /// Bodies on their way into the store take at most as much as those that are there.
+    collecting: Arc<Budget>,
     max_bytes: u64,
     max_entry_bytes: usize,
     metrics: CacheMetrics,
@@ -159,6 +166,8 @@ impl ResponseCache {
                 fills: Fills::new(),
                 epochs: Epochs::default(),
                 tags: Arc::clone(tags),
+                asked: AtomicU64::new(0),
+                collecting: Budget::new(config.max_bytes),
                 max_bytes: config.max_bytes,
                 max_entry_bytes: config.max_entry_bytes,
                 metrics,
@@ -176,6 +185,12 @@ impl ResponseCache {
     pub(crate) fn forget_identity(&self) {
         self.forgetful
             .store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Those who wait for fetches under way, with those who have begun them.
+    #[cfg(test)]
+    pub(crate) fn seated(&self) -> usize {
+        self.store.as_ref().map_or(0, |store| store.fills.seated())
     }
 
     /// For operators; `None` without a cache.
@@ -267,7 +282,7 @@ impl Store {
         way: &impl Forward,
     ) -> Result<Response<Body>, Error> {
         let uri = request.uri().clone();
-        let public = public_url(&uri, request.headers());
+        let addressed_as = ADDRESSED_AS.map(|name| request.headers().get(name).cloned());
         let response = way.forward(request, false).await;
         let refused = response
             .as_ref()
@@ -281,7 +296,10 @@ impl Store {
         });
         for location in named.flatten().filter_map(|value| value.to_str().ok()) {
             // As the service's own origin is called here, or as it is called by clients.
-            let bases = [Url::parse(&uri.to_string()).ok(), public.clone()];
+            let bases = [
+                Url::parse(&uri.to_string()).ok(),
+                public_url(&uri, addressed_as.each_ref().map(Option::as_ref)),
+            ];
             for base in bases.into_iter().flatten() {
                 if let Some(target) = same_origin(&base, location) {
                     self.invalidate(upstream, &target);
@@ -302,6 +320,7 @@ impl Store {
 
     fn since(&self) -> Since {
         Since {
+            number: self.asked.fetch_add(1, Ordering::Relaxed),
             uri: self.epochs.now(),
             tags: self.tags.now(),
         }
@@ -322,22 +341,27 @@ impl Store {
             && self.tags.validity(since.tags, &[on.commands]) != Validity::Purged
     }
 
+    /// Keeps an answer, unless what it depends on has changed since it was asked for.
     fn put(&self, key: &Key, stored: &Arc<Stored>) {
+        if self.validity(stored) != Validity::Current {
+            return;
+        }
         self.metrics.stored.increment(1);
         self.entries
-            .entry_by_ref(key)
+            .entry(key.own())
             .and_upsert_with(|known| match known {
                 None => Variants::one(Arc::clone(stored)),
                 Some(known) => known.into_value().with(Arc::clone(stored)),
             });
     }
 
-    fn remove(&self, key: &Key, headers: &HeaderMap) {
+    /// Forgets what a request with these fields selects, unless it was asked for later than `since`.
+    fn remove(&self, key: &Key, headers: &HeaderMap, since: &Since) {
         self.entries
-            .entry_by_ref(key)
+            .entry(key.own())
             .and_compute_with(|known| match known {
                 None => Op::Nop,
-                Some(known) => match known.into_value().without(headers) {
+                Some(known) => match known.into_value().without(headers, since) {
                     Some(rest) => Op::Put(rest),
                     None => Op::Remove,
                 },
@@ -352,9 +376,10 @@ fn target(uri: &Uri) -> PathAndQuery {
 }
 
 /// What a changed thing is called by clients, as the service was told.
-fn public_url(uri: &Uri, headers: &HeaderMap) -> Option<Url> {
-    let text = |name: &str| headers.get(name).map(HeaderValue::to_str)?.ok();
-    let (proto, host) = (text("x-forwarded-proto")?, text("x-forwarded-host")?);
+fn public_url(uri: &Uri, addressed_as: [Option<&HeaderValue>; 2]) -> Option<Url> {
+    let [Some(host), Some(proto)] = addressed_as.map(|value| value?.to_str().ok()) else {
+        return None;
+    };
     Url::parse(&format!("{proto}://{host}{}", target(uri))).ok()
 }
 

@@ -239,9 +239,20 @@ impl Edge {
         if let Some(cors) = route.cors.as_ref().filter(|_| is_preflight) {
             return Ok(cors.answer(client.origin.as_ref(), matched.methods()));
         }
-        let session = self
-            .session(request.headers(), uri.path(), client, deadline)
-            .await?;
+        let session = if route.asks_who() {
+            let (method, path, headers) = (request.method(), uri.path(), request.headers());
+            let may_be_anybody = route.is_forwarded_for_anybody() && method.is_safe();
+            let found = self.session(headers, path, client, deadline).await;
+            match found {
+                // A service that answers anybody answers whoever cannot be known now, too. A handler may need to know.
+                Err(Error::Gateway(
+                    GatewayError::SessionsUnavailable | GatewayError::IdentityProviderUnavailable,
+                )) if may_be_anybody => None,
+                found => found?,
+            }
+        } else {
+            None
+        };
         let principal = match &session {
             Some(session) => session.principal(),
             None => {

@@ -46,6 +46,7 @@ pub mod bench;
 
 mod admin;
 mod cli;
+mod clock;
 mod context;
 mod deadline;
 mod digits;

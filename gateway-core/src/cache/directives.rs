@@ -154,7 +154,7 @@ impl RequestControl {
 }
 
 /// RFC 9111, 1.2.2; also within quotation marks, which `each` has removed.
-fn seconds(text: &[u8]) -> Option<u64> {
+pub(super) fn seconds(text: &[u8]) -> Option<u64> {
     let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
     digits.then(|| {
         text.iter().fold(0, |seconds, digit| {

@@ -5,7 +5,7 @@
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::body::{Body, Bytes};
 use futures_util::FutureExt;
@@ -16,8 +16,9 @@ use http_body_util::BodyExt;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::fills::{Failure, Landed, Seat, UnderWay};
-use super::stored::{Stored, unconditional};
+use super::fills::{Failure, Landed, Seat, UnderWay, Whom};
+use super::memory::Share;
+use super::stored::{Storable, Stored, unconditional};
 use super::{Forward, SetsCookie, Store};
 use crate::error::Error;
 use crate::upstream::UpstreamError;
@@ -51,7 +52,11 @@ pub(super) enum Reply {
         stored: bool,
     },
     /// What was stored still holds.
-    Confirmed(Arc<Stored>),
+    Confirmed {
+        answer: Arc<Stored>,
+        /// Whether that is kept.
+        stored: bool,
+    },
 }
 
 /// The same on its way there.
@@ -100,7 +105,7 @@ impl<W: Forward> Fetch<W> {
             .as_ref()
             .filter(|_| status == StatusCode::NOT_MODIFIED)
         {
-            return self.confirmed(under_way, known, response.headers(), lead);
+            return self.confirmed(under_way, known, &response, lead);
         }
         let now = (self.store.now)();
         let asked = &under_way.fill.asked;
@@ -108,13 +113,18 @@ impl<W: Forward> Fetch<W> {
         let max = self.store.max_entry_bytes;
         let length = content_length(response.headers());
         let fits = length.is_none_or(|length| length <= max);
-        if !candidate.is_storable() || !fits || sets_cookie(&response) {
-            self.store.fills.set_alone(&under_way.key, now, true);
-            under_way.land(Landed::Alone);
-            // What is stored must not outlive the answer that took its place. A 304 to a condition of the client's takes none.
-            if status != StatusCode::NOT_MODIFIED && !asked.no_store {
-                self.store.remove(&under_way.key, &asked.headers);
-            }
+        // The answer to a condition of the client's says nothing of the next one's, and takes nothing's place.
+        if status == StatusCode::NOT_MODIFIED {
+            under_way.land(Landed::Lost);
+            return pass(lead, response);
+        }
+        let storable = if fits && !sets_cookie(&response) {
+            candidate.storable()
+        } else {
+            Storable::No
+        };
+        if storable != Storable::Yes {
+            self.not_stored(under_way, storable, now);
             return pass(lead, response);
         }
         let collecting = Collecting {
@@ -123,6 +133,7 @@ impl<W: Forward> Fetch<W> {
             candidate,
             pieces: Vec::new(),
             collected: 0,
+            share: self.store.collecting.share(),
             length,
             max,
         };
@@ -193,28 +204,71 @@ impl<W: Forward> Fetch<W> {
         &self,
         under_way: &UnderWay,
         known: &Stored,
-        update: &HeaderMap,
+        response: &Response<Body>,
         lead: Option<Lead>,
     ) {
         let now = (self.store.now)();
         let asked = &under_way.fill.asked;
-        let fresh = Arc::new(known.freshened(asked, update, now));
-        if fresh.is_storable() {
-            self.store.put(&under_way.key, &fresh);
+        let answer = Arc::new(known.freshened(asked, response.headers(), now));
+        let storable = answer.storable();
+        let stored = storable == Storable::Yes && !sets_cookie(response);
+        if stored {
+            self.store.put(&under_way.key, &answer);
+            land_stored(&self.store, under_way, &answer, now);
+        } else if storable == Storable::Yes {
+            // With fields for one client: the others still have what is stored to ask with.
+            land_alone(&self.store, under_way, now);
         } else {
-            self.store.remove(&under_way.key, &asked.headers);
+            self.not_stored(under_way, storable, now);
         }
-        let shareable = fresh.is_storable() && fresh.freshness().is_fresh(now);
-        self.store.fills.set_alone(&under_way.key, now, !shareable);
-        under_way.land(if shareable {
-            Landed::Stored(Arc::clone(&fresh))
-        } else {
-            Landed::Alone
-        });
         if let Some(lead) = lead {
-            let _ = lead.send(Ok(Sent::Ready(Reply::Confirmed(fresh))));
+            let _ = lead.send(Ok(Sent::Ready(Reply::Confirmed { answer, stored })));
         }
     }
+
+    /// What becomes of those who wait, and of what is stored, when the answer is not. What lies with who asked concerns
+    /// neither: for the next one it may be otherwise.
+    fn not_stored(&self, under_way: &UnderWay, why: Storable, now: SystemTime) {
+        let asked = &under_way.fill.asked;
+        match why {
+            Storable::Unwanted => under_way.land(Landed::Lost),
+            Storable::NotWithCredentials => {
+                let fills = &self.store.fills;
+                fills.set_alone(&under_way.key, Whom::Authorized, now, true);
+                under_way.land(Landed::Lost);
+            }
+            Storable::Yes | Storable::No => {
+                land_alone(&self.store, under_way, now);
+                // What is stored must not outlive the answer that took its place.
+                if !asked.no_store {
+                    let store = &self.store;
+                    store.remove(&under_way.key, &asked.headers, &asked.since);
+                }
+            }
+        }
+    }
+}
+
+/// Those who wait beside get what is stored now, if it is fresh.
+fn land_stored(store: &Store, under_way: &UnderWay, stored: &Arc<Stored>, now: SystemTime) {
+    if !stored.freshness().is_fresh(now) {
+        return land_alone(store, under_way, now);
+    }
+    // What is for others although somebody showed credentials is all the more so without.
+    let whom = if under_way.fill.asked.authorized {
+        Whom::Everybody
+    } else {
+        Whom::Anonymous
+    };
+    store.fills.set_alone(&under_way.key, whom, now, false);
+    under_way.land(Landed::Stored(Arc::clone(stored)));
+}
+
+/// Those who wait beside go on by themselves, and for a while so does everybody.
+fn land_alone(store: &Store, under_way: &UnderWay, now: SystemTime) {
+    let fills = &store.fills;
+    fills.set_alone(&under_way.key, Whom::Everybody, now, true);
+    under_way.land(Landed::Alone);
 }
 
 /// Hands over an answer that is not stored.
@@ -268,6 +322,8 @@ struct Collecting<'a> {
     candidate: Stored,
     pieces: Vec<Bytes>,
     collected: usize,
+    /// Its share of what is being collected.
+    share: Arc<Share>,
     /// As declared by `Content-Length`.
     length: Option<usize>,
     /// The largest body that is stored.
@@ -279,6 +335,8 @@ enum Step {
     More(Bytes),
     /// It is not to be stored any more: it is too large, or has trailers, without which it is not the same.
     GivenUp(Frame<Bytes>),
+    /// It is not to be stored because so many others are being collected.
+    NoRoom(Frame<Bytes>),
     /// It is complete, with this as its last piece.
     Complete(Option<Bytes>),
     Broken(axum::Error),
@@ -313,6 +371,7 @@ impl Collecting<'_> {
             left,
             rest: None,
             ended: false,
+            share: Some(Arc::clone(&self.share)),
             seat: None,
         };
         let _ = lead.send(Ok(Sent::Coming(Response::from_parts(parts, passing))));
@@ -349,9 +408,11 @@ impl Collecting<'_> {
                 }
                 Step::GivenUp(frame) => {
                     self.alone();
-                    let _ = sender.send(Piece::Frame(frame));
-                    let _ = sender.send(Piece::Rest(body));
-                    return;
+                    return leave(&sender, frame, body);
+                }
+                Step::NoRoom(frame) => {
+                    self.under_way.land(Landed::Alone);
+                    return leave(&sender, frame, body);
                 }
                 Step::Broken(error) => {
                     self.under_way.land(Landed::Lost);
@@ -381,6 +442,7 @@ impl Collecting<'_> {
                 self.complete(last);
             }
             Ok(Some(Step::GivenUp(_))) => self.alone(),
+            Ok(Some(Step::NoRoom(_))) => self.under_way.land(Landed::Alone),
             _ => self.under_way.land(Landed::Lost),
         }
     }
@@ -400,6 +462,9 @@ impl Collecting<'_> {
         };
         if self.collected + data.len() > self.max {
             return Step::GivenUp(Frame::data(data));
+        }
+        if !self.share.take(data.len()) {
+            return Step::NoRoom(Frame::data(data));
         }
         self.collected += data.len();
         let complete = match self.length {
@@ -425,23 +490,20 @@ impl Collecting<'_> {
         let now = (self.store.now)();
         let stored = Arc::new(self.candidate.clone().with_body(whole.clone()));
         self.store.put(&self.under_way.key, &stored);
-        let shareable = stored.freshness().is_fresh(now);
-        let fills = &self.store.fills;
-        fills.set_alone(&self.under_way.key, now, !shareable);
-        self.under_way.land(if shareable {
-            Landed::Stored(stored)
-        } else {
-            Landed::Alone
-        });
+        land_stored(self.store, self.under_way, &stored, now);
         whole
     }
 
     /// Those who wait beside go on by themselves.
     fn alone(&self) {
-        let now = (self.store.now)();
-        self.store.fills.set_alone(&self.under_way.key, now, true);
-        self.under_way.land(Landed::Alone);
+        land_alone(self.store, self.under_way, (self.store.now)());
     }
+}
+
+/// The one who asked gets the rest of the body as it comes, at their own pace.
+fn leave(to: &mpsc::UnboundedSender<Piece>, frame: Frame<Bytes>, body: Body) {
+    let _ = to.send(Piece::Frame(frame));
+    let _ = to.send(Piece::Rest(body));
 }
 
 /// An answer was shorter than it said.
@@ -463,13 +525,16 @@ enum Piece {
     End,
 }
 
-/// A body that comes in pieces. It waits for nobody: what is in the channel is bounded by the largest body that is stored.
+/// A body that comes in pieces. It waits for nobody: what is in the channel is bounded by the largest body that is stored, and
+/// what is in all of them by the share that each has.
 struct Passing {
     pieces: mpsc::UnboundedReceiver<Piece>,
     /// How many bytes are still to come, when that is known.
     left: Option<u64>,
     rest: Option<Body>,
     ended: bool,
+    /// Of the bytes that may be collected; until there are no pieces any more.
+    share: Option<Arc<Share>>,
     /// Keeps the fetch going.
     seat: Option<Seat>,
 }
@@ -497,9 +562,13 @@ impl HttpBody for Passing {
                     }
                     return Poll::Ready(Some(Ok(frame)));
                 }
-                Some(Piece::Rest(rest)) => self.rest = Some(rest),
+                Some(Piece::Rest(rest)) => {
+                    self.share = None;
+                    self.rest = Some(rest);
+                }
                 Some(Piece::End) => {
                     self.ended = true;
+                    self.share = None;
                     self.seat = None;
                 }
                 Some(Piece::Broken(error)) => {

@@ -24,12 +24,23 @@ const REMEMBERED: Duration = Duration::from_secs(10);
 /// The fetches under way of a process. All workers share them.
 pub(super) struct Fills {
     shards: Box<[Mutex<Shard>]>,
-    /// Until when, in seconds since the epoch, requests with the keys of this place go on by themselves.
-    alone: Box<[AtomicU64]>,
+    /// Until when, in seconds since the epoch, requests with the keys of this place go on by themselves, by whether they show
+    /// credentials.
+    alone: Box<[[AtomicU64; 2]]>,
     hasher: RandomState,
 }
 
 type Shard = HashMap<Key, Vec<Arc<Fill>>>;
+
+/// Whom it concerns what an answer was found to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whom {
+    Everybody,
+    /// Those who show credentials.
+    Authorized,
+    /// Those who show none.
+    Anonymous,
+}
 
 /// One fetch under way.
 pub(super) struct Fill {
@@ -46,7 +57,7 @@ pub(super) enum Landed {
     Alone,
     /// The service failed: whoever asks again now would only add to it.
     Failed(Failure),
-    /// With nothing: the answer broke off, or its task was ended from outside.
+    /// With nothing: the answer broke off, or is not for others because of who asked, or its task was ended from outside.
     Lost,
 }
 
@@ -87,7 +98,7 @@ impl Fills {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            alone: (0..ALONE).map(|_| AtomicU64::new(0)).collect(),
+            alone: (0..ALONE).map(|_| Default::default()).collect(),
             hasher: RandomState::new(),
         })
     }
@@ -127,14 +138,21 @@ impl Fills {
         (under_way, seat)
     }
 
-    /// Whether answers for this key were for one only, not long ago.
-    pub(super) fn is_alone(&self, key: &Key, now: SystemTime) -> bool {
-        self.alone[self.place(key)].load(Ordering::Relaxed) > seconds(now)
+    /// Whether answers for this key, to requests with credentials or without, were for one only, not long ago.
+    pub(super) fn is_alone(&self, key: &Key, authorized: bool, now: SystemTime) -> bool {
+        let until = &self.alone[self.place(key)][usize::from(authorized)];
+        until.load(Ordering::Relaxed) > seconds(now)
     }
 
-    pub(super) fn set_alone(&self, key: &Key, now: SystemTime, alone: bool) {
+    pub(super) fn set_alone(&self, key: &Key, whom: Whom, now: SystemTime, alone: bool) {
         let until = if alone { seconds(now + REMEMBERED) } else { 0 };
-        self.alone[self.place(key)].store(until, Ordering::Relaxed);
+        let [anonymous, authorized] = &self.alone[self.place(key)];
+        if whom != Whom::Authorized {
+            anonymous.store(until, Ordering::Relaxed);
+        }
+        if whom != Whom::Anonymous {
+            authorized.store(until, Ordering::Relaxed);
+        }
     }
 
     fn place(&self, key: &Key) -> usize {
@@ -156,6 +174,21 @@ impl Fills {
         shards
             .map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner))
             .map(|shard| shard.values().map(Vec::len).sum::<usize>())
+            .sum()
+    }
+
+    /// Those who wait for them, with those who have begun them.
+    #[cfg(test)]
+    pub(super) fn seated(&self) -> usize {
+        let shards = self.shards.iter();
+        shards
+            .map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner))
+            .flat_map(|shard| {
+                let fills = shard.values().flatten();
+                fills
+                    .map(|fill| fill.landing.receiver_count())
+                    .collect::<Vec<_>>()
+            })
             .sum()
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use http::header::{AGE, DATE, ETAG, EXPIRES, LAST_MODIFIED, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use super::directives::AnswerControl;
+use super::directives::{AnswerControl, seconds};
 use super::members;
 use crate::config::StaleWindows;
 
@@ -175,9 +175,9 @@ fn initial_age(headers: &HeaderMap, how: Circumstances) -> Duration {
         .unwrap_or_default();
     let said = headers
         .get(AGE)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|text| text.split(',').next()?.trim().parse().ok())
-        .map_or(Duration::ZERO, |age: u32| Duration::from_secs(age.into()));
+        .and_then(|value| value.as_bytes().split(|byte| *byte == b',').next())
+        .and_then(|first| seconds(first.trim_ascii()))
+        .map_or(Duration::ZERO, Duration::from_secs);
     let delay = how
         .answered_at
         .duration_since(how.asked_at)

@@ -210,7 +210,7 @@ impl<'a, W: Forward> Lookup<'a, W> {
             && !self.control.no_store
             && !self.control.no_cache
             && self.control.max_age != Some(0)
-            && !fills.is_alone(&self.key, now);
+            && !fills.is_alone(&self.key, self.question.authorized, now);
         // The answer to a client's own condition may be for that client alone.
         let conditional = [IF_NONE_MATCH, IF_MODIFIED_SINCE]
             .iter()
@@ -315,14 +315,14 @@ impl<'a, W: Forward> Lookup<'a, W> {
         let now = (self.store.now)();
         let (forwarded, collapsed) = (ask.why, self.collapsed());
         match reply {
-            Some(Ok(Reply::Confirmed(stored))) => {
+            Some(Ok(Reply::Confirmed { answer, stored })) => {
                 let outcome = Outcome::Fetched {
                     forwarded,
                     status: Some(StatusCode::NOT_MODIFIED),
-                    stored: stored.is_storable(),
+                    stored,
                     collapsed,
                 };
-                Ok(self.answer(&stored, now, outcome))
+                Ok(self.answer(&answer, now, outcome))
             }
             Some(Ok(Reply::Passed { response, stored })) => {
                 let status = response.status();

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant as SystemInstant};
 
+use axum::body::Bytes;
 use http::HeaderMap;
 use http::header::CACHE_CONTROL;
 use moka::Expiry;
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 
 use super::directives::AnswerControl;
 use super::epochs::{Epoch, Slot};
+use super::memory;
 use super::tags::{Tags, Validity};
 use crate::upstream::{RequestKey, UpstreamResponse};
 
@@ -105,13 +107,7 @@ impl Part {
     }
 
     fn weight(&self) -> usize {
-        let headers: usize = self
-            .response
-            .headers
-            .iter()
-            .map(|(name, value)| name.as_str().len() + value.len() + 64)
-            .sum();
-        self.response.body.len() + headers + OVERHEAD
+        self.response.body.len() + memory::weight(&self.response.headers) + OVERHEAD
     }
 }
 
@@ -138,7 +134,7 @@ impl Parts {
     }
 
     /// Keeps an answer, unless what it depends on has changed since it was asked for, or the service forbids it.
-    pub(crate) fn put(&self, key: &Arc<RequestKey>, part: Part) {
+    pub(crate) fn put(&self, key: &Arc<RequestKey>, mut part: Part) {
         let Some(store) = &self.store else {
             return;
         };
@@ -147,6 +143,7 @@ impl Parts {
         {
             return;
         }
+        part.response = Arc::new(own(&part.response));
         store.insert(Arc::clone(key), Arc::new(part));
     }
 
@@ -177,6 +174,17 @@ impl Parts {
     }
 }
 
+/// A copy that does not hold what the answer came in.
+fn own(response: &UpstreamResponse) -> UpstreamResponse {
+    let mut headers = response.headers.clone();
+    memory::own_all(&mut headers);
+    UpstreamResponse {
+        status: response.status,
+        headers,
+        body: Bytes::copy_from_slice(&response.body),
+    }
+}
+
 /// The service says that nobody is to keep its answer; how long it may be kept is the call's to say.
 fn forbids(headers: &HeaderMap) -> bool {
     headers.contains_key(CACHE_CONTROL) && AnswerControl::of(headers).no_store
@@ -203,5 +211,48 @@ impl Expiry<Arc<RequestKey>, Arc<Part>> for UntilOfNoUse {
         _left: Option<Duration>,
     ) -> Option<Duration> {
         self.expire_after_create(key, part, updated_at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use http::header::ETAG;
+    use http::{HeaderMap, HeaderValue, Method, StatusCode};
+    use tokio::time::Instant;
+
+    use super::{Lifetime, Part, Parts};
+    use crate::auth::Principal;
+    use crate::cache::Tags;
+    use crate::cache::tests::slice_of_buffer;
+    use crate::upstream::{RequestKey, UpstreamResponse};
+
+    #[test]
+    fn a_part_holds_no_buffer_of_a_connection() {
+        let tags = Arc::<Tags>::default();
+        let parts = Parts::new(1 << 20, &tags);
+        let held = Arc::<AtomicU64>::default();
+        let mut headers = HeaderMap::new();
+        let etag = HeaderValue::from_maybe_shared(slice_of_buffer("\"1\"", &held)).unwrap();
+        headers.insert(ETAG, etag);
+        let response = Arc::new(UpstreamResponse {
+            status: StatusCode::OK,
+            headers,
+            body: slice_of_buffer("one", &held),
+        });
+        let nobody = Principal::Anonymous;
+        let key = RequestKey::new("parts", &Method::GET, "/1", &HeaderMap::new(), &nobody);
+        let key = Arc::new(key);
+        let lifetime = Lifetime::seconds(60);
+        let part = Part::new(response, Instant::now(), tags.now(), Box::new([]), lifetime);
+        parts.put(&key, part);
+        assert_eq!(held.load(Ordering::SeqCst), 0);
+        let kept = parts.get(&key).unwrap();
+        assert_eq!(kept.response.body, "one");
+        assert_eq!(kept.response.headers[ETAG], "\"1\"");
     }
 }

@@ -17,6 +17,7 @@ use super::directives::{AnswerControl, RequestControl};
 use super::epochs::{Epoch, Slot};
 use super::freshness::{Circumstances, Freshness, has_validator, is_storable, withheld};
 use super::members;
+use super::memory;
 use crate::config::{CacheRule, RouteCache};
 use crate::upstream::Identity;
 
@@ -27,7 +28,7 @@ const OVERHEAD: usize = 512;
 /// Fields that come on the way out: `Age`, `Cache-Status`, and those of the edge.
 const ADDED: usize = 12;
 /// Fields that a service may build absolute links from, although hardly any says `Vary` for them.
-const ADDRESSED_AS: [HeaderName; 2] = [
+pub(super) const ADDRESSED_AS: [HeaderName; 2] = [
     HeaderName::from_static("x-forwarded-host"),
     HeaderName::from_static("x-forwarded-proto"),
 ];
@@ -111,12 +112,26 @@ impl Key {
         self.share == RouteCache::Shared || self.identity.is_nobody()
     }
 
+    /// A key to be kept, which does not hold what the request came in.
+    pub(super) fn own(&self) -> Self {
+        let target = PathAndQuery::try_from(self.target());
+        Self {
+            target: target.unwrap_or_else(|_| self.target.clone()),
+            addressed_as: self
+                .addressed_as
+                .each_ref()
+                .map(|value| value.as_ref().map(memory::own)),
+            ..self.clone()
+        }
+    }
+
     pub(super) fn weight(&self) -> usize {
-        self.target().len() + OVERHEAD
+        let addressed_as = self.addressed_as.iter().flatten();
+        self.target().len() + addressed_as.map(HeaderValue::len).sum::<usize>() + OVERHEAD
     }
 }
 
-/// The answers of one key, the newest last.
+/// The answers of one key, the one that was asked for last at the end.
 #[derive(Clone)]
 pub(super) struct Variants(Arc<[Arc<Stored>]>);
 
@@ -141,29 +156,35 @@ impl Variants {
     /// With another answer in the place of the one that the same requests select, unless that one was asked for later.
     pub(super) fn with(&self, stored: Arc<Stored>) -> Self {
         let same = |known: &&Arc<Stored>| known.selecting == stored.selecting;
+        let earlier = |known: &Arc<Stored>| known.since.number < stored.since.number;
         if self
             .0
             .iter()
             .find(same)
-            .is_some_and(|known| known.since.uri > stored.since.uri)
+            .is_some_and(|known| !earlier(known))
         {
             return self.clone();
         }
-        let kept: Vec<_> = self
+        let mut kept: Vec<_> = self
             .0
             .iter()
             .filter(|known| !same(known))
             .cloned()
             .collect();
-        let too_many = (kept.len() + 1).saturating_sub(MAX_VARIANTS);
-        Self(kept.into_iter().skip(too_many).chain([stored]).collect())
+        // One that was long under way may select what a later one selects, too.
+        kept.insert(kept.partition_point(earlier), stored);
+        let too_many = kept.len().saturating_sub(MAX_VARIANTS);
+        Self(kept.into_iter().skip(too_many).collect())
     }
 
-    pub(super) fn without(&self, headers: &HeaderMap) -> Option<Self> {
+    /// Without what a request with these fields selects, as far as it was asked for before.
+    pub(super) fn without(&self, headers: &HeaderMap, since: &Since) -> Option<Self> {
+        let goes =
+            |stored: &Stored| stored.since.number < since.number && stored.is_selected_by(headers);
         let kept: Arc<[_]> = self
             .0
             .iter()
-            .filter(|stored| !stored.is_selected_by(headers))
+            .filter(|stored| !goes(stored))
             .cloned()
             .collect();
         (!kept.is_empty()).then_some(Self(kept))
@@ -177,6 +198,8 @@ impl Variants {
 /// When something was asked for, in the order of changes: nothing that is older can have changed it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Since {
+    /// Which question it was, of all; what is asked later has a higher one.
+    pub(super) number: u64,
     /// Changes by unsafe methods.
     pub(super) uri: Epoch,
     /// Purges of tags.
@@ -202,6 +225,18 @@ pub(super) struct Asked {
     pub(super) at: SystemTime,
 }
 
+/// Whether an answer is to be stored, and else on whose account it is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Storable {
+    Yes,
+    /// Its own: nobody's request would make it so.
+    No,
+    /// Who asked showed credentials, and it does not say that it is for others all the same.
+    NotWithCredentials,
+    /// Who asked wants nothing stored.
+    Unwanted,
+}
+
 /// One answer.
 #[derive(Clone)]
 pub(super) struct Stored {
@@ -209,7 +244,7 @@ pub(super) struct Stored {
     headers: HeaderMap,
     body: Bytes,
     freshness: Freshness,
-    storable: bool,
+    storable: Storable,
     /// The request fields that `Vary` names, and what they were.
     selecting: Vec<(HeaderName, Vec<HeaderValue>)>,
     pub(super) since: Since,
@@ -233,14 +268,33 @@ impl Stored {
         };
         let control = AnswerControl::of(&headers);
         let freshness = Freshness::of(&headers, &control, asked.rule.stale, how);
-        let storable = !asked.no_store && is_storable(status, &headers, &control, &freshness, how);
+        let may_be = |how| is_storable(status, &headers, &control, &freshness, how);
+        let anonymous = Circumstances {
+            authorized: false,
+            ..how
+        };
+        let storable = if may_be(how) {
+            if asked.no_store {
+                Storable::Unwanted
+            } else {
+                Storable::Yes
+            }
+        } else if asked.authorized && may_be(anonymous) {
+            Storable::NotWithCredentials
+        } else {
+            Storable::No
+        };
         let selecting = members(&headers, &VARY)
             .filter_map(|name| HeaderName::try_from(name).ok())
             .map(|name| {
-                let values = asked.headers.get_all(&name).iter().cloned().collect();
+                let values = asked.headers.get_all(&name).iter();
+                let values = values.map(memory::own).collect();
                 (name, values)
             })
             .collect();
+        if storable == Storable::Yes {
+            memory::own_all(&mut headers);
+        }
         for name in withheld(&control, how) {
             headers.remove(name);
         }
@@ -297,7 +351,7 @@ impl Stored {
         }
     }
 
-    pub(super) fn is_storable(&self) -> bool {
+    pub(super) fn storable(&self) -> Storable {
         self.storable
     }
 
@@ -354,12 +408,13 @@ impl Stored {
     }
 
     fn weight(&self) -> usize {
-        let headers: usize = self
-            .headers
+        let selecting: usize = self
+            .selecting
             .iter()
-            .map(|(name, value)| name.as_str().len() + value.len() + 64)
+            .flat_map(|(name, values)| values.iter().map(move |value| (name, value)))
+            .map(memory::weight_of)
             .sum();
-        self.body.len() + headers + OVERHEAD
+        self.body.len() + memory::weight(&self.headers) + selecting + OVERHEAD
     }
 }
 

@@ -5,11 +5,12 @@ mod collapsing;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::body::{Body, Bytes};
 use futures_util::{StreamExt, stream};
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::header::{ACCEPT, CACHE_CONTROL, ETAG, VARY};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 use tokio::sync::oneshot;
 
@@ -117,10 +118,14 @@ fn principal(identity: Option<&str>) -> Principal {
 
 impl Fixture {
     fn new() -> Self {
+        Self::of_size(1 << 20)
+    }
+
+    fn of_size(max_bytes: u64) -> Self {
         let seconds = Arc::new(AtomicU64::new(1_700_000_000));
         let clock = Arc::clone(&seconds);
         let config = CacheConfig {
-            max_bytes: 1 << 20,
+            max_bytes,
             max_entry_bytes: 1000,
             parts_max_bytes: 0,
         };
@@ -177,6 +182,15 @@ impl Fixture {
             request = request.header(*name, *value);
         }
         let request = request.body(Body::empty()).unwrap();
+        self.ask_with(asks, request, service).await
+    }
+
+    async fn ask_with<W: Forward>(
+        &self,
+        asks: &Asks<'_>,
+        request: Request<Body>,
+        service: &Arc<W>,
+    ) -> Result<Response<Body>, Error> {
         if !request.method().is_safe() {
             return self.cache.change("widgets", request, &**service).await;
         }
@@ -206,6 +220,22 @@ impl Fixture {
         self.cache.store.as_ref().unwrap().fills.len()
     }
 
+    /// Those who wait for them, with those who have begun them.
+    fn seated(&self) -> usize {
+        self.cache.seated()
+    }
+
+    /// How many bytes of bodies may still be collected.
+    fn room(&self) -> u64 {
+        self.cache.store.as_ref().unwrap().collecting.left()
+    }
+
+    fn weight(&self) -> u64 {
+        let store = self.cache.store.as_ref().unwrap();
+        store.entries.run_pending_tasks();
+        store.entries.weighted_size()
+    }
+
     /// What the cache has; the service must not be asked.
     async fn hit(&self, asks: &Asks<'_>) -> Answer {
         let answer = self.serve(asks, || answer(500, &[], "asked")).await;
@@ -221,15 +251,17 @@ impl Fixture {
     }
 }
 
-/// Waits, with a bound, for what other tasks bring about.
+/// Waits for what other tasks bring about, with a bound on real time: a clock that is paused stands still meanwhile.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test that waits while the clock is paused"
+)]
 async fn eventually(mut condition: impl FnMut() -> bool) {
-    tokio::time::timeout(Duration::from_secs(10), async {
-        while !condition() {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await
-    .unwrap();
+    let began = Instant::now();
+    while !condition() {
+        assert!(began.elapsed() < Duration::from_secs(20), "it never came");
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]
@@ -649,6 +681,76 @@ async fn an_answer_that_a_change_overtook_is_not_kept() {
     }
 }
 
+#[tokio::test]
+async fn an_older_answer_never_takes_the_place_of_a_newer_one() {
+    let changed_elsewhere = Asks {
+        method: "POST",
+        uri: "http://10.0.0.7/gadgets",
+        ..ASKS
+    };
+    let reload = Asks {
+        fields: &[("cache-control", "no-cache")],
+        ..ASKS
+    };
+    for (what, purge) in [("a reload", false), ("a purge", true)] {
+        let fixture = Fixture::new();
+        let (before, let_go) = held("before");
+        let slow = fixture
+            .start(&ASKS, answer(200, FRESH, before))
+            .await
+            .unwrap();
+        // Of another URI: what is stored for this one is not known to have changed.
+        fixture
+            .serve(&changed_elsewhere, || answer(204, &[], ""))
+            .await;
+        let asks = if purge { &ASKS } else { &reload };
+        if purge {
+            fixture.tags.purge("widget:1");
+        }
+        let after = fixture.serve(asks, || answer(200, FRESH, "after")).await;
+        assert_eq!(after.body, "after", "{what}");
+        drop(let_go);
+        slow.into_body().collect().await.unwrap();
+        assert_eq!(fixture.hit(&ASKS).await.body, "after", "{what}");
+    }
+    // Nor of another variant that the same request selects.
+    let fixture = Fixture::new();
+    let vary = [("cache-control", "max-age=60"), ("vary", "accept")];
+    let (before, let_go) = held("before");
+    let slow = fixture.start(&ASKS, answer(200, &vary, before)).await;
+    fixture.serve(&reload, || answer(200, FRESH, "after")).await;
+    drop(let_go);
+    slow.unwrap().into_body().collect().await.unwrap();
+    assert_eq!(fixture.hit(&ASKS).await.body, "after");
+}
+
+#[tokio::test]
+async fn what_is_stored_outlives_an_answer_that_only_its_asker_makes_unfit() {
+    let known = [("authorization", "Bearer x")];
+    let no_store = [("cache-control", "no-store")];
+    for fields in [&known, &no_store] {
+        let fixture = Fixture::new();
+        fixture.serve(&ASKS, || answer(200, FRESH, "one")).await;
+        fixture.after(60);
+        let asks = Asks { fields, ..ASKS };
+        let confirmed = fixture.serve(&asks, || answer(304, FRESH, "")).await;
+        assert_eq!(confirmed.body, "one");
+        assert_eq!(confirmed.cache(), "fwd=stale; fwd-status=304");
+        // It is still there to be made sure of.
+        let next = fixture.serve(&ASKS, || answer(304, FRESH, "")).await;
+        assert_eq!(next.asked("if-none-match"), Some("\"1\""), "{fields:?}");
+        assert_eq!(next.cache(), "fwd=stale; fwd-status=304; stored");
+    }
+    // What the answer itself says ends it.
+    let fixture = Fixture::new();
+    fixture.serve(&ASKS, || answer(200, FRESH, "one")).await;
+    fixture.after(60);
+    let secret = [("cache-control", "no-store")];
+    fixture.serve(&ASKS, || answer(304, &secret, "")).await;
+    let next = fixture.serve(&ASKS, || answer(200, FRESH, "two")).await;
+    assert_eq!(next.asked("if-none-match"), None);
+}
+
 /// A body that is there when the sender has been dropped.
 fn held(text: &'static str) -> (Body, oneshot::Sender<()>) {
     let (sender, receiver) = oneshot::channel();
@@ -752,6 +854,134 @@ async fn memory_is_bounded() {
     store.entries.run_pending_tasks();
     assert!(store.entries.weighted_size() <= 1 << 20);
     assert!(store.entries.entry_count() > 100);
+}
+
+/// A buffer as a connection reads into, most of which is something else.
+struct Buffer {
+    bytes: Vec<u8>,
+    held: Arc<AtomicU64>,
+}
+
+impl AsRef<[u8]> for Buffer {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        self.held.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// These bytes as a slice of a large buffer.
+pub(super) fn slice_of_buffer(text: &str, held: &Arc<AtomicU64>) -> Bytes {
+    held.fetch_add(1, Ordering::SeqCst);
+    let mut bytes = vec![0; 1 << 16];
+    bytes[..text.len()].copy_from_slice(text.as_bytes());
+    let held = Arc::clone(held);
+    Bytes::from_owner(Buffer { bytes, held }).slice(..text.len())
+}
+
+#[tokio::test]
+async fn what_is_stored_holds_no_buffer_of_a_connection() {
+    let fixture = Fixture::new();
+    let held = Arc::<AtomicU64>::default();
+    let slice = |text: &str| slice_of_buffer(text, &held);
+    let value = |text: &str| HeaderValue::from_maybe_shared(slice(text)).unwrap();
+    let ask = async |status: u16, accept: &str| {
+        let mut response = answer(status, &[], Body::from(slice("one")));
+        for (name, text) in [
+            (CACHE_CONTROL, "max-age=60"),
+            (ETAG, "\"1\""),
+            (VARY, "accept"),
+        ] {
+            response.headers_mut().insert(name, value(text));
+        }
+        let service = Arc::new(Service {
+            answer: Mutex::new(Some(response)),
+            asked: Mutex::default(),
+        });
+        let mut request = Request::new(Body::empty());
+        *request.uri_mut() = Uri::from_maybe_shared(slice("http://10.0.0.7/widgets/1")).unwrap();
+        let fields = request.headers_mut();
+        fields.insert(ACCEPT, value(accept));
+        fields.insert("x-forwarded-host", value("gateway.example"));
+        let response = fixture.ask_with(&ASKS, request, &service).await.unwrap();
+        response.into_body().collect().await.unwrap();
+    };
+    ask(200, "text/plain").await;
+    ask(200, "text/html").await;
+    // Confirmed by fields that came later.
+    fixture.after(60);
+    ask(304, "text/plain").await;
+    eventually(|| held.load(Ordering::SeqCst) == 0).await;
+    let store = fixture.cache.store.as_ref().unwrap();
+    store.entries.run_pending_tasks();
+    assert_eq!(store.entries.entry_count(), 1);
+}
+
+#[tokio::test]
+async fn an_entry_weighs_what_found_it() {
+    let weight = async |fields: &[(&str, &str)]| {
+        let fixture = Fixture::new();
+        let vary = [("cache-control", "max-age=60"), ("vary", "accept")];
+        let asks = Asks { fields, ..ASKS };
+        fixture.serve(&asks, || answer(200, &vary, "one")).await;
+        fixture.weight()
+    };
+    let long = "x".repeat(5000);
+    let bare = weight(&[]).await;
+    for name in ["accept", "x-forwarded-host"] {
+        assert!(weight(&[(name, &long)]).await >= bare + 5000, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn bodies_on_their_way_are_bounded_together() {
+    const SIZE: u64 = 10_000;
+    const PIECE: usize = 600;
+    let fixture = Fixture::of_size(SIZE);
+    let piece = Bytes::from(vec![b'x'; PIECE]);
+    let mut slow = Vec::new();
+    let mut let_go = Vec::new();
+    for id in 0..30 {
+        let (rest, go) = held("rest");
+        let first = stream::iter([Ok(piece.clone())]);
+        let body = Body::from_stream(first.chain(rest.into_data_stream()));
+        let uri = format!("http://10.0.0.7/widgets/{id}");
+        let asks = Asks { uri: &uri, ..ASKS };
+        slow.push(fixture.start(&asks, answer(200, FRESH, body)).await);
+        let_go.push(go);
+    }
+    // As many as there is room for, although their clients have not taken a byte yet.
+    eventually(|| fixture.room() < PIECE as u64).await;
+    assert_eq!(fixture.room(), SIZE % PIECE as u64);
+    drop(let_go);
+    // Everybody gets the whole of it all the same.
+    for response in slow {
+        let body = response.unwrap().into_body().collect().await.unwrap();
+        assert_eq!(body.to_bytes().len(), PIECE + 4);
+    }
+    // And there is room again.
+    eventually(|| fixture.room() == SIZE).await;
+    let next = Asks {
+        uri: "http://10.0.0.7/widgets/next",
+        ..ASKS
+    };
+    fixture.serve(&next, || answer(200, FRESH, "next")).await;
+    assert_eq!(fixture.hit(&next).await.body, "next");
+    // Also after clients that have gone.
+    let (rest, _go) = held("rest");
+    let body = Body::from_stream(stream::iter([Ok(piece)]).chain(rest.into_data_stream()));
+    let other = Asks {
+        uri: "http://10.0.0.7/widgets/gone",
+        ..ASKS
+    };
+    let gone = fixture.start(&other, answer(200, FRESH, body)).await;
+    assert_eq!(fixture.room(), SIZE - PIECE as u64);
+    drop(gone);
+    eventually(|| fixture.room() == SIZE).await;
 }
 
 #[tokio::test]

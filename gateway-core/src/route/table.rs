@@ -35,6 +35,21 @@ pub(crate) struct Route {
     pub(crate) metrics: RouteMetrics,
 }
 
+impl Route {
+    /// Whether anything that is done depends on who is calling.
+    pub(crate) fn asks_who(&self) -> bool {
+        let limits = &self.limits;
+        !matches!(self.access, Access::Public)
+            || !self.action.is_for_everybody()
+            || !limits.after.is_empty()
+            || limits.plan.is_some()
+    }
+
+    pub(crate) fn is_forwarded_for_anybody(&self) -> bool {
+        matches!(self.access, Access::Public) && matches!(self.action, Action::Proxy(_))
+    }
+}
+
 pub(crate) enum Action {
     /// A handler in a BFF's code.
     Composed,

@@ -223,7 +223,9 @@ async fn play(stage: &Stage, path: &str, (ask, answers, says): Step) -> Result<(
 /// Whether the client got what it should.
 fn got(reply: &Reply, answer: &str, says: &str) -> Result<(), String> {
     if says == "broken" {
-        return Ok(());
+        // It ended before what its head says.
+        let short = reply.header("content-length") == Some("4") && reply.body.len() < 4;
+        return short.then_some(()).ok_or_else(|| format!("{reply:?}"));
     }
     let mut says = says.split(" | ").map(str::trim);
     let first = says.next().unwrap();
@@ -381,6 +383,15 @@ async fn a_thousand_clients_that_want_the_same_are_one_call() {
         socket.write_all(request.as_bytes()).await.unwrap();
         sockets.push(socket);
     }
+    // Nobody is answered before everybody waits.
+    let cache = stage.world.cache();
+    let everybody_waits = async {
+        while cache.seated() < CLIENTS {
+            tokio::task::yield_now().await;
+        }
+    };
+    let bound = Duration::from_secs(20);
+    tokio::time::timeout(bound, everybody_waits).await.unwrap();
     stage.go.add_permits(1);
     let mut waited = 0;
     for socket in sockets {
@@ -390,5 +401,5 @@ async fn a_thousand_clients_that_want_the_same_are_one_call() {
         waited += usize::from(said.ends_with("collapsed"));
     }
     assert_eq!(stage.script.lock().unwrap().asked.len(), 1);
-    assert!(waited > 0, "nobody had to wait");
+    assert_eq!(waited, CLIENTS - 1);
 }

@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 
 use crate::auth::api_key::{self, Environment};
+use crate::cache::ResponseCache;
 use crate::error::{Error, FieldError};
 use crate::extract::{JsonBody, PathParam};
 use crate::route::Routes;
@@ -154,6 +155,10 @@ impl World {
         }
         head.push_str("\r\n");
         head
+    }
+
+    pub(super) fn cache(&self) -> Arc<ResponseCache> {
+        Arc::clone(&self.gateway.shared().cache)
     }
 
     pub(super) async fn connect(&self) -> TcpStream {

@@ -140,17 +140,18 @@ async fn at_once(
     asks: Vec<Asks<'static>>,
     first: usize,
 ) -> Vec<Got> {
+    let (everybody, before) = (asks.len(), service.asked());
     let started: Vec<_> = asks
         .into_iter()
         .map(|asks| start(fixture, service, asks))
         .collect();
     service.is_asked(first).await;
-    // Let everybody come to where they wait.
-    for _ in 0..10 {
-        tokio::task::yield_now().await;
-    }
+    // Everybody has asked, or waits for one who has.
+    eventually(|| [fixture.seated(), service.asked() - before].contains(&everybody)).await;
     service.permits.add_permits(10_000);
     let ended = join_all(started).await;
+    // The next ones wait again.
+    service.permits.forget_permits(10_000);
     ended.into_iter().map(|got| got.unwrap().unwrap()).collect()
 }
 
@@ -221,6 +222,50 @@ async fn what_is_not_for_others_is_asked_for_by_each_and_remembered_as_such() {
     }
 }
 
+#[tokio::test]
+async fn what_lies_with_who_asked_concerns_nobody_else() {
+    let says = |fields: &'static [(&'static str, &'static str)]| Asks { fields, ..ASKS };
+    let no_store = says(&[("cache-control", "no-store")]);
+    let has_it = says(&[("if-none-match", "\"1\"")]);
+    let known = says(&[("authorization", "Bearer x")]);
+    for (one, status) in [(no_store, 200), (has_it, 304), (known.clone(), 200)] {
+        let fixture = Arc::new(Fixture::new());
+        fixture.serve(&one, || answer(status, FRESH, "")).await;
+        let service = held(|_, _| answer(200, FRESH, "one"));
+        let all = at_once(&fixture, &service, vec![ASKS; 20], 1).await;
+        assert_eq!(service.asked(), 1, "{:?}", one.fields);
+        assert_eq!(count(&all, "fwd=uri-miss; collapsed"), 19);
+    }
+
+    // Who waits for somebody whose answer is not for others waits for the next one who asks.
+    let fixture = Arc::new(Fixture::new());
+    let service = held(|_, _| answer(200, FRESH, "one"));
+    let first = start(&fixture, &service, known.clone());
+    service.is_asked(1).await;
+    let others: Vec<_> = (0..20).map(|_| start(&fixture, &service, ASKS)).collect();
+    eventually(|| fixture.seated() == 21).await;
+    service.permits.add_permits(1);
+    first.await.unwrap().unwrap();
+    eventually(|| fixture.seated() == 20).await;
+    service.permits.add_permits(1);
+    for other in join_all(others).await {
+        assert_eq!(other.unwrap().unwrap().status, 200);
+    }
+    assert_eq!(service.asked(), 2);
+
+    // Whereas those who are like them do not wait for one another, until such an answer is stored.
+    let fixture = Arc::new(Fixture::new());
+    fixture.serve(&known, || answer(200, FRESH, "")).await;
+    let service = held(|_, _| answer(200, FRESH, "one"));
+    at_once(&fixture, &service, vec![known.clone(); 20], 20).await;
+    let public = [("cache-control", "public, max-age=60")];
+    fixture.serve(&known, || answer(200, &public, "")).await;
+    fixture.after(61);
+    let service = held(move |_, _| answer(200, &public, "one"));
+    at_once(&fixture, &service, vec![known; 20], 1).await;
+    assert_eq!(service.asked(), 1);
+}
+
 /// The same service, which has not been asked yet and answers what is stored.
 fn held_like(_: &Arc<Held>) -> Arc<Held> {
     held(|_, _| answer(200, &[("cache-control", "no-store")], ""))
@@ -259,10 +304,7 @@ async fn a_failure_is_everybodys() {
 
     let service = held_or_failing(|_, _| Err(UpstreamErrorKind::Unreachable));
     let started: Vec<_> = (0..100).map(|_| start(&fixture, &service, ASKS)).collect();
-    service.is_asked(1).await;
-    for _ in 0..10 {
-        tokio::task::yield_now().await;
-    }
+    eventually(|| fixture.seated() == 100).await;
     service.permits.add_permits(1);
     for ended in join_all(started).await {
         let Err(Error::Upstream(error)) = ended.unwrap() else {
@@ -280,9 +322,7 @@ async fn the_client_of_the_one_who_asks_may_go() {
     let leader = start(&fixture, &service, ASKS);
     service.is_asked(1).await;
     let waiters: Vec<_> = (0..10).map(|_| start(&fixture, &service, ASKS)).collect();
-    for _ in 0..10 {
-        tokio::task::yield_now().await;
-    }
+    eventually(|| fixture.seated() == 11).await;
     leader.abort();
     assert!(leader.await.unwrap_err().is_cancelled());
     service.permits.add_permits(1);
@@ -301,6 +341,7 @@ async fn a_fetch_ends_with_the_last_one_who_waits() {
     let service = held(|_, _| answer(200, FRESH, "one"));
     let waiting: Vec<_> = (0..10).map(|_| start(&fixture, &service, ASKS)).collect();
     service.is_asked(1).await;
+    eventually(|| fixture.seated() == 10).await;
     for one in waiting {
         one.abort();
     }
@@ -480,6 +521,7 @@ async fn something_stale_stands_in_for_a_service_that_fails() {
     let all = at_once(&fixture, &service, vec![STALE; 1], 4).await;
     assert_eq!(count(&all, "fwd=stale; ttl=-40; detail=stale-if-error"), 1);
     // A refusal counts.
+    service.permits.add_permits(1);
     let got = start(&fixture, &service, STALE).await.unwrap().unwrap();
     assert_eq!(got.status, 404);
 }

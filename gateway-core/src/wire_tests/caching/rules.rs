@@ -136,6 +136,11 @@ pub(super) const RULES: &[Row] = &[
         ("GET", "200 | Cache-Control: public, max-age=60 | Set-Cookie: a=b", "fwd=uri-miss | !set-cookie"),
         ("GET", "200", "fwd=uri-miss"),
     ]),
+    ("7.3: so is what a 304 with a cookie says", Everybodys, &[
+        ("GET", "200 | Cache-Control: max-age=60 | Age: 61 | ETag: \"1\" | X-For: all", "fwd=uri-miss; stored"),
+        ("GET", "304 | Cache-Control: max-age=60 | X-For: one | Set-Cookie: a=b", "200 fwd=stale; fwd-status=304 | x-for: one | !set-cookie"),
+        ("GET", "304 | Cache-Control: max-age=60 | ?if-none-match: \"1\"", "200 fwd=stale; fwd-status=304; stored | x-for: all"),
+    ]),
     // 4.1: what selects.
     ("4.1: the fields that Vary names", Everybodys, &[
         ("GET | Accept-Language: de", "200 | Cache-Control: max-age=60 | Vary: Accept-Language | X-Is: de", "fwd=uri-miss; stored"),
@@ -246,6 +251,11 @@ pub(super) const RULES: &[Row] = &[
         ("GET", "", "hit; ttl=5 | age: 0"),
         ("GET | Cache-Control: no-cache", "200 | Cache-Control: max-age=60 | Age: 20, 50", "fwd=request; stored"),
         ("GET", "", "hit; ttl=3 | age: 2"),
+    ]),
+    ("1.2.2: an Age that is too large is a very large one", Everybodys, &[
+        ("GET", "200 | Cache-Control: max-age=60 | Age: 4294967296 | ETag: \"1\"", "fwd=uri-miss; stored"),
+        ("GET", "304 | Cache-Control: max-age=60 | Age: 99999999999999999999999", "200 fwd=stale; fwd-status=304; stored"),
+        ("GET", "304", "200 fwd=stale; fwd-status=304"),
     ]),
     ("RFC 9110, 6.6.1: what has no Date gets one", Everybodys, &[
         ("GET", "200 | Cache-Control: max-age=60", "fwd=uri-miss; stored"),
