@@ -25,7 +25,7 @@ mod security_headers;
 mod slot;
 mod vary;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
@@ -192,8 +192,8 @@ impl Edge {
         observation: &mut Observation,
     ) -> Result<Response, Error> {
         // Nothing may be believed of a request whose target is ambiguous.
-        host::settle(&mut request)?;
-        path::settle(&mut request, self.shared.config.server.max_uri_bytes)?;
+        let max_uri = self.shared.config.server.max_uri_bytes;
+        let settled = host::settle(&mut request).and_then(|()| path::settle(&mut request, max_uri));
         let address = client_addr::find(
             request.headers(),
             observation.arrival().peer.ip(),
@@ -203,7 +203,14 @@ impl Edge {
         identity_headers::strip(request.headers_mut());
 
         let uri = request.uri().clone();
-        let (matched, is_preflight) = self.find(&request, uri.path())?;
+        let found = settled.and_then(|()| Ok(self.find(&request, uri.path())?));
+        let (matched, is_preflight) = match found {
+            Ok(found) => found,
+            Err(error) => {
+                self.count_unmatched(address, observation).await?;
+                return Err(error);
+            }
+        };
         let route = matched.route;
         observation.route = Some(Arc::clone(route));
 
@@ -398,6 +405,26 @@ impl Edge {
             Some(route) => route.cors.as_ref(),
             None => self.cors.as_ref(),
         }
+    }
+
+    /// Counts a request that is no route's: who looks around is not faster than who knows the way.
+    async fn count_unmatched(
+        &self,
+        address: IpAddr,
+        observation: &mut Observation,
+    ) -> Result<(), Error> {
+        let limits = self.shared.table.unmatched();
+        let budget = self.shared.config.deadline.default;
+        let counted = Counted {
+            route: RouteKey("(none)"),
+            cost: limits.cost,
+            principal: &Principal::Anonymous,
+            address,
+            deadline: Deadline::from_instant(observation.arrival().at + budget),
+        };
+        observation.rate_limits.policy = limits.policy;
+        let told = &mut observation.rate_limits;
+        self.meter.limit(&limits.before, &counted, told).await
     }
 
     async fn compose(&self, request: Request<Body>) -> Result<Response, Error> {

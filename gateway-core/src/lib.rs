@@ -53,6 +53,7 @@ mod digits;
 mod edge;
 mod finished;
 mod gateway;
+mod html;
 mod intern;
 mod metrics;
 mod proxy;

@@ -1,6 +1,7 @@
 //! Building the table, with every conflict reported, and matching a request once. Policies are applied by `edge.rs`.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -95,6 +96,7 @@ pub struct RouteSummary {
 pub(crate) struct RouteTable {
     routes: Vec<Arc<Route>>,
     paths: matchit::Router<PathEntry>,
+    unmatched: RouteLimits,
 }
 
 struct PathEntry {
@@ -154,6 +156,11 @@ impl RouteTable {
             builder.passthrough(index, route);
         }
         builder.finish()
+    }
+
+    /// What holds for requests that are none of its routes'.
+    pub(crate) fn unmatched(&self) -> &RouteLimits {
+        &self.unmatched
     }
 
     /// In the order in which they are shown.
@@ -387,9 +394,11 @@ impl Builder<'_> {
         }
         self.faults.extend(faults);
         if self.faults.is_empty() {
+            let limits = &self.config.unmatched_limits;
             Ok(RouteTable {
                 routes: self.routes.into_iter().map(Arc::new).collect(),
                 paths,
+                unmatched: self.limiter.resolve_named(limits, NonZeroU32::MIN),
             })
         } else {
             Err(ConfigFaults(self.faults))
