@@ -3,8 +3,9 @@
 const CLOCK = new Intl.DateTimeFormat('en-US', { hour: 'numeric', minute: '2-digit' });
 const DAY = new Intl.DateTimeFormat('en-US', { weekday: 'short', month: 'short', day: 'numeric' });
 
+/** "6:45 PM", never on two lines. */
 export function clock(time: string | Date): string {
-  return CLOCK.format(new Date(time));
+  return CLOCK.format(new Date(time)).replace(/\s/u, '\u00a0');
 }
 
 const HALF_A_DAY = 12 * 3_600_000;
