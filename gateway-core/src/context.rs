@@ -274,7 +274,7 @@ impl RequestContext {
     }
 
     /// Ends when the caller's credential is not believed any more before its end: its token was revoked, here or on another
-    /// replica, or its API key is no longer configured. Never ends for a caller without one. The credential's own end
+    /// replica, its session has ended, or its API key is no longer configured. Never ends for a caller without one. The credential's own end
     /// (`exp`) is not told by it.
     ///
     /// Whatever outlives the request's head has to end with it. Answers of type `text/event-stream`, composed or forwarded,

@@ -218,7 +218,7 @@ impl Sessions {
             };
         };
         let Some(sealed) = found else {
-            memory.remove(&key);
+            self.forget(&key);
             return Ok(None);
         };
         let known = memory.find(&key, now);
@@ -285,8 +285,21 @@ impl Sessions {
                 .await
                 .map_err(|_away| GatewayError::SessionsUnavailable)?;
         }
-        self.inner.memory.remove(key);
+        self.forget(key);
         Ok(())
+    }
+
+    /// It has ended: whatever was opened with it ends, too.
+    fn forget(&self, key: &SessionKey) {
+        if let Some(session) = self.inner.memory.remove(key) {
+            self.end_streams(&session);
+        }
+    }
+
+    fn end_streams(&self, session: &Session) {
+        if self.revocations.end(session.token()).is_err() {
+            tracing::warn!("too many sessions have ended: what one has opened ends with its token");
+        }
     }
 
     /// Tells the provider, beside everything else, that a session's tokens are not needed any more.

@@ -5,6 +5,7 @@ mod shared;
 mod watch;
 
 use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
@@ -121,6 +122,8 @@ pub(crate) struct Full;
 #[derive(Default)]
 pub(crate) struct Revocations {
     by_issuer: ArcSwap<HashMap<String, Lists>>,
+    /// Tokens that are not presented any more, by their ids, until they end: for streams that were opened with them.
+    ended: Mutex<HashMap<String, u64>>,
     /// Changes with every entry that is new.
     told: Sender<()>,
 }
@@ -201,6 +204,36 @@ impl Revocations {
         if full { Err(Full) } else { Ok(()) }
     }
 
+    /// Nobody presents this token any more, as its session has ended: what it has opened ends.
+    pub(crate) fn end(&self, token: &TokenPrincipal) -> Result<(), Full> {
+        let now = unix_time();
+        let Some(id) = token.token_id.as_ref().filter(|_| now < token.expires_at) else {
+            return Ok(());
+        };
+        {
+            let mut ended = self.ended();
+            if ended.len() >= MOST_OF_ALL {
+                ended.retain(|_, until| now < *until);
+            }
+            if ended.len() >= MOST_OF_ALL {
+                return Err(Full);
+            }
+            ended.insert(id.clone(), token.expires_at);
+        }
+        self.told.send_replace(());
+        Ok(())
+    }
+
+    /// Whether what was opened with `token` has to end before it.
+    fn has_ended(&self, token: &TokenPrincipal) -> bool {
+        let by_session = |id| self.ended().contains_key(id);
+        self.is_revoked(token) || token.token_id.as_ref().is_some_and(by_session)
+    }
+
+    fn ended(&self) -> MutexGuard<'_, HashMap<String, u64>> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Changes when something is refused that was not before: for what has been let in already.
     fn told(&self) -> Receiver<()> {
         self.told.subscribe()
@@ -256,6 +289,7 @@ impl Revocations {
     /// Drops what is over. Called by the control runtime, now and then.
     pub(crate) fn forget_ended(&self) {
         let now = unix_time();
+        self.ended().retain(|_, until| now < *until);
         let ended = |lists: &Lists| {
             let mut untils = lists.token_ids.values().chain(lists.subjects.values());
             untils.any(|until| *until <= now)

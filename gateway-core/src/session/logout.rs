@@ -155,6 +155,7 @@ impl Sessions {
         let known = self.inner.memory.remove_all(meant);
         let ended = ended.unwrap_or(known.len());
         for session in known {
+            self.end_streams(&session);
             self.revoke_later(Arc::clone(&session));
         }
         Ok(ended)

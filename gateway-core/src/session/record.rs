@@ -18,6 +18,7 @@ use sha2::{Digest, Sha256};
 use super::seal::Seal;
 use crate::auth::{Principal, TokenPrincipal, claim_attribute, claim_words, strip_partner};
 pub(super) use crate::clock::unix_time;
+use crate::encode::hex;
 
 const ID_BYTES: usize = 32;
 /// What the key is for that a session is sealed with where others keep it.
@@ -153,7 +154,8 @@ impl Session {
             roles: record.roles.clone(),
             attributes: record.attributes.clone(),
             expires_at: record.access_ends.min(record.ends),
-            token_id: None,
+            // Streams that it has opened end with the session, and not only with the token.
+            token_id: Some(format!("session:{}", hex(&id.key().0))),
         });
         Self {
             key: id.key(),

@@ -246,7 +246,7 @@ impl Sessions {
                     return Renewal::Renewed(session);
                 }
                 Ok(false) => {
-                    self.inner.memory.remove(&session.key);
+                    self.forget(&session.key);
                     self.revoke(&session).await;
                     return Renewal::Ended;
                 }

@@ -282,6 +282,8 @@ async fn a_cookie_opens_a_socket_from_our_own_pages_alone() -> Result<()> {
         (Some("https://elsewhere.example".to_owned()), "403"),
         (Some("null".to_owned()), "403"),
         (None, "403"),
+        // The same site, and another origin.
+        (Some("http://127.0.0.1:1".to_owned()), "403"),
         (Some(format!("http://{address}")), "101"),
     ] {
         let mut fields = vec![("Cookie", cookie.as_str())];
@@ -297,6 +299,42 @@ async fn a_cookie_opens_a_socket_from_our_own_pages_alone() -> Result<()> {
             assert_eq!(answer["payload"]["data"]["me"]["id"], "consumer-1");
         }
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_session_has_opened_ends_with_it() -> Result<()> {
+    let system = System::start().await?;
+    let address = system.web.address();
+    let origin = format!("http://{address}");
+    let mut sockets = Vec::new();
+    for subject in ["consumer-1", "consumer-2"] {
+        let browser = Browser::new()?;
+        let cookie = sign_in(&system, &browser, subject).await?;
+        let cookie = format!("__Host-ftgo={cookie}");
+        let fields = [("Cookie", cookie.as_str()), ("Origin", origin.as_str())];
+        let socket = Socket::ready(address, &fields).await?;
+        sockets.push((socket, cookie));
+    }
+    let (mut other, _) = sockets.pop().context("two")?;
+    let (mine, cookie) = sockets.pop().context("two")?;
+    let answer = reqwest::Client::new()
+        .post(format!("{origin}/bff/logout"))
+        .header("cookie", cookie)
+        .header("origin", &origin)
+        .header("sec-fetch-site", "same-origin")
+        .header("x-csrf", "1")
+        .send()
+        .await?;
+    assert_eq!(answer.status(), 200);
+    assert_eq!(
+        mine.closed().await?,
+        (4403, "credentials revoked".to_owned())
+    );
+    // Another person's goes on.
+    other.subscribe("1", "{ me { id } }", json!({})).await?;
+    let answer = other.hear().await?;
+    assert_eq!(answer["payload"]["data"]["me"]["id"], "consumer-2");
     Ok(())
 }
 

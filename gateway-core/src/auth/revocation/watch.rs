@@ -34,7 +34,7 @@ impl RevocationWatch {
         self.keys.send_replace(by_id(keys));
     }
 
-    /// Ends when `principal`'s token is revoked, here or on another replica, or when its API key is no longer configured; never
+    /// Ends when `principal`'s token is revoked, here or on another replica, when its session ends, or when its API key is no longer configured; never
     /// for anybody without a credential.
     pub(crate) fn until_revoked(
         &self,
@@ -53,7 +53,7 @@ impl RevocationWatch {
                 Principal::Anonymous => std::future::pending().await,
                 Principal::Token(token) => {
                     let mut told = revocations.told();
-                    while !revocations.is_revoked(&token) {
+                    while !revocations.has_ended(&token) {
                         if told.changed().await.is_err() {
                             std::future::pending::<()>().await;
                         }
