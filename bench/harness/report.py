@@ -60,7 +60,8 @@ def machine():
         "nginx": ["/usr/sbin/nginx", "-v"], "haproxy": ["/usr/sbin/haproxy", "-v"], "Varnish": ["/usr/sbin/varnishd", "-V"],
         "Node": ["node", "--version"], "Envoy": [envoy_binary() or "envoy", "--version"],
     }
-    lines += [f"- {name}: {version_of(command)}" for name, command in versions.items()]
+    # Envoy begins with its own path, which is nobody's business.
+    lines += [f"- {name}: {version_of(command).removeprefix(command[0]).strip()}" for name, command in versions.items()]
     return "\n".join(lines)
 
 
