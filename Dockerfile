@@ -30,6 +30,9 @@ USER 65532:65532
 FROM runtime AS bff-mobile
 COPY --from=build /out/bff-mobile /usr/local/bin/
 COPY config/mobile.toml config/demo.toml /etc/ftgo/
+COPY --from=build --chown=65532:65532 /data /data
+ENV STORE_PATH=/data/bff-mobile.db
+VOLUME /data
 EXPOSE 8081 9081
 ENTRYPOINT ["/usr/local/bin/bff-mobile"]
 CMD ["--config", "/etc/ftgo/mobile.toml"]

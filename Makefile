@@ -60,6 +60,12 @@ round-trips: ## measure one screen over a slow network: five services asked dire
 	cargo build --profile demo --bin ftgo --bin bff-mobile
 	@BIN_DIR=$(abspath $(TARGET_DIR))/demo node bench/round-trips.mjs
 
+.PHONY: hostile
+hostile: ## measure what GraphQL documents cost that are made to keep bff-web busy; fails above 10 ms of CPU time each
+	@scripts/setup.sh build
+	cargo build --release --bin bff-web
+	@python3 bench/hostile.py $(TARGET_DIR)/release/bff-web
+
 .PHONY: image
 image: ## build one container image: make image BIN=bff-mobile (or all four without BIN)
 	@scripts/setup.sh image

@@ -31,13 +31,13 @@ fn assets(folder: &Path) -> Result<String, Box<dyn Error>> {
         let (file, media_type) = line
             .split_once(' ')
             .ok_or_else(|| format!("assets/manifest.txt: {line:?} has no media type"))?;
-        let path = folder.join("files").join(file);
         let include = |end: &str| {
-            let mut path = path.clone().into_os_string();
-            path.push(end);
-            let path = PathBuf::from(path);
-            path.exists()
-                .then(|| format!("include_bytes!({:?})", path.display().to_string()))
+            let name = format!("{file}{end}");
+            // The folder is named when the list is compiled: what was built before a move is not to be looked for there.
+            let bytes = format!(
+                "include_bytes!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/assets/files/{name}\"))"
+            );
+            folder.join("files").join(name).exists().then_some(bytes)
         };
         let option = |bytes: Option<String>| match bytes {
             Some(bytes) => format!("Some({bytes})"),

@@ -114,6 +114,17 @@ need_webhook_libraries() {
     fail "pip cannot install standardwebhooks $webhooks_pypi"
 }
 
+# What tests the OpenAPI documents and makes clients of them, exactly as its lock file says.
+need_contract_tools() {
+  local locked=tests/contracts/requirements.txt folder=${CARGO_TARGET_DIR:-target}/tools/contracts
+  cmp -s "$locked" "$folder/requirements.txt" && return
+  echo "installing Schemathesis and a generator of clients (PyPI)"
+  rm -rf "$folder"
+  python3 -m pip install --quiet --root-user-action ignore --no-warn-conflicts --no-deps --target "$folder" --requirement "$locked" ||
+    fail "pip cannot install what is in $locked"
+  cp "$locked" "$folder/requirements.txt"
+}
+
 # For the tests with a certified OpenID provider, and for the pages of bff-web.
 need_node() {
   local found
@@ -267,6 +278,8 @@ case $purpose in
     need_chromium
     need_node_packages bff-web/web
     need_webhook_libraries
+    need_node_packages tests/contracts
+    need_contract_tools
     ;;
   assets)
     need_node

@@ -9,6 +9,7 @@ pub(crate) mod order_history;
 pub(crate) mod restaurant;
 
 use gateway_core::events::Events;
+use gateway_core::idempotency::Idempotency;
 use gateway_core::upstream::{UnknownUpstream, Upstreams};
 
 /// One worker's clients of all services. Cloning is cheap.
@@ -22,6 +23,8 @@ pub(crate) struct Clients {
     pub(crate) history: order_history::OrderHistoryClient,
     /// What changes in the services.
     pub(crate) events: Events,
+    /// For what is done once for each key.
+    pub(crate) idempotency: Idempotency,
 }
 
 impl Clients {
@@ -34,6 +37,7 @@ impl Clients {
             restaurants: restaurant::RestaurantClient::new(upstreams)?,
             history: order_history::OrderHistoryClient::new(upstreams)?,
             events: upstreams.events().clone(),
+            idempotency: upstreams.idempotency(),
         })
     }
 }

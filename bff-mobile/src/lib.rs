@@ -12,13 +12,13 @@ mod screens;
 mod tags;
 mod values;
 
-use gateway_core::App;
+use gateway_core::{App, idempotency};
 
 const APP: App = App {
     name: "bff-mobile",
     routes: routes::routes,
     tags: tags::of_event,
-    tables: &[],
+    tables: &[idempotency::TABLES],
     announce: None,
 };
 

@@ -44,5 +44,6 @@ pub(crate) fn routes(upstreams: &Upstreams, config: &Config) -> Result<Routes, U
         .post("courier-pickup", "/courier/deliveries/{id}/pickup", courier::pick_up).about("Report that the courier has the food")
         .post("courier-dropoff", "/courier/deliveries/{id}/dropoff", courier::drop_off).about("Report that the consumer has the food")
         .openapi("openapi", "/openapi.json", config, &INFO)
+        .docs("docs", "/docs")
         .with_state(Clients::new(upstreams)?))
 }

@@ -13,6 +13,13 @@ pub(crate) mod restaurants;
 
 use gateway_core::error::Error;
 
+/// What a cursor of orders looks like; one that was left out may be empty.
+const ORDERS_CURSOR: &str = "^(o[0-9a-f]{16}([0-9a-f]{2})+)?$";
+/// What a cursor of restaurants looks like.
+const RESTAURANTS_CURSOR: &str = "^(r[0-9a-f]{32}([0-9a-f]{2})+)?$";
+/// States of orders, separated by commas.
+const STATES: &str = "^ *(APPROVAL_PENDING|APPROVED|REJECTED|CANCEL_PENDING|CANCELLED|REVISION_PENDING)? *(, *(APPROVAL_PENDING|APPROVED|REJECTED|CANCEL_PENDING|CANCELLED|REVISION_PENDING)? *)*$";
+
 /// The largest page that the app may ask for.
 const MAX_LIMIT: u32 = 100;
 

@@ -281,10 +281,13 @@ async fn an_idempotency_key_is_the_callers_own_in_either_form() {
         .iter()
         .map(|seen| seen.headers["idempotency-key"].clone())
         .collect();
-    assert_eq!(sent[0], sent[1]);
-    assert_ne!(sent[0], sent[2]);
+    // The second one was the first one's in its other form: the gateway knew the answer.
+    let [first, other] = &sent[..] else {
+        panic!("{sent:?}");
+    };
+    assert_ne!(first, other);
     assert!(
-        !sent[0].to_str().unwrap().contains("key-1"),
+        !first.to_str().unwrap().contains("key-1"),
         "what the client chose does not leave the gateway"
     );
 

@@ -39,6 +39,7 @@ pub(crate) type Timestamp = String;
 pub(crate) struct Page<T> {
     pub(crate) items: Vec<T>,
     /// Opaque; `null` on the last page.
+    #[schemars(regex(pattern = "^[a-z0-9]+$"))]
     pub(crate) next_cursor: Option<String>,
 }
 

@@ -19,6 +19,10 @@ const INFO: Info = Info {
         ("orders", "The orders of the partner's account."),
         ("restaurants", "Where food comes from, and what it costs."),
         ("usage", "What is left of the plan."),
+        (
+            "webhooks",
+            "Where the partner is told of what happens to its orders.",
+        ),
     ],
 };
 
@@ -44,5 +48,6 @@ pub(crate) fn routes(upstreams: &Upstreams, config: &Config) -> Result<Routes, U
         .get("v2-webhook-deliveries", "/v2/webhooks/{id}/deliveries", v2::webhooks::deliveries).about("What was delivered, newest first")
         .post("v2-replay-webhook", "/v2/webhooks/{id}/deliveries/{message}/replay", v2::webhooks::replay).about("Deliver a message again")
         .openapi("openapi", "/openapi.json", config, &INFO)
+        .docs("docs", "/docs")
         .with_state(Clients::new(upstreams)?))
 }

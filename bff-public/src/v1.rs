@@ -1,5 +1,6 @@
 //! Version 1: frozen. Its shapes never change; its answers say until when it will be there and what comes after.
 
+mod cursor;
 pub(crate) mod orders;
 pub(crate) mod restaurants;
 
@@ -8,6 +9,7 @@ use gateway_core::openapi::{Describe, Operation};
 use http::{HeaderName, HeaderValue};
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::json;
 
 use crate::clients;
 
@@ -54,6 +56,14 @@ impl<T: Describe> Describe for Deprecated<T> {
     fn describe(operation: &mut Operation<'_>) {
         T::describe(operation);
         operation.deprecate();
+        let text =
+            |description: &str| json!({"description": description, "schema": {"type": "string"}});
+        for status in ["200", "304"] {
+            let since = "Since when this version has been deprecated (RFC 9745).";
+            operation.add_header(status, "Deprecation", text(since));
+            operation.add_header(status, "Sunset", text("When it may go away (RFC 8594)."));
+            operation.add_header(status, "Link", text("Its successor (RFC 8288)."));
+        }
     }
 }
 

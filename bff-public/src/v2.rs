@@ -16,8 +16,20 @@ use http::HeaderValue;
 use http::header::{CACHE_CONTROL, LINK};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::clients;
+
+/// What ids of orders, restaurants and webhooks look like.
+const ID: &str = "^[A-Za-z0-9_-][A-Za-z0-9._~-]*$";
+/// What `nextCursor` looks like in any list.
+const CURSOR: &str = "^[a-z0-9]+$";
+/// What a cursor of orders looks like; one that was left out may be empty.
+const ORDERS_CURSOR: &str = "^(o[0-9a-f]{16}([0-9a-f]{2})+)?$";
+/// What a cursor of restaurants looks like.
+const RESTAURANTS_CURSOR: &str = "^(r[0-9a-f]{32}([0-9a-f]{2})+)?$";
+/// States of orders, separated by commas.
+const STATES: &str = "^ *(APPROVAL_PENDING|APPROVED|REJECTED|CANCEL_PENDING|CANCELLED|REVISION_PENDING)? *(, *(APPROVAL_PENDING|APPROVED|REJECTED|CANCEL_PENDING|CANCELLED|REVISION_PENDING)? *)*$";
 
 /// A part of a list, and where the next part begins.
 #[derive(Serialize, JsonSchema)]
@@ -26,6 +38,7 @@ use crate::clients;
 pub(crate) struct Page<T> {
     items: Vec<T>,
     /// Opaque; `null` on the last page.
+    #[schemars(regex(pattern = CURSOR))]
     next_cursor: Option<String>,
 }
 
@@ -60,6 +73,11 @@ impl<T> IntoResponse for Linked<T> {
 impl<T: JsonSchema> Describe for Linked<T> {
     fn describe(operation: &mut Operation<'_>) {
         <Answer<Page<T>> as Describe>::describe(operation);
+        let links = json!({
+            "description": "Where the first page is, and the next one if there is one (RFC 8288).",
+            "schema": {"type": "string"},
+        });
+        operation.add_header("200", "Link", links);
     }
 }
 

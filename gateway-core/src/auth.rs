@@ -20,7 +20,7 @@ pub(crate) use api_key::KeyUses;
 pub use jwks::{IssuerReadiness, KeySets};
 pub use jwt::Authenticator;
 pub(crate) use jwt::{SignedClaims, claim_attribute, claim_words};
-pub(crate) use partner::bind as bind_partner;
+pub(crate) use partner::{bind as bind_partner, strip as strip_partner};
 pub use policy::authorize;
 pub(crate) use revocation::{Revocation, RevocationWatch, Revocations, SharedRevocations};
 

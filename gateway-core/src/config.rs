@@ -97,6 +97,8 @@ pub struct Config {
     pub routes: Vec<PassthroughConfig>,
     /// The policy of each composed route, by the route's name in code.
     pub policies: BTreeMap<String, PolicyConfig>,
+    /// Names in `rate_limits`: of requests that are no route's.
+    pub unmatched_limits: Vec<String>,
     /// Relaxations for development that have to be visible: one warning is logged for each at the start.
     pub warnings: Vec<String>,
     /// What clients see as the base of problem types, for example `/problems`.

@@ -25,7 +25,7 @@ mod security_headers;
 mod slot;
 mod vary;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
@@ -192,8 +192,8 @@ impl Edge {
         observation: &mut Observation,
     ) -> Result<Response, Error> {
         // Nothing may be believed of a request whose target is ambiguous.
-        host::settle(&mut request)?;
-        path::settle(&mut request, self.shared.config.server.max_uri_bytes)?;
+        let max_uri = self.shared.config.server.max_uri_bytes;
+        let settled = host::settle(&mut request).and_then(|()| path::settle(&mut request, max_uri));
         let address = client_addr::find(
             request.headers(),
             observation.arrival().peer.ip(),
@@ -203,7 +203,14 @@ impl Edge {
         identity_headers::strip(request.headers_mut());
 
         let uri = request.uri().clone();
-        let (matched, is_preflight) = self.find(&request, uri.path())?;
+        let found = settled.and_then(|()| Ok(self.find(&request, uri.path())?));
+        let (matched, is_preflight) = match found {
+            Ok(found) => found,
+            Err(error) => {
+                self.count_unmatched(address, observation).await?;
+                return Err(error);
+            }
+        };
         let route = matched.route;
         observation.route = Some(Arc::clone(route));
 
@@ -232,11 +239,23 @@ impl Edge {
         if let Some(cors) = route.cors.as_ref().filter(|_| is_preflight) {
             return Ok(cors.answer(client.origin.as_ref(), matched.methods()));
         }
-        let session = self
-            .session(request.headers(), uri.path(), client, deadline)
-            .await?;
+        let session = if route.asks_who() {
+            let (method, path, headers) = (request.method(), uri.path(), request.headers());
+            let may_be_anybody = route.is_forwarded_for_anybody() && method.is_safe();
+            let found = self.session(headers, path, client, deadline).await;
+            match found {
+                // A service that answers anybody answers whoever cannot be known now, too. A handler may need to know.
+                Err(Error::Gateway(
+                    GatewayError::SessionsUnavailable | GatewayError::IdentityProviderUnavailable,
+                )) if may_be_anybody => None,
+                found => found?,
+            }
+        } else {
+            None
+        };
         let principal = match &session {
             Some(session) => session.principal(),
+            None if !route.asks_who() && route.open => Principal::Anonymous,
             None => {
                 self.authenticator
                     .authenticate(request.headers(), deadline)
@@ -386,6 +405,26 @@ impl Edge {
             Some(route) => route.cors.as_ref(),
             None => self.cors.as_ref(),
         }
+    }
+
+    /// Counts a request that is no route's: who looks around is not faster than who knows the way.
+    async fn count_unmatched(
+        &self,
+        address: IpAddr,
+        observation: &mut Observation,
+    ) -> Result<(), Error> {
+        let limits = self.shared.table.unmatched();
+        let budget = self.shared.config.deadline.default;
+        let counted = Counted {
+            route: RouteKey("(none)"),
+            cost: limits.cost,
+            principal: &Principal::Anonymous,
+            address,
+            deadline: Deadline::from_instant(observation.arrival().at + budget),
+        };
+        observation.rate_limits.policy = limits.policy;
+        let told = &mut observation.rate_limits;
+        self.meter.limit(&limits.before, &counted, told).await
     }
 
     async fn compose(&self, request: Request<Body>) -> Result<Response, Error> {

@@ -53,6 +53,9 @@ pub enum ClientError {
     /// With a detail for the client. It may say what was in the query or the body: the log has nothing of it.
     #[error("bad request")]
     BadRequest(String),
+    /// Each parameter of the query is right, and all of them together mean nothing. With a detail for the client.
+    #[error("parameters that do not go together")]
+    ParametersDisagree(String),
     #[error("no credentials")]
     Unauthenticated,
     #[error("invalid token: {0}")]

@@ -10,6 +10,7 @@ use std::time::Duration;
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::encode::hex;
@@ -44,10 +45,12 @@ impl<S: Send + Sync> FromRequestParts<S> for OptionalKey {
 
 impl Describe for OptionalKey {
     fn describe(operation: &mut Operation<'_>) {
-        operation.header(
+        operation.header_like(
             "Idempotency-Key",
             false,
-            "The client's name for this attempt, 1 to 255 printable characters: repeated with the same name, it is done once.",
+            "The client's name for this attempt, 1 to 255 printable characters, bare or as a structured-field string: repeated \
+             with the same name, it is done once. The answer is given again for 24 hours.",
+            schema(),
         );
     }
 }
@@ -68,13 +71,23 @@ impl<S: Send + Sync> FromRequestParts<S> for RequiredKey {
 
 impl Describe for RequiredKey {
     fn describe(operation: &mut Operation<'_>) {
-        operation.header(
+        operation.header_like(
             "Idempotency-Key",
             true,
-            "The client's name for this attempt, 1 to 255 printable characters: repeated with the same name, it is done once. \
-             The answer is given again for 24 hours.",
+            "The client's name for this attempt, 1 to 255 printable characters, bare or as a structured-field string: repeated \
+             with the same name, it is done once. The answer is given again for 24 hours.",
+            schema(),
         );
     }
+}
+
+/// What [`IdempotencyKey::parse`] takes: a string between quotes, or visible characters with spaces at most between them.
+fn schema() -> Value {
+    json!({
+        "type": "string",
+        "pattern": r#"^("([ !#-\[\]-~]|\\["\\]){1,255}"|[!#-~]([ -~]{0,253}[!-~])?)$"#,
+        "examples": ["8e03978e-40d5-43dd-bc93-6894a57f9324"],
+    })
 }
 
 /// How often records that are over are forgotten.

@@ -46,12 +46,14 @@ pub mod bench;
 
 mod admin;
 mod cli;
+mod clock;
 mod context;
 mod deadline;
 mod digits;
 mod edge;
 mod finished;
 mod gateway;
+mod html;
 mod intern;
 mod metrics;
 mod proxy;

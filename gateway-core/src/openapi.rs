@@ -6,12 +6,14 @@
 
 mod describe;
 mod document;
+mod page;
 mod problems;
 mod schemas;
 
 pub use describe::{Describe, Described, Operation};
 pub use document::Info;
 pub(crate) use document::{Documented, Served, document};
+pub(crate) use page::Page;
 
 #[cfg(test)]
 mod tests;

@@ -253,6 +253,12 @@ fn from_client(error: &ClientError) -> Problem {
             "Method not allowed",
         )
         .header(ALLOW, allow.clone()),
+        ClientError::ParametersDisagree(detail) => Problem::client(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "parameters-disagree",
+            "The parameters do not go together",
+        )
+        .detail(detail),
         ClientError::NotAcceptable => Problem::client(
             StatusCode::NOT_ACCEPTABLE,
             "not-acceptable",

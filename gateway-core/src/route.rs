@@ -9,9 +9,10 @@ use axum::Router;
 use axum::handler::Handler;
 use axum::routing::MethodFilter;
 use http::{HeaderMap, Method};
+use serde_json::Value;
 
 use crate::config::Config;
-use crate::openapi::{Described, Documented, Info, Operation, Served, document};
+use crate::openapi::{Described, Documented, Info, Operation, Page, Served, document};
 
 pub(crate) use destination::{Destination, MirrorRule};
 pub(crate) use rewrite::{Rewrite, TagTemplate};
@@ -24,6 +25,8 @@ pub struct DeclaredRoute {
     pub name: &'static str,
     pub method: Method,
     pub path: &'static str,
+    /// The same for everybody: who asks is not found out.
+    pub open: bool,
 }
 
 /// The composed routes of a BFF.
@@ -33,6 +36,8 @@ pub struct Routes<S = ()> {
     declared: Vec<DeclaredRoute>,
     /// What documentation has to say of each of them.
     described: Vec<DescribedRoute>,
+    /// The description of them, and where it is.
+    document: Option<(Value, &'static str)>,
 }
 
 struct DescribedRoute {
@@ -50,6 +55,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
             router: Router::new(),
             declared: Vec::new(),
             described: Vec::new(),
+            document: None,
         }
     }
 
@@ -60,6 +66,20 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         T: 'static,
     {
         self.declare(name, Method::GET, MethodFilter::GET, path, handler)
+    }
+
+    /// `GET` (and `HEAD`) of a page or a file that is the same for everybody: no credentials are looked at, so it is there
+    /// also while nobody can say what they are worth. Its policy has to say `access = "public"`.
+    pub fn open<H, T, D>(mut self, name: &'static str, path: &'static str, handler: H) -> Self
+    where
+        H: Handler<T, S> + Described<D>,
+        T: 'static,
+    {
+        self = self.get(name, path, handler);
+        if let Some(declared) = self.declared.last_mut() {
+            declared.open = true;
+        }
+        self
     }
 
     pub fn post<H, T, D>(self, name: &'static str, path: &'static str, handler: H) -> Self
@@ -97,7 +117,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     /// `GET` of `path`: the description of all routes before this one (OpenAPI 3.1), made from the types of their handlers and
     /// the policies of `config`.
     pub fn openapi(
-        self,
+        mut self,
         name: &'static str,
         path: &'static str,
         config: &Config,
@@ -115,12 +135,29 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
                 describe: described.describe,
             })
             .collect();
-        let served = Served::new(&document(info, &routes, config));
+        let document = document(info, &routes, config);
+        let served = Served::new(&document);
+        self.document = Some((document, path));
         let handler = move |headers: HeaderMap| {
             let served = served.clone();
             async move { served.answer(&headers) }
         };
         self.get(name, path, handler).about("This document.")
+    }
+
+    /// `GET` of `path`: the description by [`Routes::openapi`], which stands before it, as a page for people. Everything that it
+    /// needs is in it, and its policy (CSP) allows nothing else.
+    pub fn docs(self, name: &'static str, path: &'static str) -> Self {
+        let (document, at) = self
+            .document
+            .as_ref()
+            .map_or((&Value::Null, ""), |(document, at)| (document, *at));
+        let page = Page::new(document, at);
+        let handler = move |headers: HeaderMap| {
+            let page = page.clone();
+            async move { page.answer(&headers) }
+        };
+        self.get(name, path, handler).about("This description.")
     }
 
     fn declare<H, T, D>(
@@ -143,7 +180,12 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         if !taken {
             self.router = self.router.route(path, axum::routing::on(filter, handler));
         }
-        self.declared.push(DeclaredRoute { name, method, path });
+        self.declared.push(DeclaredRoute {
+            name,
+            method,
+            path,
+            open: false,
+        });
         self.described.push(DescribedRoute {
             summary: "",
             describe: <H as Described<D>>::describe,
@@ -157,6 +199,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
             router: self.router.with_state(state),
             declared: self.declared,
             described: self.described,
+            document: self.document,
         }
     }
 }

@@ -18,6 +18,7 @@ mod return_url;
 mod routes;
 mod seal;
 mod shared;
+mod used_tokens;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -28,6 +29,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::auth::{KeySets, Revocations};
 use crate::config::{Config, CsrfConfig, SessionConfig, covers};
@@ -35,12 +37,14 @@ use crate::deadline::Deadline;
 use crate::edge::Credential;
 use crate::error::{Error, GatewayError};
 use crate::metrics::{Metrics, SessionMetrics};
+pub(crate) use cookie::pairs as cookies;
 use memory::Memory;
 use provider::{Provider, TokenKind};
 pub(crate) use record::Session;
 use record::{SessionId, SessionKey, unix_time};
 use refresh::Renewal;
 use shared::SharedSessions;
+use used_tokens::UsedTokens;
 
 /// Where the routes of sessions are.
 pub(crate) const BASE: &str = "/bff";
@@ -69,9 +73,11 @@ struct Inner {
     memory: Memory,
     /// Where replicas keep them together, when the configuration names a place.
     shared: Option<Arc<SharedSessions>>,
-    provider: Provider,
+    provider: Arc<Provider>,
     /// Refreshes under way, by the session that waits for one.
     flights: Mutex<HashMap<SessionKey, watch::Receiver<Option<Renewal>>>>,
+    /// Logout tokens that were used; where replicas share sessions, they share these, too.
+    used_logouts: Mutex<UsedTokens>,
     /// Where what is asked of the provider runs: it goes on when who has asked has gone.
     control: OnceLock<Handle>,
     metrics: SessionMetrics,
@@ -106,6 +112,7 @@ impl Sessions {
                 csrf: config.csrf.clone(),
                 shared,
                 flights: Mutex::default(),
+                used_logouts: Mutex::default(),
                 control: OnceLock::new(),
                 metrics: metrics.sessions(),
             }),
@@ -165,10 +172,14 @@ impl Sessions {
         let Some(session) = self.known(headers).await? else {
             return Ok(None);
         };
-        let before = self.config().refresh_before.as_secs();
-        let session = if session.is_due(unix_time(), before) {
+        let (now, before) = (unix_time(), self.config().refresh_before.as_secs());
+        let session = if !session.is_due(now, before) {
+            Some(session)
+        } else if session.is_expired(now) {
             Box::pin(self.renew(session, deadline)).await?
         } else {
+            // Its token is good for a while: nobody waits for the next one.
+            drop(self.flight(&session));
             Some(session)
         };
         match session {
@@ -223,7 +234,7 @@ impl Sessions {
         Ok(opened)
     }
 
-    /// A session with good tokens in place of `session`; one renewal is under way at a time.
+    /// A session with good tokens in place of `session`, whose tokens have ended; one renewal is under way at a time.
     async fn renew(
         &self,
         session: Arc<Session>,
@@ -232,21 +243,16 @@ impl Sessions {
         let renewal = match self.flight(&session) {
             Some(mut flight) => {
                 let landed = flight.wait_for(Option::is_some);
-                let landed = timeout_at(deadline.at(), landed)
-                    .await
-                    .map_err(|_elapsed| GatewayError::DeadlineExceeded)?;
-                // Without a word when the gateway ends.
-                landed.ok().and_then(|outcome| outcome.clone())
+                // Not in time, or, when the gateway ends, without a word.
+                let landed = timeout_at(deadline.at(), landed).await;
+                let landed = landed.ok().and_then(Result::ok);
+                landed.and_then(|outcome| outcome.clone())
             }
             None => None,
         };
         match renewal {
             Some(Renewal::Renewed(session)) => Ok(Some(session)),
             Some(Renewal::Ended) => Ok(None),
-            // Its token may be good for a while.
-            Some(Renewal::Unavailable) | None if !session.is_expired(unix_time()) => {
-                Ok(Some(session))
-            }
             Some(Renewal::Unavailable) | None => {
                 Err(GatewayError::IdentityProviderUnavailable.into())
             }
@@ -314,7 +320,7 @@ impl Sessions {
         }
     }
 
-    /// What `work` comes to, which runs on the control runtime.
+    /// What `work` comes to, which runs on the control runtime for as long as somebody waits for it.
     async fn on_control<T: Send + 'static>(
         &self,
         deadline: Deadline,
@@ -325,7 +331,7 @@ impl Sessions {
             .control
             .get()
             .ok_or(GatewayError::IdentityProviderUnavailable)?;
-        timeout_at(deadline.at(), control.spawn(work))
+        timeout_at(deadline.at(), AbortOnDropHandle::new(control.spawn(work)))
             .await
             .map_err(|_elapsed| GatewayError::DeadlineExceeded)?
             .map_err(|_ended| GatewayError::IdentityProviderUnavailable.into())

@@ -202,6 +202,26 @@ async fn challenges_name_a_realm() {
 }
 
 #[tokio::test]
+async fn what_is_no_routes_is_limited_too_and_told_what_is_left() {
+    let world = World::with(
+        "[rate_limits.few]\nkey = \"address\"\nrate = \"1/h\"\nburst = 2\n[unmatched]\nlimits = [\"few\"]\n",
+    )
+    .await;
+    for (line, left, status) in [
+        ("GET /nowhere", "\"few\";r=1;", 404),
+        ("DELETE /widgets/1", "\"few\";r=0;", 405),
+        ("GET /widgets//1", "\"few\";r=0;", 429),
+    ] {
+        let reply = world.send(line, &[], "").await;
+        let told = reply.header("ratelimit").unwrap();
+        assert!(told.starts_with(left), "{line}: {told}");
+        assert_eq!(reply.header("ratelimit-policy"), Some("\"few\";q=2;w=7200"));
+        reply.problem(status);
+    }
+    assert_eq!(world.send("GET /widgets/1", &[], "").await.status, 200);
+}
+
+#[tokio::test]
 async fn what_is_wrong_is_told_in_the_order_of_the_api() {
     let world = World::start().await;
     let large = "x".repeat(2000);

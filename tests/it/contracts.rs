@@ -1,4 +1,8 @@
-//! What a BFF believes of a service's proto is true: its narrow copy is a subset of the service's own.
+//! What others may believe of us: OpenAPI documents are true and of use. What we believe of others: a BFF's narrow copy of a
+//! proto is a subset of the service's own.
+
+mod documents;
+mod schemathesis;
 
 use std::collections::BTreeMap;
 use std::path::Path;

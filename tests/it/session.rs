@@ -11,8 +11,9 @@ use anyhow::{Context, Result};
 use ftgo_runner::service::Service;
 use ftgo_tests::System;
 use ftgo_tests::browser::{Browser, location, parameter};
+use ftgo_tests::system::eventually;
 use ftgo_tests::web::choose;
-use reqwest::Method;
+use reqwest::{Method, Url};
 use serde_json::{Value, json};
 
 const HOST: &str = "127.0.0.1";
@@ -269,6 +270,61 @@ async fn an_operator_can_lock_out_whoever_has_signed_in() -> Result<()> {
     assert_eq!(revoked.status(), 204);
     assert_eq!(ask().await?, 401);
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signing_out_at_the_provider_ends_every_session_that_began_there() -> Result<()> {
+    let system = System::start().await?;
+    let (first, second) = (Browser::new()?, Browser::new()?);
+    sign_in(&system, &first, "consumer-1").await?;
+    // The same person at the same provider's session has signed in once more, without being asked.
+    let signed_in = "ftgo-identity-session";
+    let at_provider = first.cookie(HOST, signed_in).context("not signed in")?;
+    second.put_cookie(HOST, signed_in, &at_provider);
+    let login = second.open(&system.web_url("/bff/login")).await?;
+    let authorize = location(&login).context("no location")?;
+    let silent = second.open(&format!("{authorize}&prompt=none")).await?;
+    let callback = location(&silent).context("no location")?;
+    assert_eq!(second.open(&callback).await?.status(), 303);
+    // And elsewhere: the same person, and somebody else.
+    let (elsewhere, other) = (Browser::new()?, Browser::new()?);
+    sign_in(&system, &elsewhere, "consumer-1").await?;
+    sign_in(&system, &other, "consumer-2").await?;
+    let users = async || -> Result<Vec<u16>> {
+        let mut statuses = Vec::new();
+        for browser in [&first, &second, &elsewhere, &other] {
+            let request = browser.script(Method::GET, &system.web_url("/bff/user"))?;
+            statuses.push(browser.send(request).await?.status().as_u16());
+        }
+        Ok(statuses)
+    };
+    assert_eq!(users().await?, [200, 200, 200, 200]);
+
+    // One of them signs out, here and at the provider.
+    let request = first.script(Method::POST, &system.web_url("/bff/logout"))?;
+    let out: Value = first.send(request).await?.json().await?;
+    let end = Url::parse(out["logoutUrl"].as_str().context("no logoutUrl")?)?;
+    let form: Vec<(String, String)> = end.query_pairs().into_owned().collect();
+    let mut page = end.clone();
+    page.set_query(None);
+    let ended = first.submit(page.as_str(), &form).await?;
+    assert_eq!(ended.status(), 303, "{ended:?}");
+    eventually("the other one has ended", async || {
+        Ok((users().await? == [401, 401, 200, 200]).then_some(()))
+    })
+    .await?;
+
+    // An operator ends what is left of the person.
+    let end = format!(
+        "http://{}/dev/sessions/end?sub=consumer-1",
+        system.address(Service::Identity)?
+    );
+    let ended = system.http.post_raw(&end, &json!({})).await?;
+    assert_eq!(ended.status(), 200);
+    eventually("all of the person's have ended", async || {
+        Ok((users().await? == [401, 401, 401, 200]).then_some(()))
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,6 +17,7 @@ pub mod provider;
 pub mod receiver;
 pub mod redis;
 pub mod system;
+pub mod tools;
 pub mod upstream;
 pub mod web;
 

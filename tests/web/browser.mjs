@@ -44,7 +44,7 @@ async function person(who, options = {}) {
 async function picture(page, name) {
   mkdirSync(shots, { recursive: true })
   const path = `${shots}/${name}.png`
-  await page.screenshot({ path, fullPage: true })
+  await page.screenshot({ path, fullPage: true, animations: 'disabled' })
   return path
 }
 

@@ -22,10 +22,10 @@ const LOOKED_AT: u32 = 50;
 #[derive(Deserialize, JsonSchema)]
 pub(crate) struct HomeQuery {
     /// Degrees north of the equator.
-    #[schemars(range(min = -90, max = 90))]
+    #[schemars(range(min = -90, max = 90), example = 37.8)]
     lat: f64,
     /// Degrees east of Greenwich.
-    #[schemars(range(min = -180, max = 180))]
+    #[schemars(range(min = -180, max = 180), example = -122.27)]
     lng: f64,
 }
 

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::contradictions::States;
-use super::{given, limit, moment};
+use super::{ORDERS_CURSOR, STATES, given, limit, moment};
 use crate::caller;
 use crate::clients::Clients;
 use crate::clients::order_history::{OrderSearch, PastLineItem, PastOrder};
@@ -18,13 +18,15 @@ use crate::values::{Money, Page, Timestamp};
 #[derive(Deserialize, JsonSchema)]
 pub(crate) struct HistoryQuery {
     /// Orders in one of these states, separated by commas.
+    #[schemars(regex(pattern = STATES))]
     status: Option<String>,
     /// In the names of the restaurant and of the menu items.
     keyword: Option<String>,
     /// Orders that were placed after this.
-    #[schemars(extend("format" = "date-time"))]
+    #[schemars(extend("anyOf" = [{"format": "date-time"}, {"maxLength": 0}]))]
     since: Option<String>,
     /// The `nextCursor` of a page of the same search.
+    #[schemars(regex(pattern = ORDERS_CURSOR))]
     cursor: Option<String>,
     /// The size of a page, 20 when absent.
     #[schemars(range(min = 1, max = 100))]

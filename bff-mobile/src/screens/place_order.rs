@@ -1,25 +1,32 @@
 //! Placing an order. Here it is checked that the body has a sensible shape; whether the restaurant delivers there, and
 //! whether the consumer may order, is the services' to say. The answer comes before they have: 202.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use chrono::{DateTime, FixedOffset, SecondsFormat, Utc};
 use gateway_core::RequestContext;
-use gateway_core::accepted::Accepted;
 use gateway_core::encode::segment;
 use gateway_core::error::{ClientError, Error, FieldError};
 use gateway_core::extract::JsonBody;
-use gateway_core::idempotency::OptionalKey;
+use gateway_core::idempotency::{OnceAnswer, OptionalKey};
+use http::{HeaderValue, StatusCode};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::caller;
 use crate::clients::Clients;
-use crate::clients::order::{Attempt, OrderRequest, Pending, Quantity};
+use crate::clients::order::{Attempt, OrderClient, OrderRequest, Pending, Quantity};
 use crate::values::Address;
 
 /// An order to be placed.
-#[derive(Deserialize, JsonSchema)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("examples" = [{
+    "restaurantId": "restaurant-1",
+    "deliveryAddress": {"street1": "1432 Alice Street", "city": "Oakland", "state": "CA", "zip": "94612"},
+    "lineItems": [{"menuItemId": "restaurant-1-item-1", "quantity": 5}],
+}]))]
 pub(crate) struct NewOrder {
     #[schemars(length(min = 1))]
     restaurant_id: String,
@@ -36,27 +43,47 @@ pub(crate) async fn place(
     State(clients): State<Clients>,
     OptionalKey(key): OptionalKey,
     JsonBody(order): JsonBody<NewOrder>,
-) -> Result<Accepted<Pending>, Error> {
-    let consumer = caller::consumer(&context)?;
-    // An app that repeats its request after a broken connection gets one order; another caller's key is another key.
-    let key = key.map(|key| key.scoped_to(&["mobile", consumer, "POST /orders"]));
+) -> Result<OnceAnswer<Pending>, Error> {
+    let consumer = caller::consumer(&context)?.to_owned();
     check(&order)?;
+    let call = context.for_required("order");
+    let Some(key) = key else {
+        return send(&clients.orders, call, &consumer, &order, None).await;
+    };
+    // An app that repeats its request after a broken connection gets one order; another caller's key is another key.
+    let scope = ["mobile", &consumer.clone(), "POST /orders"];
+    let order = Arc::new(order);
+    let orders = clients.orders.clone();
+    let payload = Arc::clone(&order);
+    clients
+        .idempotency
+        .once(&context, &key, &scope, &*payload, move |derived| async move {
+            send(&orders, call, &consumer, &order, Some(derived)).await
+        })
+        .await
+}
+
+async fn send(
+    orders: &OrderClient,
+    call: RequestContext,
+    consumer_id: &str,
+    order: &NewOrder,
+    key: Option<HeaderValue>,
+) -> Result<OnceAnswer<Pending>, Error> {
     let delivery_time = order.delivery_time.map(|time| time.to_utc());
     let delivery_time =
         delivery_time.map(|time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::AutoSi, true));
     let request = OrderRequest {
-        consumer_id: consumer,
+        consumer_id,
         restaurant_id: &order.restaurant_id,
         delivery_address: &order.delivery_address,
         delivery_time: delivery_time.as_deref(),
         line_items: &order.line_items,
     };
-    let call = context.for_required("order");
-    let (attempt, pending) = clients.orders.place(call, &request, key).await?;
-
+    let (attempt, pending) = orders.place(call, &request, key).await?;
     let location = order_path(&pending.order_id);
-    let replayed = attempt == Attempt::Replayed;
-    Ok(Accepted::new(pending).at(location).replayed(replayed))
+    let answer = OnceAnswer::new(StatusCode::ACCEPTED, Some(location), &pending)?;
+    Ok(answer.replayed(attempt == Attempt::Replayed))
 }
 
 /// Where the app looks for what becomes of an order.

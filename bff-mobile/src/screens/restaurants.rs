@@ -7,7 +7,7 @@ use gateway_core::extract::{PathParam, QueryParams};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{given, limit, moment};
+use super::{RESTAURANTS_CURSOR, given, limit, moment};
 use crate::clients::Clients;
 use crate::clients::order_history::{AvailableRestaurant, RestaurantSearch};
 use crate::clients::restaurant::{Menu, OpeningHours, RestaurantWithMenu};
@@ -21,19 +21,20 @@ const MAX_RADIUS: f64 = 50_000.0;
 #[derive(Deserialize, JsonSchema)]
 pub(crate) struct RestaurantsQuery {
     /// Degrees north of the equator.
-    #[schemars(range(min = -90, max = 90))]
+    #[schemars(range(min = -90, max = 90), example = 37.8)]
     lat: f64,
     /// Degrees east of Greenwich.
-    #[schemars(range(min = -180, max = 180))]
+    #[schemars(range(min = -180, max = 180), example = -122.27)]
     lng: f64,
     /// Metres, 5000 when absent.
     #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 50_000))]
     radius: Option<f64>,
     /// When the food is wanted; now when absent.
-    #[schemars(extend("format" = "date-time"))]
+    #[schemars(extend("anyOf" = [{"format": "date-time"}, {"maxLength": 0}]))]
     at: Option<String>,
     cuisine: Option<String>,
     /// The `nextCursor` of a page of the same search.
+    #[schemars(regex(pattern = RESTAURANTS_CURSOR))]
     cursor: Option<String>,
     /// The size of a page, 20 when absent.
     #[schemars(range(min = 1, max = 100))]

@@ -50,6 +50,7 @@ async fn every_part_may_fail_in_every_way() {
             "v2-webhook-deliveries",
             "v2-replay-webhook",
             "openapi",
+            "docs",
         ],
     };
     matrix.run().await;

@@ -7,7 +7,7 @@ use gateway_core::extract::QueryParams;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Address, Deprecated, Money, deprecated};
+use super::{Address, Deprecated, Money, cursor, deprecated};
 use crate::clients::Clients;
 use crate::clients::order_history::{AvailableRestaurant, RestaurantPage, RestaurantSearch};
 
@@ -17,13 +17,26 @@ const MAX_RADIUS: f64 = 50_000.0;
 const MAX_LIMIT: u32 = 100;
 
 #[derive(Deserialize, JsonSchema)]
+#[schemars(extend("dependentRequired" = {"cursor": ["lat", "lng"]}))]
 pub(crate) struct RestaurantsQuery {
+    /// Where to deliver to, in degrees.
+    #[schemars(range(min = -90, max = 90), example = 37.8)]
     lat: f64,
+    #[schemars(range(min = -180, max = 180), example = -122.27)]
     lng: f64,
+    /// In metres, 5000 when absent.
+    #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 50_000))]
     radius: Option<f64>,
+    /// Open then; now when absent.
+    #[schemars(extend("anyOf" = [{"format": "date-time"}, {"maxLength": 0}]))]
     at: Option<String>,
+    /// Exactly this one.
     cuisine: Option<String>,
+    /// The `nextCursor` of a page of the same search.
+    #[schemars(regex(pattern = cursor::PATTERN))]
     cursor: Option<String>,
+    /// The size of a page, 20 when absent.
+    #[schemars(range(min = 1, max = 100))]
     limit: Option<u32>,
 }
 
@@ -32,7 +45,8 @@ pub(crate) async fn list(
     State(clients): State<Clients>,
     QueryParams(query): QueryParams<RestaurantsQuery>,
 ) -> Result<Deprecated<Answer<PageV1>>, Error> {
-    let search = search(&query)?;
+    let cursor = given(query.cursor.as_ref()).map(cursor::read).transpose()?;
+    let search = search(&query, cursor.as_deref())?;
     let call = page.context().for_required("restaurants");
     let found = clients.history.available_restaurants(call, &search).await?;
     Ok(deprecated(
@@ -41,7 +55,10 @@ pub(crate) async fn list(
     ))
 }
 
-fn search(query: &RestaurantsQuery) -> Result<RestaurantSearch<'_>, Error> {
+fn search<'a>(
+    query: &'a RestaurantsQuery,
+    cursor: Option<&'a str>,
+) -> Result<RestaurantSearch<'a>, Error> {
     let radius = query.radius.unwrap_or(DEFAULT_RADIUS);
     let limit = query.limit.unwrap_or(20);
     let at = given(query.at.as_ref());
@@ -77,7 +94,7 @@ fn search(query: &RestaurantsQuery) -> Result<RestaurantSearch<'_>, Error> {
         radius,
         at,
         cuisine: given(query.cuisine.as_ref()),
-        cursor: given(query.cursor.as_ref()),
+        cursor,
         limit,
     })
 }
@@ -121,7 +138,7 @@ impl From<RestaurantPage> for PageV1 {
     fn from(page: RestaurantPage) -> Self {
         Self {
             items: page.items.into_iter().map(RestaurantV1::from).collect(),
-            next_cursor: page.next_cursor,
+            next_cursor: page.next_cursor.map(cursor::shown),
         }
     }
 }

@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::Money;
+use super::{ID, Money};
 use crate::clients::restaurant::{Menu, MenuItem};
 use crate::clients::{self, Clients};
 use crate::partner;
@@ -23,6 +23,7 @@ use crate::partner;
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct MenuV2 {
+    #[schemars(regex(pattern = ID))]
     restaurant_id: String,
     items: Vec<ItemV2>,
 }

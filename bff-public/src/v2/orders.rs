@@ -10,7 +10,9 @@ use gateway_core::extract::{PathParam, QueryParams};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Address, Linked, Money, Page, given, limit, linked, moment};
+use super::{
+    Address, ID, Linked, Money, ORDERS_CURSOR, Page, STATES, given, limit, linked, moment,
+};
 use crate::clients::Clients;
 use crate::clients::order::Order;
 use crate::clients::order_history::{OrderSearch, PastOrder};
@@ -30,14 +32,15 @@ pub(crate) async fn show(
 #[derive(Deserialize, JsonSchema)]
 pub(crate) struct OrdersQuery {
     /// Orders in one of these states, separated by commas.
+    #[schemars(regex(pattern = STATES))]
     status: Option<String>,
     /// In the names of the restaurant and of the menu items.
     keyword: Option<String>,
     /// Orders that were placed then or later.
-    #[schemars(extend("format" = "date-time"))]
+    #[schemars(extend("anyOf" = [{"format": "date-time"}, {"maxLength": 0}]))]
     since: Option<String>,
     /// The `nextCursor` of a page of the same search.
-    #[schemars(regex(pattern = "^[A-Za-z0-9_-]*=*$"))]
+    #[schemars(regex(pattern = ORDERS_CURSOR))]
     cursor: Option<String>,
     /// The size of a page, 20 when absent.
     #[schemars(range(min = 1, max = 100))]
@@ -86,11 +89,13 @@ fn first_page(search: &OrderSearch<'_>) -> String {
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct OrderV2 {
+    #[schemars(regex(pattern = ID))]
     id: String,
     /// `APPROVAL_PENDING`, `APPROVED`, `REJECTED`, `CANCEL_PENDING`, `CANCELLED` or `REVISION_PENDING`; others may come.
     state: String,
     /// Why it was rejected; `null` when it was not.
     rejection_reason: Option<String>,
+    #[schemars(regex(pattern = ID))]
     restaurant_id: String,
     restaurant_name: String,
     line_items: Vec<LineItemV2>,
@@ -116,8 +121,10 @@ struct LineItemV2 {
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct OrderSummaryV2 {
+    #[schemars(regex(pattern = ID))]
     id: String,
     state: String,
+    #[schemars(regex(pattern = ID))]
     restaurant_id: String,
     restaurant_name: String,
     total: Money,

@@ -12,7 +12,7 @@ use http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Address;
+use super::{Address, ID};
 use crate::clients::Clients;
 use crate::clients::order::{NewOrder, Pending};
 use crate::partner;
@@ -20,6 +20,11 @@ use crate::partner;
 /// An order to be placed.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("examples" = [{
+    "restaurantId": "restaurant-1",
+    "deliveryAddress": {"street1": "1432 Alice Street", "city": "Oakland", "state": "CA", "zip": "94612"},
+    "lineItems": [{"menuItemId": "restaurant-1-item-1", "quantity": 5}],
+}]))]
 pub(crate) struct NewOrderV2 {
     #[schemars(length(min = 1, max = 100))]
     restaurant_id: String,
@@ -45,6 +50,7 @@ struct QuantityV2 {
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PlacedV2 {
+    #[schemars(regex(pattern = ID))]
     order_id: String,
     state: String,
 }

@@ -5,12 +5,14 @@ use std::fmt::Write;
 use axum::extract::State;
 use gateway_core::compose::Composition;
 use gateway_core::encode::query_value;
-use gateway_core::error::Error;
+use gateway_core::error::{ClientError, Error};
 use gateway_core::extract::QueryParams;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Address, Linked, Location, Money, Page, given, limit, linked, moment};
+use super::{
+    Address, ID, Linked, Location, Money, Page, RESTAURANTS_CURSOR, given, limit, linked, moment,
+};
 use crate::clients::Clients;
 use crate::clients::order_history::{AvailableRestaurant, RestaurantSearch};
 use crate::clients::restaurant::Restaurant;
@@ -21,22 +23,24 @@ const DEFAULT_RADIUS: f64 = 5_000.0;
 const MAX_RADIUS: f64 = 50_000.0;
 
 #[derive(Deserialize, JsonSchema)]
+#[schemars(extend("dependentRequired" = {"lat": ["lng"], "lng": ["lat"], "cursor": ["lat", "lng"]}))]
 pub(crate) struct RestaurantsQuery {
     /// Where to deliver to, in degrees; goes with `lng`. Without both: the partner's own restaurants.
-    #[schemars(range(min = -90, max = 90))]
+    #[schemars(range(min = -90, max = 90), example = 37.8)]
     lat: Option<f64>,
-    #[schemars(range(min = -180, max = 180))]
+    /// Goes with `lat`.
+    #[schemars(range(min = -180, max = 180), example = -122.27)]
     lng: Option<f64>,
     /// In metres, 5000 when absent.
-    #[schemars(range(min = 1, max = 50_000))]
+    #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 50_000))]
     radius: Option<f64>,
     /// Open then; now when absent.
-    #[schemars(extend("format" = "date-time"))]
+    #[schemars(extend("anyOf" = [{"format": "date-time"}, {"maxLength": 0}]))]
     at: Option<String>,
     /// Exactly this one.
     cuisine: Option<String>,
-    /// The `nextCursor` of a page of the same search.
-    #[schemars(regex(pattern = "^[A-Za-z0-9_-]*=*$"))]
+    /// The `nextCursor` of a page of the same search; goes with `lat` and `lng`.
+    #[schemars(regex(pattern = RESTAURANTS_CURSOR))]
     cursor: Option<String>,
     /// The size of a page, 20 when absent.
     #[schemars(range(min = 1, max = 100))]
@@ -84,9 +88,8 @@ fn search(query: &RestaurantsQuery) -> Result<Option<RestaurantSearch<'_>>, Erro
         (None, None) if given(query.cursor.as_ref()).is_none() => return Ok(None),
         (Some(lat), Some(lng)) => (lat, lng),
         _ => {
-            return Err(Error::bad_request(
-                "lat and lng: have to be there together.",
-            ));
+            let detail = "lat and lng: have to be there together.".to_owned();
+            return Err(ClientError::ParametersDisagree(detail).into());
         }
     };
     // Comparisons are written so that a number that is none fails them.
@@ -131,6 +134,7 @@ fn first_page(search: &RestaurantSearch<'_>) -> String {
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RestaurantV2 {
+    #[schemars(regex(pattern = ID))]
     id: String,
     name: String,
     cuisine: String,

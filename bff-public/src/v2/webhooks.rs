@@ -19,7 +19,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Page, Uncached, given, limit};
+use super::{ID, Page, Uncached, given, limit};
 use crate::announcements;
 use crate::clients::Clients;
 use crate::partner;
@@ -30,6 +30,7 @@ use crate::partner;
 pub(crate) struct NewWebhookV2 {
     /// `https://`, and a public address.
     #[schemars(length(min = 1, max = 2048), extend("format" = "uri"))]
+    #[schemars(example = "https://partner.example/ftgo")]
     url: String,
     /// The types of messages that are wanted; all when absent or empty.
     #[serde(default)]
@@ -44,6 +45,7 @@ pub(crate) struct NewWebhookV2 {
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct WebhookV2 {
+    #[schemars(regex(pattern = ID))]
     id: String,
     url: String,
     /// The types of messages that are wanted; all when empty.
@@ -64,6 +66,7 @@ pub(crate) struct AddedWebhookV2 {
     #[serde(flatten)]
     webhook: WebhookV2,
     /// `whsec_…`: what messages are signed with. It is shown only now.
+    #[schemars(regex(pattern = "^whsec_[A-Za-z0-9+/]+=*$"))]
     secret: String,
 }
 
@@ -72,6 +75,7 @@ pub(crate) struct AddedWebhookV2 {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RotatedV2 {
     /// `whsec_…`: it is shown only now.
+    #[schemars(regex(pattern = "^whsec_[A-Za-z0-9+/]+=*$"))]
     secret: String,
     /// Until then messages have a signature with the former secret, too.
     #[schemars(extend("format" = "date-time"))]
@@ -82,6 +86,7 @@ pub(crate) struct RotatedV2 {
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct QueuedV2 {
+    #[schemars(regex(pattern = ID))]
     message_id: String,
 }
 
@@ -90,6 +95,7 @@ pub(crate) struct QueuedV2 {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct DeliveryV2 {
     /// `webhook-id`, the same in every attempt.
+    #[schemars(regex(pattern = ID))]
     message_id: String,
     r#type: String,
     /// `PENDING`, `DELIVERED` or `FAILED`: given up.

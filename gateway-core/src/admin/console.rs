@@ -7,7 +7,6 @@
 
 mod figures;
 mod history;
-mod html;
 mod overview;
 mod requests;
 mod routes;
@@ -31,10 +30,10 @@ use http::{HeaderName, HeaderValue};
 
 use super::{Readiness, readiness};
 use crate::gateway::Shared;
+use crate::html::{Html, html};
 use crate::reload::{ConfigReport, Live};
 pub(super) use history::History;
 use history::Tracks;
-use html::{Html, html};
 use requests::Shown;
 
 const STYLE: &str = include_str!("console/console.css");

@@ -9,7 +9,6 @@ mod tests;
 mod verified;
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::HeaderMap;
 use jsonwebtoken::Algorithm;
@@ -20,6 +19,7 @@ use super::api_key::{ApiKeys, KeyUses};
 use super::jwks::KeySets;
 use super::revocation::Revocations;
 use super::{Principal, TokenPrincipal, bind_partner};
+use crate::clock::unix_time;
 use crate::config::{ApiKeysConfig, IssuerConfig, Partners};
 use crate::deadline::Deadline;
 use crate::error::{ClientError, Error};
@@ -272,10 +272,4 @@ fn principal(mut claims: Claims, config: &IssuerConfig, partners: &Partners) -> 
 /// The reason is for the log: a client only learns `invalid_token` (RFC 6750, 3.1).
 fn invalid(reason: &'static str) -> Error {
     ClientError::InvalidToken(reason).into()
-}
-
-fn unix_time() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
 }

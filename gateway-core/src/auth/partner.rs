@@ -13,9 +13,7 @@ pub(crate) fn bind(
     attributes: &mut BTreeMap<String, String>,
 ) -> bool {
     let Some(partner) = partners.get(id) else {
-        // Only the configuration makes somebody a partner.
-        attributes.remove(PLAN);
-        attributes.remove(PARTNER);
+        strip(attributes);
         return false;
     };
     // Not merged: a claim must not bind a partner to what the configuration does not name.
@@ -23,6 +21,12 @@ pub(crate) fn bind(
     attributes.insert(PLAN.to_owned(), partner.plan.clone());
     attributes.insert(PARTNER.to_owned(), id.to_owned());
     true
+}
+
+/// Takes out what only the configuration says: whoever has signed in with a claim of such a name is no partner by it.
+pub(crate) fn strip(attributes: &mut BTreeMap<String, String>) {
+    attributes.remove(PLAN);
+    attributes.remove(PARTNER);
 }
 
 #[cfg(test)]

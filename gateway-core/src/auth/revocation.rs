@@ -5,7 +5,6 @@ mod shared;
 mod watch;
 
 use std::collections::HashMap;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
@@ -13,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch::{Receiver, Sender};
 
 use super::TokenPrincipal;
+use crate::clock::unix_time;
 
 pub(crate) use shared::SharedRevocations;
 pub(crate) use watch::RevocationWatch;
@@ -287,20 +287,15 @@ fn forget(by_issuer: &mut HashMap<String, Lists>, now: u64) {
     by_issuer.retain(|_, lists| lists.len() > 0);
 }
 
-fn unix_time() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
     use std::collections::BTreeMap;
 
-    use super::{Full, LATEST, MOST, Revocation, Revocations, Revoked, unix_time};
+    use super::{Full, LATEST, MOST, Revocation, Revocations, Revoked};
     use crate::auth::TokenPrincipal;
+    use crate::clock::unix_time;
 
     pub(super) fn token(issuer: &str, subject: &str, id: &str) -> TokenPrincipal {
         TokenPrincipal {

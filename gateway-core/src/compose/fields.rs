@@ -87,11 +87,5 @@ fn picked(query: &str) -> Option<Vec<String>> {
         .split('&')
         .find_map(|pair| pair.strip_prefix("fields="))?;
     let value = value.replace("%2C", ",").replace("%2c", ",");
-    Some(
-        value
-            .split(',')
-            .filter(|field| !field.is_empty())
-            .map(str::to_owned)
-            .collect(),
-    )
+    Some(value.split(',').map(str::to_owned).collect())
 }

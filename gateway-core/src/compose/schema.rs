@@ -35,8 +35,7 @@ impl<T: JsonSchema> JsonSchema for Section<T> {
         json_schema!({
             KIND: "optional",
             "oneOf": [ok, stale, {
-                "title": "unavailable",
-                "type": "object",
+                        "type": "object",
                 "required": ["status", "reason"],
                 "properties": {"status": {"const": "unavailable"}, "reason": reason()},
             }],
@@ -63,9 +62,9 @@ impl<T: JsonSchema> JsonSchema for Required<T> {
     }
 }
 
+/// None of them has a title: generators of clients take titles for names, and would find each of these many times.
 fn ok(data: &Schema) -> Value {
     serde_json::json!({
-        "title": "ok",
         "type": "object",
         "required": ["status", "data"],
         "properties": {"status": {"const": "ok"}, "data": data},
@@ -74,7 +73,6 @@ fn ok(data: &Schema) -> Value {
 
 fn stale(data: &Schema) -> Value {
     serde_json::json!({
-        "title": "stale",
         "description": "Not what the service says now: from an earlier answer, `age` seconds old; or, without `age`, a \
                         fallback that no service has said.",
         "type": "object",

@@ -196,7 +196,12 @@ async fn a_call_for_several_sections_is_made_when_one_of_them_is_picked() {
 
 #[tokio::test]
 async fn picking_an_unknown_section_is_a_bad_request() {
-    for query in ["?fields=nothing", "?fields=widget%2Cwidgets"] {
+    for query in [
+        "?fields=nothing",
+        "?fields=widget%2Cwidgets",
+        "?fields=",
+        "?fields=widget,",
+    ] {
         let Err(Error::Client(ClientError::BadRequest(detail))) = request(query, None).await else {
             panic!("{query} was not refused");
         };

@@ -87,6 +87,7 @@ pub(super) struct RawConfig {
     pub(super) graphql: RawGraphql,
     pub(super) routes: Vec<RawRoute>,
     pub(super) policies: BTreeMap<String, RawPolicy>,
+    pub(super) unmatched: RawUnmatched,
     pub(super) development: RawDevelopment,
 }
 
@@ -489,6 +490,13 @@ pub(super) struct RawPolicy {
     pub(super) cors: Option<RawRouteCors>,
     pub(super) csrf: Option<RawCsrfRule>,
     pub(super) compression: Option<RawSwitch>,
+}
+
+/// Requests that are no route's.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawUnmatched {
+    pub(super) limits: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]

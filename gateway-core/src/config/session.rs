@@ -39,6 +39,11 @@ impl ClientSecret {
     pub(crate) fn text(&self) -> &str {
         &self.0
     }
+
+    #[cfg(test)]
+    pub(crate) fn of(text: &str) -> Self {
+        Self(text.to_owned())
+    }
 }
 
 impl fmt::Debug for ClientSecret {

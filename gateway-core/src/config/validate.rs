@@ -109,6 +109,7 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
     };
     let routes = routes::routes(raw.routes, &names, &mut check);
     let policies = routes::policies(raw.policies, &routes, &names, &mut check);
+    let unmatched_limits = routes::unmatched(raw.unmatched, &names, &mut check);
 
     Config {
         server,
@@ -143,6 +144,7 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
         graphql,
         routes,
         policies,
+        unmatched_limits,
         warnings,
         origin: Origin::default(),
     }

@@ -2,11 +2,12 @@
 //! Sources: OWASP's CSRF prevention (Fetch Metadata, Origin, custom header), RFC 10017, Fetch Metadata Request Headers.
 //! What the cookie is worth is decided by whoever checks sessions; which other origins may read answers is `cors.rs`'s.
 
-use http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN, UPGRADE};
+use http::header::{AUTHORIZATION, HOST, ORIGIN, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::config::{CsrfConfig, CsrfRule};
 use crate::error::ClientError;
+use crate::session::cookies;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
@@ -31,20 +32,12 @@ impl Credential {
             return Self::Field;
         }
         match &config.cookie {
-            Some(name) if has_cookie(headers, name) => Self::Cookie,
+            Some(name) if cookies(headers).any(|(found, _)| found == name.as_bytes()) => {
+                Self::Cookie
+            }
             _ => Self::None,
         }
     }
-}
-
-/// Leniently: whatever any parser could take for the cookie is one.
-fn has_cookie(headers: &HeaderMap, name: &str) -> bool {
-    headers.get_all(COOKIE).iter().any(|line| {
-        line.as_bytes().split(|byte| *byte == b';').any(|pair| {
-            let found = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
-            found.trim_ascii() == name.as_bytes()
-        })
-    })
 }
 
 /// Where the browser says that a request comes from (`Sec-Fetch-Site`).

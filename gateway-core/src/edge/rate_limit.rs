@@ -222,8 +222,12 @@ impl<C: Clock + Clone> RateLimiter<C> {
     /// The limits that a route's policy names; a name that is not configured is left out (the configuration refuses it
     /// before).
     pub(crate) fn resolve(&self, policy: &PolicyConfig) -> RouteLimits {
-        let (before, after): (Vec<_>, Vec<_>) = policy
-            .limits
+        self.resolve_named(&policy.limits, policy.cost)
+    }
+
+    /// The same for limits that stand on no route.
+    pub(crate) fn resolve_named(&self, limits: &[String], cost: NonZeroU32) -> RouteLimits {
+        let (before, after): (Vec<_>, Vec<_>) = limits
             .iter()
             .filter_map(|name| self.names.get(name).copied())
             .partition(|id| match self.policies[id.0].key {
@@ -235,7 +239,7 @@ impl<C: Clock + Clone> RateLimiter<C> {
             .flat_map(|limits| self.policies(limits))
             .map(Policy::item)
             .collect();
-        let plan = policy.limits.iter().any(|limit| limit == PLAN);
+        let plan = limits.iter().any(|limit| limit == PLAN);
         let of_plan = |(name, plan): (&String, &Plan)| {
             let pace = self
                 .policies(&[plan.pace])
@@ -251,7 +255,7 @@ impl<C: Clock + Clone> RateLimiter<C> {
             before,
             after,
             plan: plan.then(|| self.plans.iter().map(of_plan).collect()),
-            cost: policy.cost,
+            cost,
         }
     }
 

@@ -9,6 +9,7 @@ use async_graphql::parser::types::{
     SelectionSet, Type,
 };
 use async_graphql::{Name, Positioned, ServerError, Value, Variables};
+use foldhash::quality::RandomState;
 
 use super::request::Asked;
 
@@ -21,7 +22,7 @@ pub(super) struct Plan<'a> {
 
 /// The keys of an object in the order of the query, each with the selections below it: several, when the query names the key
 /// several times. Looked up, not searched: a document can have thousands.
-pub(super) type Collected<'a> = IndexMap<&'a Name, Vec<&'a SelectionSet>>;
+pub(super) type Collected<'a> = IndexMap<&'a Name, Vec<&'a SelectionSet>, RandomState>;
 
 /// Finds the operation called `operationName`, or the only one.
 pub(super) fn select<'a>(
@@ -120,8 +121,8 @@ impl<'a> Plan<'a> {
     /// The keys of an object in the order in which the query selects them. A fragment is taken to apply: which type an
     /// object has is not known here, and a key that the object does not have is of no consequence.
     pub(super) fn collect(&self, selections: &[&'a SelectionSet]) -> Collected<'a> {
-        let mut collected = Collected::new();
-        let mut visited = HashSet::new();
+        let mut collected = Collected::default();
+        let mut visited = HashSet::default();
         for set in selections {
             self.collect_into(set, &mut visited, &mut collected);
         }
@@ -131,7 +132,7 @@ impl<'a> Plan<'a> {
     fn collect_into(
         &self,
         set: &'a SelectionSet,
-        visited: &mut HashSet<&'a Name>,
+        visited: &mut HashSet<&'a Name, RandomState>,
         collected: &mut Collected<'a>,
     ) {
         for Positioned {

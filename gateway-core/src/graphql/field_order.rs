@@ -33,6 +33,10 @@ fn arrange_level<'p>(values: Vec<&mut Value>, selections: &[&'p SelectionSet], p
         }
     }
     for (key, selections) in &collected {
+        // A leaf has nothing below it to be arranged.
+        if selections.iter().all(|set| set.items.is_empty()) {
+            continue;
+        }
         let children = objects
             .iter_mut()
             .filter_map(|object| object.get_mut(*key))

@@ -133,10 +133,15 @@ fn too_deep(limits: &Limits) -> ServerError {
     )
 }
 
+/// So many selections may stand for a field: fragments are looked at, too.
+const FRAGMENTED: usize = 2;
+
 /// What a selection comes to with its fragments in place.
 #[derive(Clone, Copy, Default)]
 struct Cost {
     fields: usize,
+    /// Fields, and the fragments around them, also around none.
+    selections: usize,
     depth: usize,
 }
 
@@ -154,9 +159,13 @@ pub(super) fn check_selections(
     for (name, fragment) in &document.fragments {
         walk.fragment(name, &fragment.node.selection_set.node)?;
     }
+    // Validation looks at all operations, each with its fragments in place, whichever is executed.
+    let mut all = Cost::default();
     for (_, operation) in document.operations.iter() {
         let cost = walk.set(&operation.node.selection_set.node)?;
         walk.check(cost)?;
+        all.selections = all.selections.saturating_add(cost.selections);
+        walk.check(all)?;
     }
     Ok(())
 }
@@ -212,6 +221,7 @@ impl<'a> Walk<'a> {
                     Cost {
                         fields: below.fields.saturating_add(1),
                         depth: below.depth + 1,
+                        ..below
                     }
                 }
                 Selection::InlineFragment(fragment) => {
@@ -229,6 +239,9 @@ impl<'a> Walk<'a> {
                 }
             };
             sum.fields = sum.fields.saturating_add(cost.fields);
+            sum.selections = sum
+                .selections
+                .saturating_add(cost.selections.saturating_add(1));
             sum.depth = sum.depth.max(cost.depth);
         }
         if self.aliases > self.limits.aliases {
@@ -248,7 +261,9 @@ impl<'a> Walk<'a> {
             return Err(too_deep(self.limits));
         }
         // Each counts at least one.
-        if cost.fields > self.limits.complexity {
+        if cost.fields > self.limits.complexity
+            || cost.selections / FRAGMENTED > self.limits.complexity
+        {
             return Err(coded(
                 "COMPLEXITY_LIMIT_EXCEEDED",
                 "The document asks for too much.".to_owned(),

@@ -686,6 +686,8 @@ fn malicious() -> Vec<(&'static str, String, &'static str)> {
         ("aliased", (0..1000).fold("{ ".to_owned(), |text, number| format!("{text} a{number}: quick")) + "}", "ALIAS_LIMIT_EXCEEDED"),
         ("doubling", format!("{{ widget {{ ...F0 }} }} {doubling} fragment F40 on Widget {{ name }}"), "COMPLEXITY_LIMIT_EXCEEDED"),
         ("spreads", format!("{{ widget {{ ...F0 }} }} {flat} fragment F30 on Widget {{ name }}"), "COMPLEXITY_LIMIT_EXCEEDED"),
+        ("spreads of nothing", (0..28).fold("{ widget { ...F0 } } ".to_owned(), |text, number| format!("{text} fragment F{number} on Widget {{ ...F{0} ...F{0} }}", number + 1)) + " fragment F28 on Widget { ...Nothing }", "COMPLEXITY_LIMIT_EXCEEDED"),
+        ("operations with the same fragments", (0..180).fold("fragment F on Query { ".to_owned() + &(0..100).map(|number| format!("...G{number} ")).collect::<String>() + "}", |text, number| format!("{text} query Q{number} {{ ...F }}")) + &(0..100).map(|number| format!(" fragment G{number} on Query {{ quick }}")).collect::<String>(), "COMPLEXITY_LIMIT_EXCEEDED"),
         ("cyclic", "{ widget { ...A ...A } } fragment A on Widget { ...B ...B } fragment B on Widget { ...A ...A }".to_owned(), "GRAPHQL_VALIDATION_FAILED"),
         ("directives", format!("{{ quick {} }}", "@include(if: true) ".repeat(200)), "DIRECTIVE_LIMIT_EXCEEDED"),
         ("list", format!("{{ widget(name: [{}]) {{ name }} }}", "1,".repeat(30_000)), "TOKEN_LIMIT_EXCEEDED"),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -209,6 +209,10 @@ impl<T> IntoResponse for OnceAnswer<T> {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if status == StatusCode::ACCEPTED.as_u16() {
+            // Sooner there is nothing to see.
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
         if let Some(Ok(location)) = location.map(HeaderValue::try_from) {
             headers.insert(LOCATION, location);
         }

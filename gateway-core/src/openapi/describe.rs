@@ -46,20 +46,32 @@ pub struct Operation<'a> {
     /// What there is to say besides the summary.
     pub(super) description: Option<String>,
     pub(super) deprecated: bool,
+    /// Each parameter can be right, and all of them together wrong.
+    pub(super) may_disagree: bool,
 }
 
+/// A variable segment whose type says no more of it: unreserved characters (RFC 3986, 2.3), and no dot segment. Others name
+/// nothing, or are refused before anything is looked up.
+const SEGMENT: &str = "^[A-Za-z0-9_-][A-Za-z0-9._~-]*$";
+
 impl Operation<'_> {
-    /// A parameter in the header.
+    /// A parameter in the header: any text.
     pub fn header(&mut self, name: &str, required: bool, description: &str) {
-        self.parameters.push(json!({
-            "name": name, "in": "header", "required": required, "description": description,
-            "schema": {"type": "string"},
-        }));
+        self.header_like(name, required, description, json!({"type": "string"}));
     }
 
-    /// Parameters in the query: the members of `T`.
+    /// A parameter in the header of which `schema` tells how it looks.
+    pub fn header_like(&mut self, name: &str, required: bool, description: &str, schema: Value) {
+        let description = Some(json!(description));
+        self.parameters
+            .push(parameter("header", name, required, description, schema));
+    }
+
+    /// Parameters in the query: the members of `T`. Those that go together (`dependentRequired`, for which OpenAPI has no
+    /// place beside parameters) are to be refused with [`ClientError::ParametersDisagree`](crate::error::ClientError).
     pub fn query<T: JsonSchema>(&mut self) {
         let schema = self.schemas.members_of::<T>();
+        self.may_disagree |= !schema["dependentRequired"].is_null();
         let required = required(&schema);
         for (name, mut schema) in properties(schema) {
             without_null(&mut schema);
@@ -85,8 +97,7 @@ impl Operation<'_> {
                 .or_else(|| members.get(name).cloned())
                 .unwrap_or_else(|| schema.clone());
             if schema["type"] == "string" && schema.get("pattern").is_none() {
-                // An empty segment is another path.
-                schema["minLength"] = json!(1);
+                schema["pattern"] = json!(SEGMENT);
             }
             let description = take(&mut schema, "description");
             self.parameters
@@ -120,7 +131,7 @@ impl Operation<'_> {
     }
 
     /// Says that the answer with this status can have a header more.
-    pub(crate) fn add_header(&mut self, status: &str, name: &str, header: Value) {
+    pub fn add_header(&mut self, status: &str, name: &str, header: Value) {
         if let Some(answer) = self.answers.get_mut(status) {
             answer["headers"][name] = header;
         }
@@ -222,7 +233,7 @@ impl<S: JsonSchema + 'static> Describe for Composition<S> {
             operation.parameters.push(json!({
                 "name": "fields", "in": "query", "required": false, "style": "form", "explode": false,
                 "description": "The sections to be fetched and shown; all of them when absent.",
-                "schema": {"type": "array", "items": {"type": "string", "enum": sections}},
+                "schema": {"type": "array", "minItems": 1, "items": {"type": "string", "enum": sections}},
             }));
         }
         operation.header(

@@ -100,6 +100,7 @@ pub(crate) fn document(info: &Info, routes: &[Documented<'_>], config: &Config) 
     document["components"] = json!({
         "schemas": components,
         "responses": problems,
+        "headers": headers(),
         "securitySchemes": security_schemes(config),
     });
     document
@@ -120,6 +121,7 @@ fn operation(
         answers: Map::new(),
         description: None,
         deprecated: false,
+        may_disagree: false,
     };
     (route.describe)(&mut operation);
     let Operation {
@@ -129,6 +131,7 @@ fn operation(
         mut answers,
         description,
         deprecated,
+        may_disagree,
         schemas: _,
     } = operation;
     let access = policy.map_or(&Access::Public, |policy| &policy.access);
@@ -148,10 +151,7 @@ fn operation(
     let has_header = |name| parameters.iter().any(|parameter| parameter["name"] == name);
     let risks = Risks {
         has_precondition: has_header("If-Match"),
-        // One that may be left out is the service's alone.
-        has_key: parameters
-            .iter()
-            .any(|p| p["name"] == "Idempotency-Key" && p["required"] == true),
+        has_key: has_header("Idempotency-Key"),
         has_plan: policy.is_some_and(|policy| policy.limits.iter().any(|limit| limit == PLAN)),
         has_streams: streams.is_some_and(|streams| !streams.is_null()),
         store_url: versions
@@ -163,7 +163,18 @@ fn operation(
         is_limited: policy.is_some_and(|policy| !policy.limits.is_empty()),
         has_segments: !segments.is_empty(),
         has_body: body.is_some(),
+        may_disagree,
     };
+    for answer in answers.values_mut() {
+        answer["headers"]["X-Request-Id"] = json!({"$ref": "#/components/headers/RequestId"});
+        if risks.is_limited {
+            for name in ["RateLimit", "RateLimit-Policy"] {
+                let component = name.replace('-', "");
+                answer["headers"][name] =
+                    json!({"$ref": format!("#/components/headers/{component}")});
+            }
+        }
+    }
     answers.extend(risks.answers(&config.problem_base, problems));
     let mut described = json!({
         "operationId": camel_case(route.name),
@@ -192,6 +203,22 @@ fn operation(
         }
     }
     described
+}
+
+/// What answers of many operations have in their headers.
+fn headers() -> Value {
+    let header = |description: &str, example: &str| json!({"description": description, "schema": {"type": "string", "examples": [example]}});
+    json!({
+        "RequestId": header(
+            "The request's name, in the log, too: the client's own if it was a sane one.",
+            "01a203b0-d0a0-7090-84e3-3c97b3d178c7",
+        ),
+        "RateLimit": header(
+            "What is left of each limit, and when there is more (draft-ietf-httpapi-ratelimit-headers).",
+            "\"address\";r=399;t=1",
+        ),
+        "RateLimitPolicy": header("The limits that hold here: so many requests in so many seconds.", "\"address\";q=400;w=2"),
+    })
 }
 
 /// The names between braces.
@@ -224,7 +251,7 @@ fn camel_case(name: &str) -> String {
     camel
 }
 
-/// Any of these ways. Scopes are named beside it: in 3.1 only OAuth 2.0 has a place for them here.
+/// Any of these ways. Scopes are named beside it: only OAuth 2.0 has a list of them that they could be checked against.
 fn security(access: &Access, config: &Config) -> Value {
     if matches!(access, Access::Public) {
         return json!([]);
@@ -234,20 +261,35 @@ fn security(access: &Access, config: &Config) -> Value {
     names.map(|(name, _)| json!({ name: [] })).collect()
 }
 
+/// A bearer token is one scheme, whoever gives it: where there are API keys, that scheme is theirs, and tokens are told of by
+/// where they come from. Both in one request would be refused.
 fn security_schemes(config: &Config) -> Value {
     let mut schemes = Map::new();
-    if !config.issuers.is_empty() {
+    if let Some(keys) = &config.api_keys {
+        schemes.insert(
+            "apiKey".to_owned(),
+            json!({"type": "http", "scheme": "bearer", "bearerFormat": format!("{}_live_…", keys.prefix),
+                   "description": "An API key as `Authorization: Bearer …`. `X-API-Key: …` takes it, too; one of the two, not \
+                                   both."}),
+        );
+        for (number, issuer) in config.issuers.iter().enumerate() {
+            let name = match number {
+                0 => "token".to_owned(),
+                more => format!("token{}", more + 1),
+            };
+            let url = format!(
+                "{}/.well-known/openid-configuration",
+                issuer.issuer.trim_end_matches('/')
+            );
+            let scheme = json!({"type": "openIdConnect", "openIdConnectUrl": url,
+                                "description": "An access token of this provider, as `Authorization: Bearer …`."});
+            schemes.insert(name, scheme);
+        }
+    } else if !config.issuers.is_empty() {
         schemes.insert(
             "token".to_owned(),
             json!({"type": "http", "scheme": "bearer", "bearerFormat": "JWT",
                    "description": "An access token of the identity provider."}),
-        );
-    }
-    if config.api_keys.is_some() {
-        schemes.insert(
-            "apiKey".to_owned(),
-            json!({"type": "apiKey", "in": "header", "name": "X-API-Key",
-                   "description": "An API key; `Authorization: Bearer` takes it, too."}),
         );
     }
     Value::Object(schemes)

@@ -17,6 +17,7 @@ pub(super) struct Risks<'a> {
     pub(super) is_limited: bool,
     pub(super) has_segments: bool,
     pub(super) has_body: bool,
+    pub(super) may_disagree: bool,
     pub(super) has_streams: bool,
     /// It names the version that it writes over.
     pub(super) has_precondition: bool,
@@ -94,6 +95,10 @@ impl Risks<'_> {
             errors.push(ClientError::Refused(conflict).into());
             errors.push(ClientError::Unprocessable(vec![field()]).into());
         }
+        if self.may_disagree {
+            let detail = "from and to: have to be there together.".to_owned();
+            errors.push(ClientError::ParametersDisagree(detail).into());
+        }
         if self.has_body {
             let expected = "application/json";
             errors.push(ClientError::UnsupportedMediaType { expected }.into());
@@ -134,7 +139,7 @@ fn empty(problem: &Problem) -> Value {
     let reason = problem.status.canonical_reason().unwrap_or("Error");
     json!({
         "description": format!("{reason}. `type` says which of the examples it is."),
-        "headers": {},
+        "headers": {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}},
         "content": {"application/problem+json": {
             "schema": {"$ref": "#/components/schemas/Problem"},
             "examples": {},

@@ -1,6 +1,7 @@
 //! Building the table, with every conflict reported, and matching a request once. Policies are applied by `edge.rs`.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,7 +32,24 @@ pub(crate) struct Route {
     pub(crate) cors: Option<Cors>,
     pub(crate) csrf: CsrfRule,
     pub(crate) compression: bool,
+    /// The same for everybody: credentials are not looked at.
+    pub(crate) open: bool,
     pub(crate) metrics: RouteMetrics,
+}
+
+impl Route {
+    /// Whether anything that is done depends on who is calling.
+    pub(crate) fn asks_who(&self) -> bool {
+        let limits = &self.limits;
+        !matches!(self.access, Access::Public)
+            || !(self.open || self.action.is_for_everybody())
+            || !limits.after.is_empty()
+            || limits.plan.is_some()
+    }
+
+    pub(crate) fn is_forwarded_for_anybody(&self) -> bool {
+        matches!(self.access, Access::Public) && matches!(self.action, Action::Proxy(_))
+    }
 }
 
 pub(crate) enum Action {
@@ -78,6 +96,7 @@ pub struct RouteSummary {
 pub(crate) struct RouteTable {
     routes: Vec<Arc<Route>>,
     paths: matchit::Router<PathEntry>,
+    unmatched: RouteLimits,
 }
 
 struct PathEntry {
@@ -137,6 +156,11 @@ impl RouteTable {
             builder.passthrough(index, route);
         }
         builder.finish()
+    }
+
+    /// What holds for requests that are none of its routes'.
+    pub(crate) fn unmatched(&self) -> &RouteLimits {
+        &self.unmatched
     }
 
     /// In the order in which they are shown.
@@ -241,6 +265,12 @@ impl Builder<'_> {
             );
             return;
         };
+        if declared.open && policy.access != Access::Public {
+            self.fault(
+                format!("policies.{}.access", declared.name),
+                "has to be \"public\": the route is the same for everybody",
+            );
+        }
         self.push(
             declared.name,
             declared.path,
@@ -248,6 +278,9 @@ impl Builder<'_> {
             Action::Composed,
             policy,
         );
+        if let Some(route) = self.routes.last_mut() {
+            route.open = declared.open;
+        }
     }
 
     fn passthrough(&mut self, index: usize, route: &crate::config::PassthroughConfig) {
@@ -313,6 +346,7 @@ impl Builder<'_> {
                 .csrf
                 .unwrap_or_else(|| self.config.csrf.rule_for(path)),
             compression: policy.compression,
+            open: false,
             metrics: self.metrics.route(name),
         });
     }
@@ -360,9 +394,11 @@ impl Builder<'_> {
         }
         self.faults.extend(faults);
         if self.faults.is_empty() {
+            let limits = &self.config.unmatched_limits;
             Ok(RouteTable {
                 routes: self.routes.into_iter().map(Arc::new).collect(),
                 paths,
+                unmatched: self.limiter.resolve_named(limits, NonZeroU32::MIN),
             })
         } else {
             Err(ConfigFaults(self.faults))

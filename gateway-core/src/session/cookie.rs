@@ -5,22 +5,28 @@ use std::time::Duration;
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 
-/// All pairs that a request has, in order.
-pub(super) fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+/// All cookies that a request has, in order: the name, and the value of those that have one. Leniently: whatever any
+/// parser could take for a cookie is one, and one that is no text hides none of the others.
+pub(crate) fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
     headers
         .get_all(COOKIE)
         .iter()
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
+        .map(|pair| match pair.iter().position(|byte| *byte == b'=') {
+            Some(at) => (pair[..at].trim_ascii(), Some(pair[at + 1..].trim_ascii())),
+            None => (pair.trim_ascii(), None),
+        })
 }
 
 /// The value of the cookie `name`. None when it is there twice: a browser keeps one of a name with the prefix `__Host-`, so
 /// somebody else has had a hand in it.
 pub(super) fn find<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let mut values = pairs(headers).filter(|(found, _)| *found == name);
+    let mut values = pairs(headers).filter(|(found, _)| *found == name.as_bytes());
     let (_, value) = values.next()?;
-    values.next().is_none().then_some(value)
+    if values.next().is_some() {
+        return None;
+    }
+    std::str::from_utf8(value?).ok()
 }
 
 /// What sets the cookie `name`: sent back to this host alone, never over plain text, never to scripts, and to us from other
@@ -49,7 +55,7 @@ mod tests {
     fn headers(lines: &[&'static str]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for line in lines {
-            headers.append(COOKIE, HeaderValue::from_static(line));
+            headers.append(COOKIE, HeaderValue::from_bytes(line.as_bytes()).unwrap());
         }
         headers
     }
@@ -62,6 +68,10 @@ mod tests {
             (&["a=b", "__Host-s=1"], Some("1")),
             (&["__Host-s="], Some("")),
             (&["__Host-s=1=2"], Some("1=2")),
+            (&["theme=d\u{fc}ster; __Host-s=1"], Some("1")),
+            (&["__Host-s=1; d\u{fc}ster"], Some("1")),
+            (&["\u{2003}__Host-s=2; __Host-s=1"], Some("1")),
+            (&["__Host-s; __Host-s=1"], None),
             (&["__Host-s=1; __Host-s=2"], None),
             (&["__Host-s=1", "__Host-s=1"], None),
             (&["__host-s=1"], None),

@@ -38,6 +38,10 @@ pub(super) struct IdToken {
 /// Whose sessions end: one of the provider's, or all of a person.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Logout {
+    /// No two tokens of an issuer have the same.
+    pub(super) token_id: String,
+    /// Afterwards the token is refused for its age, in seconds since the epoch.
+    pub(super) good_until: u64,
     pub(super) subject: Option<String>,
     pub(super) provider_session: Option<String>,
 }
@@ -109,9 +113,8 @@ impl Expected<'_> {
         {
             return Err("the logout token has expired");
         }
-        if signed.text("jti").is_none_or(str::is_empty) {
-            return Err("the logout token has no jti");
-        }
+        let token_id = signed.text("jti").filter(|jti| !jti.is_empty());
+        let token_id = token_id.ok_or("the logout token has no jti")?;
         let about = signed
             .members
             .get("events")
@@ -123,7 +126,10 @@ impl Expected<'_> {
         if signed.members.contains_key("nonce") {
             return Err("the logout token has a nonce");
         }
+        let by_age = issued_at.saturating_add(oldest).saturating_add(1);
         let logout = Logout {
+            token_id: token_id.to_owned(),
+            good_until: expires_at.saturating_add(self.leeway()).min(by_age),
             subject: name(signed, "sub")?,
             provider_session: name(signed, "sid")?,
         };

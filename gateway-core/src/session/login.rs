@@ -300,6 +300,8 @@ impl Sessions {
         let prefix = self.login_cookie("");
         let mut logins: Vec<(u64, &str)> = cookie::pairs(headers)
             .filter_map(|(name, value)| {
+                let name = std::str::from_utf8(name).ok()?;
+                let value = std::str::from_utf8(value?).ok()?;
                 let state = name.strip_prefix(&prefix)?;
                 let began = self.open_login(state, value).map_or(0, |login| login.began);
                 Some((began, name))

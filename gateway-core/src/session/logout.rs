@@ -2,23 +2,26 @@
 //! Logout 1.0). A session that is not used, or whose tokens are refused, ends elsewhere.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
-use tokio::time::timeout_at;
 
-use super::Sessions;
-use super::cookie;
 use super::id_token::{Expected, Logout};
 use super::login::{set_cookie, with_query};
 use super::parameters::Parameters;
 use super::record::{Session, unix_time};
+use super::used_tokens::digest;
+use super::{Sessions, cookie, lock};
 use crate::deadline::Deadline;
 use crate::edge::Credential;
 use crate::error::{ClientError, Error, GatewayError};
+
+/// How long a person who signs out waits for the provider's address.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a page does next, when the person wants to sign out of the provider, too.
 #[derive(Serialize)]
@@ -40,14 +43,10 @@ impl Sessions {
             self.remove(&session.key).await?;
             self.inner.metrics.ended_by_person.increment(1);
             // The session is over already; the provider may be slow.
-            let sessions = self.clone();
-            let revoking = self.on_control(deadline, async move {
-                sessions.revoke(&session).await;
-            });
-            let _ = timeout_at(deadline.at(), revoking).await;
+            self.revoke_later(session);
         }
         // Without the provider there is no address, and nothing that a person could do about it.
-        let metadata = self.metadata(deadline).await.ok();
+        let metadata = self.metadata(deadline.shortened_to(PATIENCE)).await.ok();
         let endpoint = metadata.and_then(|metadata| metadata.end_session_endpoint.clone());
         let config = self.config();
         // No `id_token_hint`: it is a token, and tokens stay here. The provider asks the person instead.
@@ -90,7 +89,12 @@ impl Sessions {
             now: unix_time(),
         };
         let logout = expected.logout_token(&signed).map_err(refused)?;
+        if self.is_used(&logout).await? {
+            return Err(refused("the logout token was used before"));
+        }
         let ended = self.end_all(&logout).await?;
+        // Not before: when it could not be done, the provider may say it again.
+        self.note_used(&logout).await?;
         self.inner.metrics.ended_by_provider.increment(ended as u64);
         tracing::info!(sessions = ended, "the provider has ended sessions");
         let mut response = StatusCode::OK.into_response();
@@ -98,6 +102,34 @@ impl Sessions {
         Ok(response)
     }
 
+    /// Whether somebody has kept the token (OpenID Connect Back-Channel Logout 1.0, 2.6, step 8).
+    async fn is_used(&self, logout: &Logout) -> Result<bool, Error> {
+        let id = digest(&self.config().issuer, &logout.token_id);
+        match &self.inner.shared {
+            Some(shared) => shared
+                .is_used(&id)
+                .await
+                .map_err(|_away| GatewayError::SessionsUnavailable.into()),
+            None => Ok(lock(&self.inner.used_logouts).contains(&id, unix_time())),
+        }
+    }
+
+    async fn note_used(&self, logout: &Logout) -> Result<(), Error> {
+        let id = digest(&self.config().issuer, &logout.token_id);
+        let now = unix_time();
+        match &self.inner.shared {
+            Some(shared) => shared
+                .note_used(&id, logout.good_until.saturating_sub(now))
+                .await
+                .map_err(|_away| GatewayError::SessionsUnavailable.into()),
+            None => {
+                lock(&self.inner.used_logouts).insert(id, logout.good_until, now);
+                Ok(())
+            }
+        }
+    }
+
+    /// What the token names in both ways has to fit in both.
     async fn end_all(&self, logout: &Logout) -> Result<usize, Error> {
         let issuer = &self.config().issuer;
         let meant = |session: &Session| {
@@ -114,12 +146,10 @@ impl Sessions {
         };
         let mut ended = None;
         if let Some(shared) = &self.inner.shared {
-            let (kind, value) = match (&logout.provider_session, &logout.subject) {
-                (Some(sid), _) => ("sid", sid),
-                (None, Some(subject)) => ("sub", subject),
-                (None, None) => return Ok(0),
-            };
-            let removed = shared.remove_all(issuer, kind, value).await;
+            let sid = logout.provider_session.as_deref().map(|sid| ("sid", sid));
+            let subject = logout.subject.as_deref().map(|sub| ("sub", sub));
+            let about: Vec<_> = sid.into_iter().chain(subject).collect();
+            let removed = shared.remove_all(issuer, &about).await;
             ended = Some(removed.map_err(|_away| GatewayError::SessionsUnavailable)?);
         }
         let known = self.inner.memory.remove_all(meant);

@@ -3,6 +3,9 @@
 
 use std::borrow::Cow;
 
+/// Nobody who means well sends more; each is compared with all before it.
+const MOST: usize = 32;
+
 /// Why parameters cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Fault {
@@ -10,6 +13,8 @@ pub(super) enum Fault {
     Repeated,
     #[error("a parameter is not text in UTF-8, percent-encoded")]
     Encoding,
+    #[error("there are more than {MOST} parameters")]
+    TooMany,
 }
 
 /// What stands in a query or a form, decoded.
@@ -20,6 +25,9 @@ impl Parameters {
     pub(super) fn parse(text: &str) -> Result<Self, Fault> {
         let mut pairs: Vec<(String, String)> = Vec::new();
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+            if pairs.len() == MOST {
+                return Err(Fault::TooMany);
+            }
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let name = decode(name)?;
             if pairs.iter().any(|(known, _)| *known == name) {
@@ -91,6 +99,23 @@ mod tests {
             ("a=%ff", Fault::Encoding),
         ] {
             assert_eq!(Parameters::parse(text).unwrap_err(), fault, "{text}");
+        }
+    }
+
+    #[test]
+    fn there_are_never_so_many_that_comparing_them_is_work() {
+        let many = |count: usize| {
+            let pairs: Vec<String> = (0..count).map(|at| format!("p{at}=x")).collect();
+            pairs.join("&")
+        };
+        assert!(Parameters::parse(&many(MOST)).is_ok());
+        // Neither what comes behind is looked at, nor whether it is there twice.
+        for text in [
+            many(MOST + 1),
+            format!("{}&p0=%", many(MOST)),
+            many(100_000),
+        ] {
+            assert_eq!(Parameters::parse(&text).unwrap_err(), Fault::TooMany);
         }
     }
 }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::rand;
@@ -17,7 +16,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::seal::Seal;
-use crate::auth::{Principal, TokenPrincipal, claim_attribute, claim_words};
+use crate::auth::{Principal, TokenPrincipal, claim_attribute, claim_words, strip_partner};
+pub(super) use crate::clock::unix_time;
 
 const ID_BYTES: usize = 32;
 /// What the key is for that a session is sealed with where others keep it.
@@ -113,6 +113,7 @@ impl Record {
         self.attributes = attributes
             .filter_map(|(name, value)| Some((name.clone(), claim_attribute(value)?)))
             .collect();
+        strip_partner(&mut self.attributes);
         self.claims = claims;
     }
 }
@@ -225,12 +226,6 @@ impl Session {
     }
 }
 
-pub(super) fn unix_time() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
@@ -284,6 +279,18 @@ pub(super) mod tests {
         assert_eq!(claims, ["level", "roles", "sites", "team"]);
         record.says(BTreeMap::new());
         assert!(record.roles.is_empty() && record.attributes.is_empty());
+    }
+
+    #[test]
+    fn nobody_becomes_a_partner_by_signing_in() {
+        let mut record = record("ann", "s");
+        let claims = r#"{"partner":"acme","plan":"large","team":"red"}"#;
+        record.says(serde_json::from_str(claims).unwrap());
+        let attributes: Vec<_> = record.attributes.keys().collect();
+        assert_eq!(attributes, ["team"]);
+        let session = Session::new(SessionId::new().unwrap(), record, 1000);
+        assert_eq!(session.principal().partner(), None);
+        assert_eq!(session.principal().attribute("plan"), None);
     }
 
     #[test]

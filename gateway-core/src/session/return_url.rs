@@ -34,8 +34,8 @@ impl ReturnUrl {
         for _ in 0..DECODINGS {
             let again = percent_decoded(std::str::from_utf8(&decoded).ok()?)?;
             if again == decoded {
-                let below = path.strip_prefix(session);
-                let loops = below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+                let below = decoded.strip_prefix(session.as_bytes());
+                let loops = below.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"));
                 return (!loops).then(|| Self(in_ascii(text)));
             }
             let plain = std::str::from_utf8(&again)
@@ -162,6 +162,9 @@ mod tests {
             "/bff/login",
             "/bff/login?returnUrl=/",
             "/bff?x",
+            "/%62ff/login",
+            "/b%66%66",
+            "/%2562ff/login",
         ] {
             assert_eq!(parsed(url), None, "{url:?}");
         }

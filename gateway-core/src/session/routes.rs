@@ -1,7 +1,9 @@
 //! The routes of sessions, for a BFF's column of routes: `login`, `callback`, `user`, `logout` and `backchannel` below the
-//! path that `[session]` names. What each does is beside.
+//! path `/bff`. What each does is beside.
 
 use std::collections::BTreeMap;
+use std::future::ready;
+use std::pin::Pin;
 
 use axum::Json;
 use axum::extract::Request;
@@ -45,75 +47,68 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     /// * `POST /bff/logout`: ends the session; `{"logoutUrl"}` says where the provider ends its own.
     /// * `POST /bff/backchannel`: the provider's logout tokens.
     pub fn sessions(self, sessions: Option<&Sessions>) -> Self {
-        let at = |sessions: Option<&Sessions>| sessions.cloned();
-        let login = at(sessions);
-        let callback = at(sessions);
-        let user = at(sessions);
-        let logout = at(sessions);
-        let backchannel = at(sessions);
         self.get(
             "session-login",
             "/bff/login",
-            move |context: RequestContext, request: Request| {
-                let sessions = login.clone();
-                async move {
-                    let sessions = sessions.ok_or_else(Error::not_found)?;
-                    let query = request.uri().query().unwrap_or_default();
-                    sessions
-                        .login(request.headers(), query, context.deadline())
-                        .await
-                }
-            },
+            with(sessions, |sessions, context, request| async move {
+                let query = request.uri().query().unwrap_or_default();
+                let deadline = context.deadline();
+                sessions.login(request.headers(), query, deadline).await
+            }),
         )
         .get(
             "session-callback",
             "/bff/callback",
-            move |context: RequestContext, request: Request| {
-                let sessions = callback.clone();
-                async move {
-                    let sessions = sessions.ok_or_else(Error::not_found)?;
-                    let query = request.uri().query().unwrap_or_default();
-                    let deadline = context.deadline();
-                    sessions.callback(request.headers(), query, deadline).await
-                }
-            },
+            with(sessions, |sessions, context, request| async move {
+                let query = request.uri().query().unwrap_or_default();
+                let deadline = context.deadline();
+                sessions.callback(request.headers(), query, deadline).await
+            }),
         )
         .get(
             "session-user",
             "/bff/user",
-            move |context: RequestContext, request: Request| {
-                let sessions = user.clone();
-                async move {
-                    let sessions = sessions.ok_or_else(Error::not_found)?;
-                    let session = sessions.find(request.headers(), context.deadline());
-                    let session = session.await?.ok_or(ClientError::Unauthenticated)?;
-                    Ok::<_, Error>(show(&session))
-                }
-            },
+            with(sessions, |sessions, context, request| async move {
+                let session = sessions.find(request.headers(), context.deadline());
+                let session = session.await?.ok_or(ClientError::Unauthenticated)?;
+                Ok(show(&session))
+            }),
         )
         .post(
             "session-logout",
             "/bff/logout",
-            move |context: RequestContext, request: Request| {
-                let sessions = logout.clone();
-                async move {
-                    let sessions = sessions.ok_or_else(Error::not_found)?;
-                    sessions.logout(request.headers(), context.deadline()).await
-                }
-            },
+            with(sessions, |sessions, context, request| async move {
+                sessions.logout(request.headers(), context.deadline()).await
+            }),
         )
         .post(
             "session-backchannel",
             "/bff/backchannel",
-            move |context: RequestContext, request: Request| {
-                let sessions = backchannel.clone();
-                async move {
-                    let sessions = sessions.ok_or_else(Error::not_found)?;
-                    let form = form(request).await?;
-                    sessions.backchannel(&form, context.deadline()).await
-                }
-            },
+            with(sessions, |sessions, context, request| async move {
+                let form = form(request).await?;
+                sessions.backchannel(&form, context.deadline()).await
+            }),
         )
+    }
+}
+
+/// A handler that does `work` with the sessions there are; without any, there is nothing at its path.
+fn with<W, F>(
+    sessions: Option<&Sessions>,
+    work: W,
+) -> impl Fn(RequestContext, Request) -> Pin<Box<dyn Future<Output = Result<Response, Error>> + Send>>
++ Clone
++ Send
++ Sync
++ 'static
+where
+    W: Fn(Sessions, RequestContext, Request) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<Response, Error>> + Send + 'static,
+{
+    let sessions = sessions.cloned();
+    move |context, request| match sessions.clone() {
+        Some(sessions) => Box::pin(work(sessions, context, request)),
+        None => Box::pin(ready(Err(Error::not_found()))),
     }
 }
 

@@ -3,7 +3,8 @@
 //!
 //! Keys, behind the app's prefix: `session:{digest}` (the sealed record, which goes when it was not used for long enough),
 //! `session:{digest}:refresh` (held while its tokens are being refreshed), `session:of:{digest}` (a sorted set of the
-//! digests of a person's sessions, or of one of the provider's, by their ends).
+//! digests of a person's sessions, or of one of the provider's, by their ends), `session:logout:{digest}` (there while a logout
+//! token that was used would be believed again).
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::record::{Record, SessionKey};
+use super::used_tokens::TokenDigest;
 use crate::config::RedisConfig;
 use crate::encode::hex;
 use crate::metrics::Gauge;
@@ -170,16 +172,22 @@ impl SharedSessions {
         self.ask(&pipeline, EXCHANGE_TIMEOUT).await
     }
 
-    /// Ends all sessions that belong to `value`: a person (`sub`) or a session of the provider's (`sid`). How many.
+    /// Ends all sessions that belong to all of `about`: to a person (`sub`), to a session of the provider's (`sid`). How
+    /// many.
     pub(super) async fn remove_all(
         &self,
         issuer: &str,
-        kind: &'static str,
-        value: &str,
+        about: &[(&'static str, &str)],
     ) -> Result<usize, Away> {
-        let index = self.index(issuer, kind, value);
+        if about.is_empty() {
+            return Ok(0);
+        }
+        let indexes: Vec<String> = about
+            .iter()
+            .map(|(kind, value)| self.index(issuer, kind, value))
+            .collect();
         let mut pipeline = Pipeline::new();
-        pipeline.cmd("ZRANGE").arg(&index).arg(0).arg(-1);
+        pipeline.cmd("ZINTER").arg(indexes.len()).arg(&indexes);
         let (keys,): (Vec<Vec<u8>>,) = self.ask(&pipeline, EXCHANGE_TIMEOUT).await?;
         let mut pipeline = Pipeline::new();
         pipeline.atomic();
@@ -188,11 +196,38 @@ impl SharedSessions {
         }
         // One that was added meanwhile stays in the index.
         if !keys.is_empty() {
-            pipeline.cmd("ZREM").arg(&index).arg(&keys).ignore();
+            for index in &indexes {
+                pipeline.cmd("ZREM").arg(index).arg(&keys).ignore();
+            }
             let removed: Vec<usize> = self.ask(&pipeline, EXCHANGE_TIMEOUT).await?;
             return Ok(removed.into_iter().sum());
         }
         Ok(0)
+    }
+
+    /// Whether the logout token with this digest was used, at whichever replica.
+    pub(super) async fn is_used(&self, token: &TokenDigest) -> Result<bool, Away> {
+        let mut pipeline = Pipeline::new();
+        pipeline.cmd("EXISTS").arg(self.used(token));
+        let (found,): (bool,) = self.ask(&pipeline, EXCHANGE_TIMEOUT).await?;
+        Ok(found)
+    }
+
+    /// Keeps in mind for so many seconds that it was.
+    pub(super) async fn note_used(&self, token: &TokenDigest, seconds: u64) -> Result<(), Away> {
+        let mut pipeline = Pipeline::new();
+        pipeline
+            .cmd("SET")
+            .arg(self.used(token))
+            .arg(1)
+            .arg("EX")
+            .arg(seconds.max(1))
+            .ignore();
+        self.ask(&pipeline, EXCHANGE_TIMEOUT).await
+    }
+
+    fn used(&self, token: &TokenDigest) -> String {
+        format!("{}logout:{}", self.prefix, hex(token))
     }
 
     /// The right to refresh the session under `key`, unless another replica has it.

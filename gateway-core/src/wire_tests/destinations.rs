@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 type Asked = (String, bool, Vec<u8>);
 
 /// A service that says its name, with `status`; and what it is asked.
-async fn service(name: &'static str, status: StatusCode) -> (String, UnboundedReceiver<Asked>) {
+async fn service(name: &'static str, status: u16) -> (String, UnboundedReceiver<Asked>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let (tell, asked) = unbounded_channel();
@@ -39,7 +39,7 @@ async fn service(name: &'static str, status: StatusCode) -> (String, UnboundedRe
         }
         // The test may have seen enough.
         let _ = tell.send((line, whole, bytes));
-        (status, name).into_response()
+        (StatusCode::from_u16(status).unwrap(), name).into_response()
     });
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
     (address, asked)
@@ -73,8 +73,8 @@ async fn next(asked: &mut UnboundedReceiver<Asked>) -> Asked {
 
 #[tokio::test]
 async fn weights_say_where_callers_go() {
-    let (old, _old) = service("old", StatusCode::OK).await;
-    let (new, _new) = service("new", StatusCode::OK).await;
+    let (old, _old) = service("old", 200).await;
+    let (new, _new) = service("new", 200).await;
     for (weights, expected) in [("old = 1, new = 0", "old"), ("old = 0, new = 7", "new")] {
         let world = world(&old, &new, &format!("weights = {{ {weights} }}")).await;
         for _ in 0..10 {
@@ -93,8 +93,8 @@ async fn weights_say_where_callers_go() {
 
 #[tokio::test]
 async fn a_copy_goes_to_the_mirror_and_its_answer_nowhere() {
-    let (old, mut of_old) = service("old", StatusCode::OK).await;
-    let (new, mut of_new) = service("new", StatusCode::INTERNAL_SERVER_ERROR).await;
+    let (old, mut of_old) = service("old", 200).await;
+    let (new, mut of_new) = service("new", 500).await;
     let route = "upstream = \"old\"\nmirror = { upstream = \"new\" }";
     let world = world(&old, &new, route).await;
     let body = "x".repeat(100_000);
@@ -117,7 +117,7 @@ async fn a_copy_goes_to_the_mirror_and_its_answer_nowhere() {
 
 #[tokio::test]
 async fn a_mirror_that_hangs_holds_nobody_up() {
-    let (old, mut of_old) = service("old", StatusCode::OK).await;
+    let (old, mut of_old) = service("old", 200).await;
     // It takes connections, and reads nothing.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let new = format!("http://{}", listener.local_addr().unwrap());

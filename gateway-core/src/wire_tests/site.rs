@@ -110,3 +110,21 @@ async fn a_page_keeps_to_itself() {
     assert_eq!(page.header("etag"), None);
     assert_ne!(world.get("/page").await.body, page.body);
 }
+
+/// Whoever comes with what is worth nothing is refused elsewhere; a page is the same for everybody.
+#[tokio::test]
+async fn a_page_does_not_ask_who_comes() {
+    let world = World::start().await;
+    for credentials in ["X-API-Key: nonsense", "Authorization: Bearer nonsense"] {
+        let ask = async |path: &str| {
+            let head = format!(
+                "GET {path} HTTP/1.1\r\nHost: gateway.example\r\nConnection: close\r\n{credentials}\r\n\r\n"
+            );
+            world.raw(&head).await
+        };
+        ask("/html").await.problem(401);
+        for path in ["/page", "/assets/widgets-1a.js"] {
+            assert_eq!(ask(path).await.status, 200, "{path} {credentials}");
+        }
+    }
+}

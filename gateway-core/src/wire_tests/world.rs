@@ -269,10 +269,12 @@ fn configuration(service: SocketAddr, hash: &str) -> String {
         "#
     );
     for route in [
-        "widget", "change", "teapot", "graphql", "composed", "label", "long", "html", "page",
-        "asset",
+        "widget", "change", "teapot", "graphql", "composed", "label", "long", "html",
     ] {
         text.push_str(&format!("[policies.{route}]\naccess = \"authenticated\"\n"));
+    }
+    for route in ["page", "asset"] {
+        text.push_str(&format!("[policies.{route}]\naccess = \"public\"\n"));
     }
     text
 }
@@ -320,8 +322,8 @@ fn routes(upstreams: &Upstreams, _: &crate::config::Config) -> Result<Routes, Un
         })
         .get("html", "/html", async || axum::response::Html(long()))
         .get("label", "/label/{case}", label)
-        .get("page", "/page", async || super::site::PAGE.answer())
-        .get("asset", "/assets/{file}", asset)
+        .open("page", "/page", async || super::site::PAGE.answer())
+        .open("asset", "/assets/{file}", asset)
         .with_state(clients))
 }
 

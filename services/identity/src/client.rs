@@ -44,6 +44,8 @@ pub struct Client {
     /// Compared character by character, except that a public client's loopback address may carry any port (RFC 8252, 7.3).
     pub redirect_uris: Vec<String>,
     pub post_logout_redirect_uris: Vec<String>,
+    /// Told when a session ends that it took part in; `None` for whoever asks in time by itself.
+    pub backchannel_logout_uri: Option<String>,
     /// Signs this client's access and ID tokens.
     pub algorithm: SigningAlgorithm,
 }
@@ -73,6 +75,7 @@ impl Client {
                     "http://127.0.0.1/callback".to_owned(),
                 ],
                 post_logout_redirect_uris: Vec::new(),
+                backchannel_logout_uri: None,
                 algorithm: SigningAlgorithm::Es256,
             },
             Client::partner("partner-1", SigningAlgorithm::Rs256),
@@ -81,7 +84,7 @@ impl Client {
     }
 
     /// A confidential client that serves browsers from each of `origins`: callback at `/bff/callback`, after sign-out back
-    /// to `/`. Tests that run a BFF on a port of their own register it with this.
+    /// to `/`. The first of them is told of logouts, at `/bff/backchannel`. Tests that run a BFF on a port of their own register it with this.
     pub fn browser_backend(id: &str, name: &str, secret: &str, origins: &[&str]) -> Client {
         Client {
             id: id.to_owned(),
@@ -96,6 +99,9 @@ impl Client {
                 .iter()
                 .flat_map(|origin| [(*origin).to_owned(), format!("{origin}/")])
                 .collect(),
+            backchannel_logout_uri: origins
+                .first()
+                .map(|origin| format!("{origin}/bff/backchannel")),
             algorithm: SigningAlgorithm::Rs256,
         }
     }
@@ -108,6 +114,7 @@ impl Client {
             grants: vec![Grant::ClientCredentials],
             redirect_uris: Vec::new(),
             post_logout_redirect_uris: Vec::new(),
+            backchannel_logout_uri: None,
             algorithm,
         }
     }

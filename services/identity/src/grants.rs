@@ -88,6 +88,11 @@ pub(crate) async fn issue_code(
     .bind(now + CODE_LIFE)
     .execute(&mut *tx)
     .await?;
+    sqlx::query("INSERT OR IGNORE INTO session_client (sid, client_id) VALUES (?, ?)")
+        .bind(&authorization.sid)
+        .bind(&authorization.client_id)
+        .execute(&mut *tx)
+        .await?;
     tx.commit().await?;
     Ok(code)
 }
@@ -275,6 +280,13 @@ pub(crate) async fn prune(connection: &mut SqliteConnection, now: i64) -> Result
         .bind(now)
         .execute(&mut *connection)
         .await?;
+    // Of sessions that nobody could end any more.
+    sqlx::query(
+        "DELETE FROM session_client WHERE sid NOT IN (SELECT sid FROM browser_session)
+             AND sid NOT IN (SELECT sid FROM refresh_token) AND sid NOT IN (SELECT sid FROM authorization_code)",
+    )
+    .execute(&mut *connection)
+    .await?;
     Ok(())
 }
 

@@ -49,6 +49,7 @@ pub(crate) fn router(provider: Arc<Provider>) -> Router {
         .route("/assets/identity.css", get(page::stylesheet))
         .route("/dev/token", get(dev::token))
         .route("/dev/keys/rotate", post(dev::rotate))
+        .route("/dev/sessions/end", post(dev::end_sessions))
         .with_state(provider)
 }
 
@@ -113,6 +114,11 @@ pub(crate) fn document() -> Document {
                 .query("expires_in", false, "Seconds; negative for an expired token")
                 .query("alg", false, "RS256 or ES256")
                 .response(schema_ref("Token")),
+        )
+        .operation(
+            Operation::post("/dev/sessions/end", "Ends all sessions of a person; clients are told")
+                .query("sub", true, "For example consumer-1")
+                .response(json!({"type": "object"})),
         )
         .operation(
             Operation::post("/dev/keys/rotate", "A new key of each kind")

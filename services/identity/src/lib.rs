@@ -3,8 +3,9 @@
 //!
 //! The way of a sign-in: `http/authorize.rs` checks the request and shows the people → the chosen one gets a
 //! `session` and a code (`grants`) → `http/token.rs` takes the code with its PKCE verifier and hands out what
-//! `token` makes with the `keys`.
+//! `token` makes with the `keys`. When a `session` ends, `backchannel` tells the clients that it has signed in at.
 
+mod backchannel;
 mod client;
 mod directory;
 mod grants;
@@ -24,6 +25,7 @@ use sqlx::migrate::Migrator;
 pub use client::{Client, Grant};
 pub use keys::SigningAlgorithm;
 
+use crate::backchannel::Outbox;
 use crate::keys::SigningKeys;
 use crate::provider::Provider;
 
@@ -78,13 +80,21 @@ pub async fn start_with(
     let keys = SigningKeys::open(database.clone(), provider::now())
         .await
         .map_err(StartError::setup)?;
+    let (outbox, notices) = Outbox::new();
+    let http = backchannel::http_client().map_err(StartError::setup)?;
     let provider = Arc::new(Provider {
         issuer,
         keys,
         clients: settings.clients,
         database,
+        outbox,
     });
+    let telling = backchannel::deliver(Arc::clone(&provider), http, notices);
+    let stop = service.shutdown();
     Ok(service
+        .background("back-channel logout", async move {
+            stop.run_until_cancelled(telling).await;
+        })
         .openapi(http::document())
         .routes(http::router(provider))
         .start())

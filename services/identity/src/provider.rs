@@ -3,6 +3,7 @@
 use chrono::Utc;
 use ftgo_messaging::Database;
 
+use crate::backchannel::Outbox;
 use crate::client::Client;
 use crate::keys::SigningKeys;
 
@@ -13,6 +14,8 @@ pub(crate) struct Provider {
     pub(crate) keys: SigningKeys,
     pub(crate) clients: Vec<Client>,
     pub(crate) database: Database,
+    /// Who is to be told of a logout.
+    pub(crate) outbox: Outbox,
 }
 
 impl Provider {

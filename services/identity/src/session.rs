@@ -95,9 +95,48 @@ pub(crate) async fn find(
     }))
 }
 
-/// Ends the session `sid` and what was granted under it, refresh tokens included.
-pub(crate) async fn end(database: &Database, sid: &str, now: i64) -> Result<(), sqlx::Error> {
+/// A session that has ended, and who has to hear of it.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) sid: String,
+    pub(crate) sub: String,
+    /// Those that it has signed in at; none when it had ended before.
+    pub(crate) clients: Vec<String>,
+}
+
+/// Ends all sessions of `sub`, as [`end`] does.
+pub(crate) async fn end_all(
+    database: &Database,
+    sub: &str,
+    now: i64,
+) -> Result<Vec<Ended>, sqlx::Error> {
+    let sids: Vec<(String,)> = sqlx::query_as(
+        "SELECT sid FROM browser_session WHERE sub = ?1
+         UNION SELECT sid FROM refresh_token WHERE sub = ?1 AND revoked_at IS NULL",
+    )
+    .bind(sub)
+    .fetch_all(database.read())
+    .await?;
+    let mut ended = Vec::with_capacity(sids.len());
+    for (sid,) in sids {
+        ended.push(end(database, &sid, sub, now).await?);
+    }
+    Ok(ended)
+}
+
+/// Ends the session `sid` of `sub` and what was granted under it, refresh tokens included.
+pub(crate) async fn end(
+    database: &Database,
+    sid: &str,
+    sub: &str,
+    now: i64,
+) -> Result<Ended, sqlx::Error> {
     let mut tx = database.write().await?;
+    let clients: Vec<(String,)> =
+        sqlx::query_as("DELETE FROM session_client WHERE sid = ? RETURNING client_id")
+            .bind(sid)
+            .fetch_all(&mut *tx)
+            .await?;
     sqlx::query("DELETE FROM browser_session WHERE sid = ?")
         .bind(sid)
         .execute(&mut *tx)
@@ -111,7 +150,12 @@ pub(crate) async fn end(database: &Database, sid: &str, now: i64) -> Result<(), 
         .bind(sid)
         .execute(&mut *tx)
         .await?;
-    tx.commit().await
+    tx.commit().await?;
+    Ok(Ended {
+        sid: sid.to_owned(),
+        sub: sub.to_owned(),
+        clients: clients.into_iter().map(|(client,)| client).collect(),
+    })
 }
 
 /// The `Set-Cookie` value that holds `secret`. `Secure` follows the issuer: over plain HTTP on loopback some browsers

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod backchannel;
 mod code_flow;
 mod sign_out;
 mod tokens;
@@ -77,7 +78,11 @@ impl Identity {
 }
 
 async fn start_in(folder: &Path) -> RunningService {
-    let environment = Environment {
+    crate::start(environment(folder)).await.unwrap()
+}
+
+fn environment(folder: &Path) -> Environment {
+    Environment {
         address: "127.0.0.1:0".parse().unwrap(),
         data_dir: folder.to_owned(),
         transport: None,
@@ -85,15 +90,14 @@ async fn start_in(folder: &Path) -> RunningService {
         seed: false,
         trust: None,
         collector: None,
-    };
-    crate::start(environment).await.unwrap()
+    }
 }
 
 fn http_client() -> Client {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
-        let installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        assert!(installed.is_ok());
+        // The provider's own client may have come first.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     });
     Client::builder().redirect(Policy::none()).build().unwrap()
 }

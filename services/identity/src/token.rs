@@ -12,6 +12,13 @@ use crate::keys::{KeyError, KeySet, SigningAlgorithm};
 /// RFC 9068, 2.1: keeps an ID token from being taken for an access token.
 const ACCESS_TOKEN_TYPE: &str = "at+jwt";
 const ID_TOKEN_TYPE: &str = "JWT";
+const LOGOUT_TOKEN_TYPE: &str = "logout+jwt";
+
+/// The event that a logout token is about.
+const LOGOUT_EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
+
+/// How long a logout token is good for, in seconds (Back-Channel Logout 1.0, 4: two minutes at most).
+const LOGOUT_TOKEN_LIFE: i64 = 120;
 
 /// How long an ID token is good for, in seconds: the client reads it once, right away.
 const ID_TOKEN_LIFE: i64 = 300;
@@ -140,6 +147,48 @@ impl PersonClaims {
             email: email.then(|| subject.email()),
             email_verified: email.then_some(true),
         }
+    }
+}
+
+/// What tells a client that a session has ended (Back-Channel Logout 1.0, 2.4).
+pub(crate) struct LogoutToken<'a> {
+    pub(crate) issuer: &'a str,
+    pub(crate) client_id: &'a str,
+    pub(crate) sub: &'a str,
+    pub(crate) sid: &'a str,
+}
+
+#[derive(Serialize)]
+struct LogoutClaims<'a> {
+    iss: &'a str,
+    sub: &'a str,
+    aud: &'a str,
+    iat: i64,
+    exp: i64,
+    jti: String,
+    sid: &'a str,
+    events: serde_json::Value,
+}
+
+impl LogoutToken<'_> {
+    /// The signed token, which has a `jti` of its own. `now` is in seconds since the epoch.
+    pub(crate) fn sign(
+        &self,
+        keys: &KeySet,
+        algorithm: SigningAlgorithm,
+        now: i64,
+    ) -> Result<String, KeyError> {
+        let claims = LogoutClaims {
+            iss: self.issuer,
+            sub: self.sub,
+            aud: self.client_id,
+            iat: now,
+            exp: now + LOGOUT_TOKEN_LIFE,
+            jti: Uuid::new_v4().to_string(),
+            sid: self.sid,
+            events: serde_json::json!({ LOGOUT_EVENT: {} }),
+        };
+        keys.sign(algorithm, LOGOUT_TOKEN_TYPE, &claims)
     }
 }
 

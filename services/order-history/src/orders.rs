@@ -3,9 +3,10 @@
 
 use chrono::{DateTime, TimeZone, Utc};
 use ftgo_chassis::money::Money;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
 
+use crate::cursor::{self, InvalidCursor};
 use crate::events::{LineItem, OrderSnapshot};
 
 /// The states that an order can be in; the values of the `status` filter.
@@ -51,10 +52,27 @@ pub(crate) struct HistoryFilter {
 
 /// The last order of a page; the next page begins after it. Orders are sorted by (created, id), newest first, so that a
 /// new order never shifts a page that is still to come.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct HistoryPlace {
     created_at: i64,
     id: String,
+}
+
+impl HistoryPlace {
+    /// The list's mark in its cursors.
+    const LIST: char = 'o';
+
+    pub(crate) fn cursor(&self) -> String {
+        cursor::encode(Self::LIST, &[self.created_at.cast_unsigned()], &self.id)
+    }
+
+    pub(crate) fn read(cursor: &str) -> Result<Self, InvalidCursor> {
+        let ([created_at], id) = cursor::decode(Self::LIST, cursor)?;
+        Ok(Self {
+            created_at: created_at.cast_signed(),
+            id,
+        })
+    }
 }
 
 /// Some orders, and where the next page begins if there is one.

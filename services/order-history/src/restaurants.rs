@@ -5,9 +5,10 @@ use chrono::{DateTime, Utc};
 use ftgo_chassis::address::Address;
 use ftgo_chassis::geo::GeoPoint;
 use ftgo_chassis::money::Money;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use sqlx::{SqliteConnection, SqlitePool};
 
+use crate::cursor::{self, InvalidCursor};
 use crate::events::RestaurantSnapshot;
 use crate::opening_hours::{OpenUntil, OpeningHours, OpeningHoursError};
 
@@ -44,11 +45,34 @@ pub(crate) struct AvailabilityFilter {
 
 /// The last restaurant of a page. The instant goes along, so that a list without `at` doesn't change its mind about who
 /// is open between two pages.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct AvailabilityPlace {
     distance: f64,
     id: String,
     pub(crate) at: DateTime<Utc>,
+}
+
+impl AvailabilityPlace {
+    /// The list's mark in its cursors.
+    const LIST: char = 'r';
+    /// What RFC 3339 can write, in milliseconds: the years 0 to 9999.
+    const MOMENTS: (i64, i64) = (-62_167_219_200_000, 253_402_300_799_999);
+
+    pub(crate) fn cursor(&self) -> String {
+        let at = self.at.timestamp_millis().cast_unsigned();
+        cursor::encode(Self::LIST, &[at, self.distance.to_bits()], &self.id)
+    }
+
+    pub(crate) fn read(cursor: &str) -> Result<Self, InvalidCursor> {
+        let ([at, distance], id) = cursor::decode(Self::LIST, cursor)?;
+        let (first, last) = Self::MOMENTS;
+        let at = at.cast_signed().clamp(first, last);
+        Ok(Self {
+            distance: f64::from_bits(distance),
+            id,
+            at: DateTime::from_timestamp_millis(at).ok_or(InvalidCursor)?,
+        })
+    }
 }
 
 /// Some restaurants, and where the next page begins if there is one.

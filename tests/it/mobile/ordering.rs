@@ -1,12 +1,15 @@
 //! Placing orders on a bad network, and paging through them while there come to be more.
 
 use anyhow::{Context, Result, ensure};
+use ftgo_runner::service::Service;
 use ftgo_tests::bff::Bff;
 use ftgo_tests::process::BffProcess;
-use ftgo_tests::system::eventually;
+use ftgo_tests::redis::Redis;
+use ftgo_tests::system::{PATIENCE, eventually};
 use ftgo_tests::{Answer, System};
 use reqwest::Method;
-use serde_json::Value;
+use rustix::process::Signal;
+use serde_json::{Value, json};
 
 async fn place(
     system: &System,
@@ -61,6 +64,49 @@ async fn an_order_that_is_sent_again_is_the_same_also_after_a_restart() -> Resul
     let theirs = place(&system, &second.base, &stranger, "key-1", &order).await?;
     assert_eq!(theirs.status, 202);
     assert_ne!(&theirs.body["orderId"], id);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_answer_to_a_key_is_the_gateways_own_after_a_crash_and_in_all_replicas() -> Result<()> {
+    let system = System::start().await?;
+    let redis = Redis::start().await?;
+    let token = system.token("consumer-1").await?;
+    let order = System::order_for(&system.open_restaurant(&token).await?);
+    let services = system.services.addresses();
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("store.db").display().to_string();
+    let stores = [
+        format!("[store]\npath = {file:?}\n"),
+        format!("[redis]\nurl = \"{}\"\nreplicas = 2\n", redis.url()),
+    ];
+    for (store, key) in stores.iter().zip(["in the file", "in Redis"]) {
+        let mut first = BffProcess::start_as(Bff::Mobile, &services, store).await?;
+        let placed = place(&system, &first.base, &token, key, &order).await?;
+        assert_eq!(placed.status, 202, "{placed:?}");
+        first.process.signal(Signal::KILL)?;
+        first.process.ends_within(PATIENCE).await?;
+
+        let second = BffProcess::start_as(Bff::Mobile, &services, store).await?;
+        // The service is not needed for it.
+        let down = json!([{"path": "/orders", "kind": "error", "status": 503}]);
+        system.fault(Service::Order, &down).await?;
+        let again = place(&system, &second.base, &token, key, &order).await?;
+        assert_eq!(
+            (again.status, &again.body),
+            (202, &placed.body),
+            "{again:?}"
+        );
+        for header in ["location", "retry-after"] {
+            assert_eq!(again.header(header), placed.header(header));
+        }
+        assert_eq!(again.header("idempotent-replayed"), Some("true"));
+        let mut other = order.clone();
+        other["lineItems"][0]["quantity"] = 6.into();
+        let refused = place(&system, &second.base, &token, key, &other).await?;
+        assert_eq!(refused.body["type"], "/problems/idempotency-key-reused");
+        system.no_faults(Service::Order).await?;
+    }
     Ok(())
 }
 

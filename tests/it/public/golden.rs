@@ -4,9 +4,11 @@
 //! Of the header those fields count that are about the resource. What says something of the request's circumstances (date,
 //! request id, limits, timings) or of all answers alike (security headers) is not version 1's.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use axum::response::IntoResponse;
 use ftgo_runner::service::Service;
 use ftgo_tests::Client;
 use ftgo_tests::bff::{Bff, partner_key};
@@ -14,6 +16,7 @@ use ftgo_tests::books;
 use ftgo_tests::process::{BffProcess, Services};
 use ftgo_tests::system::eventually;
 use reqwest::{Method, Response};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 /// Of all golden answers. Whoever changes one has to change this, too, and has broken a promise: see `docs/partners.md`.
@@ -86,6 +89,69 @@ async fn shown(answer: Response) -> Result<String> {
     Ok(format!("{text}\n{body}"))
 }
 
+/// In front of a service, what a later release of it could say: more of everything, each field under a second name, too, and
+/// those under another one alone that version 1 has never read. (A field that is read keeps its name until nobody reads it.)
+async fn later_release(of: SocketAddr) -> Result<SocketAddr> {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let http = reqwest::Client::new();
+    let pass = move |request: axum::extract::Request| {
+        let http = http.clone();
+        async move {
+            let (parts, body) = request.into_parts();
+            let target = parts.uri.path_and_query().map_or("/", |p| p.as_str());
+            let body = axum::body::to_bytes(body, usize::MAX)
+                .await
+                .unwrap_or_default();
+            let mut headers = parts.headers;
+            headers.remove("host");
+            // So that it can be read here.
+            headers.remove("accept-encoding");
+            let request = http.request(parts.method, format!("http://{of}{target}"));
+            let answer = request.headers(headers).body(body).send().await;
+            let Ok(answer) = answer else {
+                return axum::http::StatusCode::BAD_GATEWAY.into_response();
+            };
+            let (status, mut headers) = (answer.status(), answer.headers().clone());
+            headers.remove("content-length");
+            headers.remove("transfer-encoding");
+            let body = answer.bytes().await.unwrap_or_default();
+            let body = match serde_json::from_slice::<Value>(&body) {
+                Ok(mut said) => {
+                    say_more(&mut said);
+                    said.to_string().into()
+                }
+                Err(_) => body,
+            };
+            (status, headers, body).into_response()
+        }
+    };
+    let app = axum::Router::new().fallback(pass);
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    Ok(address)
+}
+
+/// What neither `/v1/orders/{id}` nor `/v1/restaurants` has ever read of a service.
+const UNREAD: [&str; 4] = ["version", "timeZone", "openingHours", "description"];
+
+fn say_more(said: &mut Value) {
+    match said {
+        Value::Object(members) => {
+            members.values_mut().for_each(say_more);
+            let known = std::mem::take(members);
+            for (name, value) in known {
+                members.insert(format!("{name}V9"), value.clone());
+                if !UNREAD.contains(&name.as_str()) {
+                    members.insert(name, value);
+                }
+            }
+            members.insert("added".to_owned(), json!({"by": ["a later release"]}));
+        }
+        Value::Array(items) => items.iter_mut().for_each(say_more),
+        _ => {}
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn version_1_answers_as_it_was_promised() -> Result<()> {
     gateway_core::install_crypto();
@@ -96,8 +162,14 @@ async fn version_1_answers_as_it_was_promised() -> Result<()> {
     }
     let gateway = BffProcess::start_at(Bff::Public, &services.addresses).await?;
     let http = Client::new()?;
-    let ask = async |method: &Method, path: &str| {
-        let request = http.request(method.clone(), &format!("{}{path}", gateway.base));
+    let mut later = services.addresses.clone();
+    for service in [Service::Order, Service::OrderHistory, Service::Restaurant] {
+        let address = later.get_mut(&service).context("no such service")?;
+        *address = later_release(*address).await?;
+    }
+    let before_later_services = BffProcess::start_at(Bff::Public, &later).await?;
+    let ask = async |base: &str, method: &Method, path: &str| {
+        let request = http.request(method.clone(), &format!("{base}{path}"));
         let request = request.header("x-api-key", &partner_key().secret);
         shown(request.send().await?).await
     };
@@ -106,7 +178,7 @@ async fn version_1_answers_as_it_was_promised() -> Result<()> {
         "/restaurants/available?lat=37.80&lng=-122.27&radius=50000&at=2030-01-01T20:00:00Z",
     )?;
     eventually("all seeded restaurants are listed", async || {
-        let page: serde_json::Value = http.get_raw(&list).await?.json().await?;
+        let page: Value = http.get_raw(&list).await?.json().await?;
         let count = page["items"].as_array().map_or(0, Vec::len);
         Ok((count >= 5).then_some(()))
     })
@@ -115,14 +187,17 @@ async fn version_1_answers_as_it_was_promised() -> Result<()> {
     let mut digest = Sha256::new();
     let mut differences = Vec::new();
     for (name, method, path) in &ANSWERS {
-        let now = ask(method, path).await?;
+        let now = ask(&gateway.base, method, path).await?;
         if std::env::var_os("WRITE_GOLDEN").is_some() {
             std::fs::write(file(name), &now)?;
         }
         let promised = std::fs::read_to_string(file(name)).with_context(|| (*name).to_owned())?;
         digest.update(&promised);
-        if now != promised {
-            differences.push(format!("{name}: promised\n{promised}\nis now\n{now}"));
+        let later = ask(&before_later_services.base, method, path).await?;
+        for (when, now) in [("now", now), ("with services of later releases", later)] {
+            if now != promised {
+                differences.push(format!("{name}: promised\n{promised}\nis {when}\n{now}"));
+            }
         }
     }
     assert!(differences.is_empty(), "{}", differences.join("\n\n"));

@@ -58,6 +58,11 @@ async fn each_partner_has_its_plan_whichever_credential_it_uses() -> Result<()> 
         ("/v2/orders/none", one.as_str()),
         ("/v2/orders?limit=0", &one),
         ("/v2/orders", "nobody"),
+        // No route's: not even the path is known, or not with this method, or it is ambiguous.
+        ("/v2/nothing", one.as_str()),
+        ("/v2/orders/one/two", &one),
+        ("/v2/webhooks/one/rotate", &one),
+        ("/v2//orders", &one),
     ] {
         let answer = system
             .http

@@ -1,10 +1,13 @@
 //! What a provider, or somebody in its place, can answer to a login and to a logout: only what is right makes or ends a
 //! session. The provider is the test's own.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use anyhow::{Context, Result};
 use ftgo_tests::browser::{Browser, location, parameter};
 use ftgo_tests::issuer::unix_time;
-use ftgo_tests::provider::{CLIENT, Provider, SECRET};
+use ftgo_tests::provider::{CLIENT, Form, Provider, SECRET};
+use ftgo_tests::system::eventually;
 use ftgo_tests::web::{Echo, Web, begin};
 use gateway_core::encode::query_value;
 use reqwest::Method;
@@ -44,6 +47,15 @@ pub(super) async fn sign_in(
         .await?;
     assert_eq!(landed.status(), 303, "{landed:?}");
     Ok(())
+}
+
+/// What was revoked: a session has ended before the provider is told.
+pub(super) async fn revoked(provider: &Provider) -> Result<Vec<Form>> {
+    eventually("tokens are revoked", async || {
+        let revoked = provider.revoked();
+        Ok((!revoked.is_empty()).then_some(revoked))
+    })
+    .await
 }
 
 pub(super) async fn user(browser: &Browser, web: &Web) -> Result<u16> {
@@ -101,7 +113,7 @@ async fn the_client_proves_itself_and_the_service_sees_neither_cookie_nor_token(
         )),
         "{end}"
     );
-    let revoked = provider.revoked();
+    let revoked = revoked(&provider).await?;
     assert_eq!(revoked.len(), 1);
     assert_eq!(revoked[0]["token"], "refresh-of-ann");
     assert_eq!(revoked[0]["token_type_hint"], "refresh_token");
@@ -326,8 +338,7 @@ async fn the_provider_ends_a_session_or_all_of_a_person() -> Result<()> {
         }
         Ok(statuses)
     };
-    let tell = async |typ: &str, claims: Value| -> Result<u16> {
-        let token = provider.signed(typ, &claims)?;
+    let send = async |token: String| -> Result<u16> {
         let url = web.url("/bff/backchannel");
         // The provider is no browser: no cookie, no origin.
         let request = reqwest::Client::new()
@@ -335,10 +346,14 @@ async fn the_provider_ends_a_session_or_all_of_a_person() -> Result<()> {
             .form(&[("logout_token", token)]);
         Ok(request.send().await?.status().as_u16())
     };
+    let tell = async |typ: &str, claims: Value| -> Result<u16> {
+        send(provider.signed(typ, &claims)?).await
+    };
+    let jti = AtomicUsize::new(0);
     let about = |more: Value| {
         let now = unix_time();
         let mut claims = json!({
-            "iss": provider.url, "aud": CLIENT, "iat": now, "exp": now + 120, "jti": "j",
+            "iss": provider.url, "aud": CLIENT, "iat": now, "exp": now + 120, "jti": jti.fetch_add(1, Ordering::Relaxed).to_string(),
             "events": {"http://schemas.openid.net/event/backchannel-logout": {}},
         });
         for (name, value) in more.as_object().into_iter().flatten() {
@@ -367,7 +382,21 @@ async fn the_provider_ends_a_session_or_all_of_a_person() -> Result<()> {
         .await?;
     assert_eq!(bare.status(), 415);
     assert_eq!(users().await?, [200, 200, 200]);
+    // Nobody is that person in that session.
+    let nobodys = about(json!({"sid": "sid-of-ann", "sub": "bob"}));
+    assert_eq!(tell("logout+jwt", nobodys).await?, 200);
+    assert_eq!(users().await?, [200, 200, 200]);
 
+    let kept = provider.signed(
+        "logout+jwt",
+        &about(json!({"sid": "sid-of-ann", "sub": "ann"})),
+    )?;
+    assert_eq!(send(kept.clone()).await?, 200);
+    assert_eq!(users().await?, [401, 200, 200]);
+    // A token is good for one use: who has kept it ends nothing by it.
+    sign_in(&browsers[0], &web, &provider, "ann", 300).await?;
+    assert_eq!(send(kept).await?, 400);
+    assert_eq!(users().await?, [200, 200, 200]);
     assert_eq!(
         tell("logout+jwt", about(json!({"sid": "sid-of-ann"}))).await?,
         200
@@ -380,7 +409,14 @@ async fn the_provider_ends_a_session_or_all_of_a_person() -> Result<()> {
     assert_eq!(
         web.metric("gateway_session_ends_total{by=\"provider\"}")
             .await?,
-        3.0
+        4.0
     );
+    // A form of very many parameters is refused before they are compared.
+    let many: Vec<String> = (0..3000).map(|at| format!("p{at}=")).collect();
+    let request = reqwest::Client::new()
+        .post(web.url("/bff/backchannel"))
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(many.join("&"));
+    assert_eq!(request.send().await?.status(), 400);
     Ok(())
 }

@@ -12,11 +12,14 @@ use ftgo_tests::web::{Echo, Web};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::answers::{sign_in, user};
+use super::answers::{revoked, sign_in, user};
 use super::{COOKIE, HOST};
 
 /// Tokens are replaced when they have ended, and not before.
 const AT_THE_END: &str = "refresh_before = \"0s\"\n";
+
+/// What a client says of how long it waits, in milliseconds.
+const TIMEOUT: &str = "request-timeout";
 
 /// Until the token with a life of one second has ended.
 async fn token_has_ended() {
@@ -71,7 +74,53 @@ async fn twenty_requests_with_an_expired_token_cost_one_refresh() -> Result<()> 
     browser
         .send(browser.script(Method::POST, &web.url("/bff/logout"))?)
         .await?;
-    assert_eq!(provider.revoked()[0]["token"], "refresh-2");
+    assert_eq!(revoked(&provider).await?[0]["token"], "refresh-2");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_hangs_holds_up_nobody_whose_token_is_good() -> Result<()> {
+    let (provider, echo) = (Provider::start().await?, Echo::start().await?);
+    // Early enough that every token is due at once.
+    let web = Web::with(&provider, &echo, "refresh_before = \"10m\"\n").await?;
+    let browser = Browser::new()?;
+    sign_in(&browser, &web, &provider, "ann", 300).await?;
+    provider.hold(true);
+    for _ in 0..5 {
+        let request = browser.script(Method::GET, &web.url("/bff/user"))?;
+        let answer = browser.send(request.header(TIMEOUT, "3000")).await?;
+        assert_eq!(answer.status(), 200, "{answer:?}");
+    }
+    eventually("the provider is asked", async || {
+        Ok((provider.refreshes() == 1).then_some(()))
+    })
+    .await?;
+    let mut claims = provider.id_claims("ann", "");
+    claims.as_object_mut().map(|claims| claims.remove("nonce"));
+    let tokens = provider.tokens(&claims, 3600, "refresh-2")?;
+    provider.answers(move |_| (200, tokens.clone()));
+    provider.hold(false);
+    eventually("the tokens are renewed all the same", async || {
+        assert_eq!(user(&browser, &web).await?, 200);
+        let metric = "gateway_session_refreshes_total{outcome=\"success\"}";
+        Ok((web.metric(metric).await? >= 1.0).then_some(()))
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_good_token_a_provider_that_hangs_is_to_blame() -> Result<()> {
+    let (provider, echo) = (Provider::start().await?, Echo::start().await?);
+    let web = Web::with(&provider, &echo, AT_THE_END).await?;
+    let browser = Browser::new()?;
+    sign_in(&browser, &web, &provider, "ann", 1).await?;
+    provider.hold(true);
+    token_has_ended().await;
+    let request = browser.script(Method::GET, &web.url("/bff/user"))?;
+    let answer = browser.send(request.header(TIMEOUT, "500")).await?;
+    assert_eq!(answer.status(), 503, "{answer:?}");
+    let problem: Value = answer.json().await?;
+    assert_eq!(problem["type"], "/problems/identity-provider-unavailable");
     Ok(())
 }
 

@@ -119,7 +119,7 @@ async fn the_providers_word_to_one_replica_holds_for_all() -> Result<()> {
     let redis = Redis::start().await?;
     let (one, two) = two(&provider, &echo, &redis).await?;
     let browser = Browser::new()?;
-    for kind in ["sid", "sub"] {
+    for kind in ["sid", "sub", "both"] {
         sign_in(&browser, &one, &provider, "ann", 300).await?;
         assert_eq!(user(&browser, &one).await?, 200);
         assert_eq!(user(&browser, &two).await?, 200);
@@ -128,14 +128,32 @@ async fn the_providers_word_to_one_replica_holds_for_all() -> Result<()> {
             "iss": provider.url, "aud": ftgo_tests::provider::CLIENT, "iat": now, "exp": now + 60, "jti": kind,
             "events": {"http://schemas.openid.net/event/backchannel-logout": {}},
         });
-        claims[kind] = if kind == "sid" { "sid-of-ann" } else { "ann" }.into();
-        let token = provider.signed("logout+jwt", &claims)?;
-        let request = reqwest::Client::new()
-            .post(two.url("/bff/backchannel"))
-            .form(&[("logout_token", token)]);
-        assert_eq!(request.send().await?.status(), 200);
+        let tell = async |web: &Web, claims: &serde_json::Value| -> Result<u16> {
+            let token = provider.signed("logout+jwt", claims)?;
+            let request = reqwest::Client::new()
+                .post(web.url("/bff/backchannel"))
+                .form(&[("logout_token", token)]);
+            Ok(request.send().await?.status().as_u16())
+        };
+        if kind != "sub" {
+            claims["sid"] = "sid-of-ann".into();
+        }
+        if kind != "sid" {
+            claims["sub"] = "ann".into();
+        }
+        if kind == "both" {
+            // Nobody is that person in that session.
+            let mut nobodys = claims.clone();
+            nobodys["sub"] = "bob".into();
+            nobodys["jti"] = "nobody's".into();
+            assert_eq!(tell(&two, &nobodys).await?, 200);
+            assert_eq!(user(&browser, &one).await?, 200);
+        }
+        assert_eq!(tell(&two, &claims).await?, 200);
         assert_eq!(user(&browser, &one).await?, 401, "{kind}");
         assert_eq!(user(&browser, &two).await?, 401, "{kind}");
+        // Used at one, it is of no use at the other.
+        assert_eq!(tell(&one, &claims).await?, 400);
     }
     Ok(())
 }
@@ -155,6 +173,11 @@ async fn without_the_store_known_sessions_go_on_and_nobody_signs_in() -> Result<
     // The replica that knows it goes on with it; the other one cannot know.
     assert_eq!(user(&known, &one).await?, 200);
     assert_eq!(user(&known, &two).await?, 503);
+    // What is for anybody is answered all the same; what is not, is not.
+    for (path, status) in [("/api/restaurants", 200), ("/api/orders/1", 503)] {
+        let request = known.script(Method::GET, &two.url(path))?;
+        assert_eq!(known.send(request).await?.status(), status, "{path}");
+    }
     // Whoever has no session is served as ever.
     let nobody = Browser::new()?;
     assert_eq!(user(&nobody, &two).await?, 401);

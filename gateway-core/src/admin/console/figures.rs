@@ -4,7 +4,7 @@ use std::fmt::{Display, Formatter, Write};
 use std::time::Duration;
 
 use super::history::{TICKS, Track};
-use super::html::{Html, html};
+use crate::html::{Html, html};
 use crate::metrics::Counts;
 
 /// Three significant digits and a unit that fits: `0.84 ms`, `12 ms`, `1.20 s`, `3 m 20 s`.

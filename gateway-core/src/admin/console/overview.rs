@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::figures::{Ago, Bytes, Count, Rate, Share, Took, chart, meter};
-use super::html::{Html, html};
 use super::{Moment, class};
+use crate::html::{Html, html};
 use crate::metrics::ProcessStatus;
 
 /// Beside the gateway's name.

@@ -6,9 +6,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::figures::{Bytes, Took};
-use super::html::{Html, html};
 use super::{Moment, class};
 use crate::finished::FinishedRequest;
+use crate::html::{Html, html};
 use crate::waterfall::{CallSource, CallTarget, CompositionPart, UpstreamCall};
 
 /// How many are shown.

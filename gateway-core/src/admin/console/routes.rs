@@ -3,7 +3,7 @@
 use super::Moment;
 use super::figures::{Rate, Took, chart};
 use super::history::Track;
-use super::html::{Html, html};
+use crate::html::{Html, html};
 
 pub(super) fn section(out: &mut Html, moment: &Moment) {
     let mut routes = moment.shared.table.summaries();

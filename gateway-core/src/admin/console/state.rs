@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::figures::{Bytes, Count, Rate, Share, meter};
-use super::html::{Html, html};
 use super::{Moment, class};
 use crate::config::RateLimitKey;
+use crate::html::{Html, html};
 
 pub(super) fn limits(out: &mut Html, moment: &Moment) {
     let shared = &moment.shared;

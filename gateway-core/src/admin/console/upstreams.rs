@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::figures::{Rate, Share, Took, chart};
-use super::html::{Html, html};
 use super::{Moment, class};
+use crate::html::{Html, html};
 use crate::upstream::UpstreamStatus;
 
 pub(super) fn section(out: &mut Html, moment: &Moment) {

@@ -15,13 +15,14 @@ use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::Authenticator;
 use super::verified::{GENERATION, Verified, VerifiedTokens};
-use super::{Authenticator, unix_time};
 use crate::auth::api_key::{self, Environment};
 use crate::auth::jwks::KeySets;
 use crate::auth::revocation::Revocations;
 use crate::auth::test_issuer::{Behaviour, EC, ED, FOREIGN, RSA, TestIssuer, until};
 use crate::auth::{KeyUses, Principal, TokenPrincipal};
+use crate::clock::unix_time;
 use crate::config::{ApiKeyConfig, ApiKeysConfig, IssuerConfig};
 use crate::deadline::Deadline;
 use crate::error::{ClientError, Error, GatewayError};

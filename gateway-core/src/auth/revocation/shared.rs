@@ -18,7 +18,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{MOST_OF_ALL, Revocation, Revocations, unix_time};
+use super::{MOST_OF_ALL, Revocation, Revocations};
+use crate::clock::unix_time;
 use crate::config::RedisConfig;
 use crate::store::redis::{Retry, in_time, open, subscribe, words};
 

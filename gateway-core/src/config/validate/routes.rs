@@ -13,11 +13,11 @@ use super::check::Check;
 use super::edge;
 use crate::config::fault::suggest;
 use crate::config::raw::{
-    RawCors, RawPolicy, RawRoute, RawRouteCache, RawSwitch, Text, child, element,
+    RawCors, RawPolicy, RawRoute, RawRouteCache, RawSwitch, RawUnmatched, Text, child, element,
 };
 use crate::config::{
     CacheRule, CorsConfig, MirrorConfig, PLAN, PassthroughConfig, PlanConfig, PolicyConfig,
-    RateLimitConfig, RouteCache, StaleWindows, WeightedUpstream,
+    RateLimitConfig, RateLimitKey, RouteCache, StaleWindows, WeightedUpstream,
 };
 
 /// What a route can refer to.
@@ -178,6 +178,37 @@ fn route(raw: RawRoute, at: &str, names: &Names<'_>, check: &mut Check<'_>) -> P
     }
 }
 
+/// The limits of what is no route's. Who sends it is not asked.
+pub(super) fn unmatched(
+    raw: RawUnmatched,
+    names: &Names<'_>,
+    check: &mut Check<'_>,
+) -> Vec<String> {
+    for (index, limit) in raw.limits.iter().enumerate() {
+        let at = element("unmatched.limits", index);
+        check.that(!raw.limits[..index].contains(limit), &at, || {
+            format!("`{limit}` is there twice")
+        });
+        match names.rate_limits.get(limit) {
+            Some(known) => check.that(
+                matches!(known.key, RateLimitKey::Address | RateLimitKey::Route),
+                &at,
+                || format!("`{limit}` goes by who is calling, which nobody looks at here"),
+            ),
+            None => no_such_limit(limit, &at, names, check),
+        }
+    }
+    raw.limits
+}
+
+fn no_such_limit(limit: &str, at: &str, names: &Names<'_>, check: &mut Check<'_>) {
+    // A limit with a fault of its own is not missing.
+    if !check.faults.explains(&child("rate_limits", limit)) {
+        let hint = suggest(limit, names.rate_limits.keys().map(String::as_str));
+        check.fault(at, format!("no rate limit is named `{limit}`; {hint}"));
+    }
+}
+
 /// Where a route forwards to: one upstream, or several with weights.
 fn upstreams(
     one: Option<String>,
@@ -250,11 +281,7 @@ fn policy(raw: RawPolicy, at: &str, names: &Names<'_>, check: &mut Check<'_>) ->
                     known.burst
                 )
             }),
-            None if !check.faults.explains(&child("rate_limits", limit)) => {
-                let hint = suggest(limit, names.rate_limits.keys().map(String::as_str));
-                check.fault(&at, format!("no rate limit is named `{limit}`; {hint}"));
-            }
-            None => {}
+            None => no_such_limit(limit, &at, names, check),
         }
     }
     PolicyConfig {

@@ -24,6 +24,7 @@ const SHOW: DeclaredRoute = DeclaredRoute {
     name: "show",
     method: Method::GET,
     path: "/widgets/{id}",
+    open: false,
 };
 
 fn config(more: &str) -> Config {
@@ -135,6 +136,15 @@ fn a_composed_route_without_a_policy_is_a_fault() {
         name: "hidden",
         method: Method::GET,
         path: "/hidden",
+        open: false,
     };
     assert!(faults(&config(""), &[SHOW, hidden]).contains("policies.hidden"));
+}
+
+#[test]
+fn what_is_the_same_for_everybody_is_public() {
+    let open = DeclaredRoute { open: true, ..SHOW };
+    assert!(build(&config(""), std::slice::from_ref(&open)).is_ok());
+    let closed = config("[policies.show]\naccess = \"authenticated\"\n");
+    assert!(faults(&closed, &[open]).contains("policies.show.access"));
 }

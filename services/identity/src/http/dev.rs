@@ -14,6 +14,7 @@ use super::token::{TokenAnswer, audience};
 use crate::directory::{self, Role};
 use crate::keys::SigningAlgorithm;
 use crate::provider::{Provider, now};
+use crate::session;
 use crate::token::AccessToken;
 
 /// Seconds.
@@ -157,4 +158,35 @@ pub(super) async fn rotate(
         published: keys.published().keys.len(),
     };
     Ok(([(CACHE_CONTROL, "no-store")], Json(rotation)).into_response())
+}
+
+#[derive(Deserialize)]
+pub(super) struct EndQuery {
+    sub: String,
+}
+
+#[derive(Serialize)]
+struct EndedSessions {
+    /// How many there were.
+    ended: usize,
+}
+
+/// `POST /dev/sessions/end`: as an operator does it. Clients are told of each.
+pub(super) async fn end_sessions(
+    State(provider): State<Arc<Provider>>,
+    Query(query): Query<EndQuery>,
+) -> Result<Response, ServiceError> {
+    let ended = session::end_all(&provider.database, &query.sub, now())
+        .await
+        .map_err(ServiceError::internal)?;
+    let count = ended.len();
+    for one in ended {
+        tracing::info!(sid = one.sid, "an operator has ended a session");
+        provider.outbox.tell(one);
+    }
+    Ok((
+        [(CACHE_CONTROL, "no-store")],
+        Json(EndedSessions { ended: count }),
+    )
+        .into_response())
 }

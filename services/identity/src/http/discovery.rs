@@ -62,6 +62,8 @@ struct Metadata<'a> {
     /// Left out it would mean true.
     request_uri_parameter_supported: bool,
     backchannel_logout_supported: bool,
+    /// Whether logout tokens have a `sid`.
+    backchannel_logout_session_supported: bool,
 }
 
 pub(super) async fn configuration(State(provider): State<Arc<Provider>>) -> impl IntoResponse {
@@ -96,7 +98,8 @@ pub(super) async fn configuration(State(provider): State<Arc<Provider>>) -> impl
         claims_parameter_supported: false,
         request_parameter_supported: false,
         request_uri_parameter_supported: false,
-        backchannel_logout_supported: false,
+        backchannel_logout_supported: true,
+        backchannel_logout_session_supported: true,
     };
     ([(CACHE_CONTROL, CACHE)], Json(metadata)).into_response()
 }

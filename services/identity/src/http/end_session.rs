@@ -1,5 +1,5 @@
 //! Signing out at the provider (RP-Initiated Logout 1.0). Not here: the client's own session, which the client has ended
-//! before it sends the browser here, and back-channel logout, which this provider does not do.
+//! before it sends the browser here, and how others are told (`backchannel.rs`).
 
 use std::sync::Arc;
 
@@ -140,11 +140,13 @@ async fn end_sessions(
 ) -> Result<(), sqlx::Error> {
     let database = &provider.database;
     if let Some(hint) = hint {
-        session::end(database, &hint.sid, now()).await?;
+        let ended = session::end(database, &hint.sid, &hint.sub, now()).await?;
+        provider.outbox.tell(ended);
     }
     let own = session::find(database, headers, now()).await?;
     if let Some(own) = own.filter(|own| hint.is_none_or(|hint| hint.sub == own.sub)) {
-        session::end(database, &own.sid, now()).await?;
+        let ended = session::end(database, &own.sid, &own.sub, now()).await?;
+        provider.outbox.tell(ended);
     }
     Ok(())
 }

@@ -7,11 +7,7 @@ use serde::Deserialize;
 
 use super::AppState;
 use super::page::{Page, page_size};
-use crate::cursor;
-use crate::orders::{self, HistoryError, HistoryFilter, ORDER_STATES, OrderRow};
-
-/// The list's name in its cursors.
-const LIST: &str = "orders";
+use crate::orders::{self, HistoryError, HistoryFilter, HistoryPlace, ORDER_STATES, OrderRow};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -41,7 +37,7 @@ pub(super) async fn find(
     let page_size = page_size(query.page_size)?;
     let after = query
         .cursor
-        .map(|text| cursor::decode(LIST, &text))
+        .map(|text| HistoryPlace::read(&text))
         .transpose()
         .map_err(|error| ServiceError::BadRequest(format!("cursor: {error}")))?;
     let filter = HistoryFilter {
@@ -56,10 +52,7 @@ pub(super) async fn find(
     let page = orders::find(state.database.read(), &filter, after.as_ref(), page_size).await?;
     Ok(Json(Page {
         items: page.items,
-        next_cursor: page
-            .next
-            .map(|place| cursor::encode(LIST, &place))
-            .transpose()?,
+        next_cursor: page.next.map(|place| place.cursor()),
     }))
 }
 

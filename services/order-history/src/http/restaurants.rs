@@ -7,13 +7,9 @@ use serde::Deserialize;
 
 use super::AppState;
 use super::page::{Page, page_size};
-use crate::cursor;
 use crate::restaurants::{
     self, AvailabilityFilter, AvailabilityPlace, AvailableRestaurant, RestaurantError,
 };
-
-/// The list's name in its cursors.
-const LIST: &str = "restaurants";
 
 /// Metres.
 const DEFAULT_RADIUS: f64 = 5_000.0;
@@ -46,7 +42,7 @@ pub(super) async fn find(
     }
     let after = query
         .cursor
-        .map(|text| cursor::decode::<AvailabilityPlace>(LIST, &text))
+        .map(|text| AvailabilityPlace::read(&text))
         .transpose()
         .map_err(|error| ServiceError::BadRequest(format!("cursor: {error}")))?;
     let filter = AvailabilityFilter {
@@ -61,10 +57,7 @@ pub(super) async fn find(
     let page = restaurants::find(state.database.read(), &filter, after.as_ref(), page_size).await?;
     Ok(Json(Page {
         items: page.items,
-        next_cursor: page
-            .next
-            .map(|place| cursor::encode(LIST, &place))
-            .transpose()?,
+        next_cursor: page.next.map(|place| place.cursor()),
     }))
 }
 

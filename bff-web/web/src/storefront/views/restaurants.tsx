@@ -20,7 +20,7 @@ export function When() {
       <label>
         When
         <select value={at ? 'later' : 'now'} onChange={(event) => set(event.currentTarget.value === 'now' ? '' : soon())}>
-          <option value="now">As soon as possible</option>
+          <option value="now">Right away</option>
           <option value="later">At a time</option>
         </select>
       </label>

@@ -4,23 +4,23 @@ use std::fmt::{Display, Write};
 
 /// A document, or a part of one.
 #[derive(Debug, Default)]
-pub(super) struct Html {
+pub(crate) struct Html {
     text: String,
 }
 
 impl Html {
     /// Takes literals: use [`html!`].
-    pub(super) fn markup(&mut self, literal: &'static str) {
+    pub(crate) fn markup(&mut self, literal: &'static str) {
         self.text.push_str(literal);
     }
 
     /// Good between tags, and in the quotes of an attribute.
-    pub(super) fn text(&mut self, value: impl Display) {
+    pub(crate) fn text(&mut self, value: impl Display) {
         // Writing to a string does not fail.
         let _ = write!(Escaped(&mut self.text), "{value}");
     }
 
-    pub(super) fn into_string(self) -> String {
+    pub(crate) fn into_string(self) -> String {
         self.text
     }
 }
@@ -56,7 +56,7 @@ macro_rules! html {
         $out.markup(concat!($literal))
     };
 }
-pub(super) use html;
+pub(crate) use html;
 
 #[cfg(test)]
 mod tests {

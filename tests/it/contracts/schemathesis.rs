@@ -1,0 +1,120 @@
+//! Schemathesis reads both documents and tries whatever they allow and forbid on the running system: all its checks, in all its
+//! phases. What it is told besides is `schemathesis.toml`, and nothing here.
+
+use anyhow::{Context, Result};
+use ftgo_tests::System;
+use ftgo_tests::bff::partner_key;
+use ftgo_tests::promtool::repository_file;
+use ftgo_tests::receiver::Receiver;
+use ftgo_tests::tools::{python, run};
+use reqwest::Method;
+use serde_json::json;
+
+/// Requests of each kind for each operation. With the seed it is the same every time; more by hand: docs/contracts.md.
+const EXAMPLES: &str = "25";
+const SEED: &str = "1";
+
+/// As fast as it likes: what is over a limit is another test's.
+const LIMITS: &str = "[plans.scale]\nrate = \"20000/s\"\nburst = 20000\n";
+
+/// Everything below `base`, with these credentials; of the operations those whose path fits `only`.
+async fn passes(base: &str, credential: &str, only: Option<&str>) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let config = repository_file("schemathesis.toml").canonicalize()?;
+    let mut command = python()?;
+    command
+        .args([
+            "-c",
+            "from schemathesis.cli import schemathesis; schemathesis()",
+        ])
+        .arg("--config-file")
+        .arg(config)
+        .args(["run", &format!("{base}/openapi.json")])
+        .args(["--header", &format!("Authorization: Bearer {credential}")])
+        .args(["--max-examples", EXAMPLES, "--seed", SEED])
+        .args([
+            "--generation-database",
+            "none",
+            "--no-color",
+            "--continue-on-failure",
+        ])
+        // It leaves notes where it is run.
+        .current_dir(folder.path());
+    if let Some(only) = only {
+        command.args(["--include-path-regex", only]);
+    }
+    let said = run(command).await?;
+    // It is content, too, when there was nothing to try.
+    for phase in ["Coverage", "Fuzzing", "Stateful"] {
+        let passed = said
+            .lines()
+            .any(|line| line.contains('✅') && line.contains(phase));
+        anyhow::ensure!(passed, "{phase}: {said}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_apps_api_is_what_its_document_says() -> Result<()> {
+    let system = System::start_with("").await?;
+    let consumer = system.token("consumer-1").await?;
+    let courier = system.token("courier-1").await?;
+    system.approved_order(&consumer).await?;
+    passes(&system.mobile_url(""), &consumer, None).await?;
+    passes(&system.mobile_url(""), &courier, Some("^/courier")).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_partners_api_is_what_its_document_says() -> Result<()> {
+    let system = System::start_with("").await?;
+    let gateway = ftgo_tests::bff::start(
+        ftgo_tests::bff::Bff::Public,
+        &system.services.addresses(),
+        LIMITS,
+    )?;
+    let base = format!("http://{}", gateway.address());
+    let key = &partner_key().secret;
+    // Something to be found.
+    system
+        .approved_order(&system.token("consumer-3").await?)
+        .await?;
+    let receiver = Receiver::start().await?;
+    let webhook = system
+        .http
+        .request(Method::POST, &format!("{base}/v2/webhooks"))
+        .bearer_auth(key)
+        .json(&json!({"url": receiver.url("/hook")}));
+    let webhook = system.http.send(webhook).await?;
+    let id = webhook.body["id"].as_str().context("no webhook")?;
+    let test = format!("{base}/v2/webhooks/{id}/test");
+    let test = system.http.request(Method::POST, &test).bearer_auth(key);
+    system.http.send(test).await?;
+    passes(&base, key, None).await
+}
+
+/// What Schemathesis expects by itself is written as text there, what is added as a number.
+#[test]
+fn schemathesis_is_told_of_three_statuses_and_nothing_else() -> Result<()> {
+    let text = std::fs::read_to_string(repository_file("schemathesis.toml"))?;
+    let lines = text
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    for line in lines {
+        let is_check = line.starts_with("[checks.") && line.ends_with(']');
+        let statuses = line
+            .strip_prefix("expected-statuses = [")
+            .and_then(|rest| rest.strip_suffix(']'));
+        let statuses = match statuses {
+            Some(statuses) => statuses,
+            None if is_check => continue,
+            None => anyhow::bail!("something else: {line}"),
+        };
+        let added = statuses
+            .split(", ")
+            .filter(|status| !status.starts_with('"'));
+        for status in added {
+            assert!(["412", "422", "428"].contains(&status), "{line}");
+        }
+    }
+    Ok(())
+}
