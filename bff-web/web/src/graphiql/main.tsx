@@ -40,6 +40,8 @@ async function signOut() {
   const response = await fetch('/bff/logout', { method: 'POST', credentials: 'same-origin', headers: { 'X-CSRF': '1' } });
   if (!response.ok) return;
   const { logoutUrl } = await response.json();
+  // What the storefront keeps of whoever signs out is nobody else's, either.
+  for (const key of ['ftgo.cart', 'ftgo.place']) localStorage.removeItem(key);
   location.assign(logoutUrl ?? '/graphiql');
 }
 

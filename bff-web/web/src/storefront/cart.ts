@@ -1,6 +1,6 @@
 // What somebody is about to order. It is kept in the browser, so that it outlives the page and the session.
 
-import { type Money, sum } from './money';
+import { isMoney, type Money, sum } from './money';
 import { stored } from './store';
 
 export interface Line {
@@ -27,9 +27,10 @@ export function readCart(found: unknown): Cart {
   const isCart =
     cart?.restaurant &&
     typeof cart.restaurant.id === 'string' &&
+    isMoney(cart.restaurant.minimum) &&
     Array.isArray(cart.lines) &&
     cart.lines.length > 0 &&
-    cart.lines.every(({ id, price, quantity }) => typeof id === 'string' && typeof price?.amount === 'string' && Number.isInteger(quantity));
+    cart.lines.every(({ id, price, quantity }) => typeof id === 'string' && isMoney(price) && Number.isInteger(quantity));
   return isCart ? cart : EMPTY;
 }
 

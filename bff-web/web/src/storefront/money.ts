@@ -5,12 +5,20 @@ export interface Money {
   currency: string;
 }
 
+const AMOUNT = /^(-?)(\d+)(?:\.(\d{1,2})0*)?$/;
+
 export function cents(amount: string): bigint {
-  const match = /^(-?)(\d+)(?:\.(\d{1,2})0*)?$/.exec(amount.trim());
+  const match = AMOUNT.exec(amount.trim());
   if (!match) throw new RangeError(`no amount: ${amount}`);
   const [, sign, whole, rest = ''] = match;
   const value = BigInt(whole as string) * 100n + BigInt(rest.padEnd(2, '0'));
   return sign ? -value : value;
+}
+
+/** Whether something that was found somewhere is one that can be added up. */
+export function isMoney(found: unknown): found is Money {
+  const { amount, currency } = (found ?? {}) as Partial<Money>;
+  return typeof currency === 'string' && typeof amount === 'string' && AMOUNT.test(amount.trim());
 }
 
 export function money(value: bigint, currency: string): Money {

@@ -65,6 +65,9 @@ test('what is found in the storage is a cart or none', () => {
   for (const found of [null, 7, {}, { restaurant: SHOP }, { restaurant: SHOP, lines: [] }, { restaurant: SHOP, lines: [{ id: 1 }] }]) {
     assert.equal(readCart(found), EMPTY);
   }
+  // What cannot be added up would break every page that shows it.
+  assert.equal(readCart({ ...cart, restaurant: { ...SHOP, minimum: undefined } }), EMPTY);
+  assert.equal(readCart({ ...cart, lines: cart.lines.map((line) => ({ ...line, price: { amount: 'much', currency: 'USD' } })) }), EMPTY);
 });
 
 test('a place has all of its fields, and a time only while it is ahead', () => {
