@@ -144,9 +144,10 @@ impl Webhooks {
         }
     }
 
-    /// From now on these are the partners, and what they are bound to.
+    /// From now on these are the partners, and what they are bound to: nobody else is told anything.
     pub(crate) fn bind(&self, partners: &Partners) {
         self.inner.partners.store(Arc::clone(partners));
+        dispatch::go_on_later(self);
     }
 
     /// Starts to deliver on `runtime` until `stop`, and goes on with what was left.

@@ -80,8 +80,15 @@ pub(super) fn start(webhooks: &Webhooks, handle: &Handle, stop: &CancellationTok
     let Some(runtime) = webhooks.inner.runtime.get() else {
         return;
     };
-    runtime.spawn(until(runtime.stop.clone(), go_on(webhooks.clone())));
+    go_on_later(webhooks);
     runtime.spawn(until(runtime.stop.clone(), forget(webhooks.clone())));
+}
+
+/// Wakes all that something waits for, beside everything else.
+pub(super) fn go_on_later(webhooks: &Webhooks) {
+    if let Some(runtime) = webhooks.inner.runtime.get() {
+        runtime.spawn(until(runtime.stop.clone(), go_on(webhooks.clone())));
+    }
 }
 
 async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
@@ -91,7 +98,7 @@ async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
     }
 }
 
-/// With what was left when the process before ended.
+/// With what waits: from the process before, or for partners that were none for a while.
 async fn go_on(webhooks: Webhooks) {
     let endpoints = until_done(|| records::waiting(&webhooks.inner.store)).await;
     for endpoint in endpoints.unwrap_or_default() {
@@ -169,8 +176,15 @@ async fn serve(webhooks: &Webhooks, runtime: &Runtime, endpoint: &str, wake: &No
         // Enough that something is among it that is not under way.
         let queue = until_done(|| records::due(store, endpoint, now(), 2 * AT_ONCE)).await;
         let Some(queue) = queue else { break };
-        let Some(Queue { due, next }) = queue else {
+        let Some(Queue { partner, due, next }) = queue else {
             return;
+        };
+        // Who is no partner any more is told nothing; what waits goes on when they are one again (`bind`).
+        let is_partner = webhooks.inner.partners.load().contains_key(&partner);
+        let (due, next) = if is_partner {
+            (due, next)
+        } else {
+            (None, None)
         };
         if runtime.stop.is_cancelled() {
             break;

@@ -163,6 +163,7 @@ impl Delivery {
 
 /// What waits for one endpoint.
 pub(super) struct Queue {
+    pub(super) partner: String,
     pub(super) due: Option<Due>,
     /// When something else is due.
     pub(super) next: Option<i64>,
@@ -439,6 +440,7 @@ pub(super) async fn waiting(store: &Store) -> Result<Vec<String>, StoreError> {
 
 #[derive(FromRow)]
 struct ServedRow {
+    partner: String,
     url: String,
     ordered: bool,
     secret: String,
@@ -468,7 +470,7 @@ async fn due_in(
     most: i64,
 ) -> Result<Option<Queue>, sqlx::Error> {
     let served: Option<ServedRow> = sqlx::query_as(
-        "SELECT url, ordered, secret, former_secret, former_until, disabled
+        "SELECT partner, url, ordered, secret, former_secret, former_until, disabled
          FROM webhooks_endpoints WHERE id = ?",
     )
     .bind(&endpoint)
@@ -478,8 +480,11 @@ async fn due_in(
         return Ok(None);
     };
     if served.disabled.is_some() {
-        let (due, next) = (None, None);
-        return Ok(Some(Queue { due, next }));
+        return Ok(Some(Queue {
+            partner: served.partner,
+            due: None,
+            next: None,
+        }));
     }
     let wanted = match served.ordered {
         // The first of each subject that is not over: what comes after it waits.
@@ -514,8 +519,11 @@ async fn due_in(
         former: served.former_secret.filter(|_| served.former_until > now),
         messages,
     };
-    let due = Some(due);
-    Ok(Some(Queue { due, next }))
+    Ok(Some(Queue {
+        partner: served.partner,
+        due: Some(due),
+        next,
+    }))
 }
 
 /// Forgets deliveries that were over before `horizon`, and subjects of which nothing was heard for long.

@@ -20,7 +20,7 @@ use super::{
     Announcement, Audience, Delivery, DeliveryState, NewEndpoint, Noted, TABLES, WebhookError,
     Webhooks, now,
 };
-use crate::config::{PartnerConfig, WebhooksConfig};
+use crate::config::{PartnerConfig, Partners, WebhooksConfig};
 use crate::events::ChangeEvent;
 use crate::store::Store;
 
@@ -48,6 +48,18 @@ fn announce(event: &ChangeEvent) -> Option<Announcement> {
     })
 }
 
+/// Partners of these names, all of the red team.
+fn partners(names: &[&str]) -> Partners {
+    let partner = |name: &&str| {
+        let red = PartnerConfig {
+            plan: "large".to_owned(),
+            attributes: [("team".to_owned(), "red".to_owned())].into(),
+        };
+        ((*name).to_owned(), red)
+    };
+    Arc::new(names.iter().map(partner).collect())
+}
+
 struct World {
     store: Store,
     webhooks: Webhooks,
@@ -61,11 +73,7 @@ impl World {
         let store = Store::new(None);
         store.open(&[TABLES]).unwrap();
         let webhooks = Webhooks::new(&store, config, Some(announce));
-        let red = PartnerConfig {
-            plan: "large".to_owned(),
-            attributes: [("team".to_owned(), "red".to_owned())].into(),
-        };
-        webhooks.bind(&Arc::new([("acme".to_owned(), red)].into()));
+        webhooks.bind(&partners(&["acme"]));
         let new = NewEndpoint {
             url: url.to_owned(),
             kinds: Vec::new(),
@@ -373,6 +381,47 @@ async fn the_client_connects_to_no_address_that_its_resolver_did_not_check() {
         "the URL has to lead to a public address"
     );
     assert!(!nobody_comes().await);
+}
+
+#[tokio::test]
+async fn who_is_no_partner_any_more_is_told_nothing() {
+    let (url, _answer) = receiver(StatusCode::NO_CONTENT, None).await;
+    let world = World::new(&config(), &url).await;
+    world.webhooks.bind(&partners(&["other"]));
+    world
+        .webhooks
+        .start(&Handle::current(), &CancellationToken::new());
+    world.test().await.unwrap();
+    // Another's is delivered meanwhile, so deliveries are made.
+    let new = NewEndpoint {
+        url,
+        kinds: Vec::new(),
+        ordered: false,
+    };
+    let (endpoint, _secret) = world.webhooks.create("other", new).await.unwrap();
+    let at = "2030-01-01T00:00:00Z";
+    let test = world
+        .webhooks
+        .test("other", &endpoint.id, "widget.test", at);
+    test.await.unwrap();
+    let log = async || {
+        let log = world
+            .webhooks
+            .deliveries("other", &endpoint.id, None, None, 1);
+        log.await.unwrap()[0].state()
+    };
+    let told = async {
+        while log().await != DeliveryState::Delivered {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(LONG, told).await.unwrap();
+    assert_eq!(world.log().await[0].state(), DeliveryState::Pending);
+    // What waits is theirs when they are a partner again.
+    world.webhooks.bind(&partners(&["acme", "other"]));
+    let delivered = |log: &[Delivery]| log[0].state() == DeliveryState::Delivered;
+    world.log_once(delivered).await;
+    world.webhooks.stop();
 }
 
 #[tokio::test]
