@@ -9,11 +9,13 @@ mod document;
 mod page;
 mod problems;
 mod schemas;
+mod served;
 
 pub use describe::{Describe, Described, Operation};
 pub use document::Info;
-pub(crate) use document::{Documented, Served, document};
+pub(crate) use document::{Documented, document};
 pub(crate) use page::Page;
+pub(crate) use served::Served;
 
 #[cfg(test)]
 mod tests;

@@ -130,7 +130,8 @@ impl Proxy {
                 rule.template,
                 context,
                 &upload,
-                (share, mirror.as_ref()),
+                share,
+                mirror.as_ref(),
             ))
             .await
             .map_err(|error| failure::at_fault(error, &upload, limit))
@@ -263,8 +264,8 @@ impl Proxy {
         let path = path(rule, parameters, request.uri()).into_owned();
         let (mut request, upload) = outgoing(rule, path, request, context, stack)?;
         upgrade::mark(request.headers_mut());
-        let off = (RouteCache::Off, None);
-        let mut response = exchange(stack, request, rule.template, context, &upload, off)
+        let off = RouteCache::Off;
+        let mut response = exchange(stack, request, rule.template, context, &upload, off, None)
             .await
             .map_err(|error| failure::at_fault(error, &upload, None))?;
         if !upgrade::agreed(&response) {
@@ -399,7 +400,8 @@ impl Forward for Way {
             self.template,
             context,
             upload,
-            (self.share, self.mirror.as_ref()),
+            self.share,
+            self.mirror.as_ref(),
         )
         .await
         .map_err(|error| failure::at_fault(error, upload, self.limit))
@@ -413,7 +415,8 @@ async fn exchange(
     template: &'static str,
     context: &RequestContext,
     upload: &Upload,
-    (share, mirror): (RouteCache, Option<&Mirror>),
+    share: RouteCache,
+    mirror: Option<&Mirror>,
 ) -> Result<Response, UpstreamError> {
     let request = match mirror {
         Some(mirror) => mirror.copy(request, context),

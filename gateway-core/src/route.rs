@@ -136,7 +136,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
             })
             .collect();
         let document = document(info, &routes, config);
-        let served = Served::new(&document);
+        let served = Served::new("application/json", document.to_string());
         self.document = Some((document, path));
         let handler = move |headers: HeaderMap| {
             let served = served.clone();

@@ -1,9 +1,6 @@
 //! The document: operations, components, security. What a handler's types say is `describe.rs`.
 
-use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::Method;
 use serde_json::{Map, Value, json};
 
 use super::describe::Operation;
@@ -31,40 +28,6 @@ pub(crate) struct Documented<'a> {
     pub(crate) path: &'static str,
     pub(crate) summary: &'static str,
     pub(crate) describe: fn(&mut Operation<'_>),
-}
-
-/// A document as it is served.
-#[derive(Clone)]
-pub(crate) struct Served {
-    json: Bytes,
-    etag: HeaderValue,
-}
-
-impl Served {
-    pub(crate) fn new(document: &Value) -> Self {
-        let json = document.to_string();
-        let etag = crate::compose::weak_etag(json.as_bytes());
-        Self {
-            json: json.into(),
-            etag,
-        }
-    }
-
-    pub(crate) fn answer(&self, headers: &HeaderMap) -> Response {
-        let known = headers
-            .get(IF_NONE_MATCH)
-            .is_some_and(|value| crate::compose::matches_weakly(value, &self.etag));
-        let mut response = if known {
-            StatusCode::NOT_MODIFIED.into_response()
-        } else {
-            let json = HeaderValue::from_static("application/json");
-            ([(CONTENT_TYPE, json)], self.json.clone()).into_response()
-        };
-        let headers = response.headers_mut();
-        headers.insert(ETAG, self.etag.clone());
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, no-cache"));
-        response
-    }
 }
 
 /// The document of `routes`, under the policies of `config`.

@@ -9,15 +9,15 @@ mod schemas;
 #[cfg(test)]
 mod tests;
 
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::header::CONTENT_SECURITY_POLICY;
+use http::{HeaderMap, HeaderValue};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::Served;
 use crate::html::{Html, html};
 
 const STYLE: &str = include_str!("page/page.css");
@@ -26,8 +26,7 @@ const SCRIPT: &str = include_str!("page/page.js");
 /// A page as it is served.
 #[derive(Clone)]
 pub(crate) struct Page {
-    html: Bytes,
-    etag: HeaderValue,
+    html: Served,
     policy: HeaderValue,
 }
 
@@ -35,7 +34,6 @@ impl Page {
     /// `at` is where programs find the document.
     pub(crate) fn new(document: &Value, at: &str) -> Self {
         let html = page(document, at);
-        let etag = crate::compose::weak_etag(html.as_bytes());
         // Nothing but the style and the script that are in it; it asks nobody for anything, and nobody frames it.
         let policy = format!(
             "default-src 'none'; style-src '{}'; script-src '{}'; img-src data:; base-uri 'none'; form-action 'none'; \
@@ -44,26 +42,15 @@ impl Page {
             hash(SCRIPT)
         );
         Self {
-            html: html.into(),
-            etag,
+            html: Served::new("text/html; charset=utf-8", html),
             policy: HeaderValue::try_from(policy)
                 .unwrap_or(HeaderValue::from_static("default-src 'none'")),
         }
     }
 
     pub(crate) fn answer(&self, headers: &HeaderMap) -> Response {
-        let known = headers
-            .get(IF_NONE_MATCH)
-            .is_some_and(|value| crate::compose::matches_weakly(value, &self.etag));
-        let mut response = if known {
-            StatusCode::NOT_MODIFIED.into_response()
-        } else {
-            let html = HeaderValue::from_static("text/html; charset=utf-8");
-            ([(CONTENT_TYPE, html)], self.html.clone()).into_response()
-        };
+        let mut response = self.html.answer(headers);
         let headers = response.headers_mut();
-        headers.insert(ETAG, self.etag.clone());
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, no-cache"));
         headers.insert(CONTENT_SECURITY_POLICY, self.policy.clone());
         response
     }
