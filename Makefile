@@ -12,12 +12,13 @@ DEMO_BINS := ftgo bff-web bff-mobile bff-public
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-# The recipe's shell becomes the demo, so that signals reach it and its exit code is make's.
+# The recipe's shell becomes the demo, so that signals reach it and its exit code is make's. TLS=1 lets bff-web speak TLS, for
+# browsers that keep no Secure cookie without.
 .PHONY: demo
 demo: ## build everything, start FTGO and its three BFFs, until Ctrl-C
 	@scripts/setup.sh build
 	@cargo build --profile demo $(addprefix --bin ,$(DEMO_BINS))
-	@exec $(TARGET_DIR)/demo/ftgo demo --bin-dir $(TARGET_DIR)/demo
+	@exec $(TARGET_DIR)/demo/ftgo demo --bin-dir $(TARGET_DIR)/demo $(if $(TLS),--tls)
 
 .PHONY: clean-demo
 clean-demo: ## drop the demo's data, logs and keys

@@ -9,8 +9,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use ftgo_tests::Client;
+use ftgo_tests::browser::{Browser, location};
 use ftgo_tests::process::{Process, binary};
 use ftgo_tests::system::eventually;
+use ftgo_tests::web::choose;
+use reqwest::{Method, Version};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -29,14 +32,15 @@ struct Demo {
 }
 
 /// A distance at which all ports of the demo are free, below those that the system gives to outgoing connections. Each is
-/// given once: tests run side by side, and hold their ports a moment after they have asked.
+/// given once: tests run side by side, and hold their ports a moment after they have asked. They are two thousand apart:
+/// one demo's admin listeners are a thousand above its public ones, where the next demo would be.
 fn offset() -> Result<u16> {
     static GIVEN: AtomicU32 = AtomicU32::new(0);
-    let first = u16::try_from(std::process::id() % 20)?;
-    (0..20)
-        .map(|step| (first + step) % 20)
+    let first = u16::try_from(std::process::id() % 10)?;
+    (0..10)
+        .map(|step| (first + step) % 10)
         .filter(|place| GIVEN.fetch_or(1 << place, Ordering::SeqCst) & (1 << place) == 0)
-        .map(|place| 3_000 + place * 1_000)
+        .map(|place| 3_000 + place * 2_000)
         .find(|offset| PORTS.iter().all(|port| is_free(port + offset)))
         .context("there are other demos everywhere")
 }
@@ -65,8 +69,14 @@ fn arguments(data: &Path, offset: u16) -> Result<Vec<String>> {
 impl Demo {
     /// Starts it and waits until it is up.
     async fn start(data: &Path, offset: u16) -> Result<Self> {
+        Self::start_with(data, offset, &[]).await
+    }
+
+    /// The same, with further arguments.
+    async fn start_with(data: &Path, offset: u16, more: &[&str]) -> Result<Self> {
         let arguments = arguments(data, offset)?;
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let arguments = arguments.iter().map(String::as_str);
+        let arguments: Vec<&str> = arguments.chain(more.iter().copied()).collect();
         let process = Process::start("ftgo", &arguments)?;
         // The first start writes past orders, which takes its time on a machine that is busy.
         for attempt in 1.. {
@@ -226,4 +236,58 @@ async fn a_demo_ends_without_a_rest_keeps_its_data_and_leaves_no_orphan() -> Res
     })
     .await?;
     demo.ports_are_free().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_sign_in_over_tls_where_the_demo_speaks_it() -> Result<()> {
+    gateway_core::install_crypto();
+    let folder = tempfile::tempdir()?;
+    let demo = Demo::start_with(folder.path(), offset()?, &["--tls"]).await?;
+    let origin = format!("https://127.0.0.1:{}", 8080 + demo.offset);
+    let at = |path: &str| format!("{origin}{path}");
+    let printed = demo.process.printed();
+    let certificate = folder.path().join("tls.crt");
+    for line in [
+        format!("bff-web        {origin} "),
+        format!("storefront     {} ", at("/")),
+        format!("GraphiQL       {}", at("/graphiql")),
+        format!("certificate    {}:", certificate.display()),
+        format!("curl -s --cacert {} ", certificate.display()),
+    ] {
+        ensure!(printed.contains(&line), "no {line:?} in\n{printed}");
+    }
+
+    // Nobody believes it without being told to; then it is the only one that counts, and HTTP/2 is agreed on.
+    ensure!(Browser::new()?.open(&at("/")).await.is_err());
+    let browser = Browser::believing(&fs::read_to_string(&certificate)?)?;
+    let home = browser.open(&at("/")).await?;
+    assert_eq!(
+        (home.status().as_u16(), home.version()),
+        (200, Version::HTTP_2)
+    );
+    // A name's, it would hold for whatever else listens on this machine.
+    let other = at("/").replace("127.0.0.1", "localhost");
+    ensure!(browser.open(&other).await.is_err(), "good for a name, too");
+
+    let login = browser.open(&at("/bff/login?returnUrl=/orders")).await?;
+    let authorize = location(&login).context("no way to the provider")?;
+    let callback = choose(&browser, &authorize, "consumer-1").await?;
+    ensure!(callback.starts_with(&at("/bff/callback?")), "{callback}");
+    let signed_in = browser.open(&callback).await?;
+    assert_eq!(location(&signed_in).as_deref(), Some("/orders"));
+    let user = async || {
+        let request = browser.script(Method::GET, &at("/bff/user"))?;
+        browser.send(request).await
+    };
+    assert_eq!(user().await?.status(), 200);
+
+    // The provider tells of the end of the session over TLS, too.
+    let end = demo.url(8100, "/dev/sessions/end?sub=consumer-1");
+    let ended = Client::new()?.post_raw(&end, &json!(null)).await?;
+    assert_eq!(ended.json::<Value>().await?["ended"], 1);
+    eventually("the session is over", async || {
+        Ok((user().await?.status() == 401).then_some(()))
+    })
+    .await?;
+    demo.ends_by(Signal::TERM).await
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
 use reqwest::redirect::Policy;
-use reqwest::{Method, RequestBuilder, Response, Url};
+use reqwest::{Certificate, Method, RequestBuilder, Response, Url};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 const MOST_REDIRECTS: usize = 12;
@@ -23,10 +23,16 @@ pub struct Browser {
 
 impl Browser {
     pub fn new() -> Result<Self> {
+        Self::believing("")
+    }
+
+    /// One that believes these certificates (PEM), and no other.
+    pub fn believing(certificates: &str) -> Result<Self> {
         Ok(Self {
             http: reqwest::Client::builder()
                 .timeout(TIMEOUT)
                 .redirect(Policy::none())
+                .tls_certs_only(Certificate::from_pem_bundle(certificates.as_bytes())?)
                 .build()?,
             jar: Mutex::default(),
             set_cookies: Mutex::default(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
+use reqwest::Certificate;
 use reqwest::redirect::Policy;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -85,14 +86,16 @@ impl DeliveryError {
     }
 }
 
-/// An HTTP client that goes where clients have registered, and nowhere else.
+/// An HTTP client that goes where clients have registered, and nowhere else. It believes the certificates in `trusted` (PEM)
+/// besides those that the machine does.
 ///
 /// # Errors
-/// When there is no TLS to be had.
-pub(crate) fn http_client() -> Result<reqwest::Client, reqwest::Error> {
+/// When there is no TLS to be had, or something else in `trusted`.
+pub(crate) fn http_client(trusted: &str) -> Result<reqwest::Client, reqwest::Error> {
     // The process may have one already; then it is that one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     reqwest::Client::builder()
+        .tls_certs_merge(Certificate::from_pem_bundle(trusted.as_bytes())?)
         .timeout(TIMEOUT)
         .redirect(Policy::none())
         .no_proxy()

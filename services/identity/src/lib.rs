@@ -43,6 +43,8 @@ pub struct Settings {
     pub issuer: Option<String>,
     /// Who may ask for tokens.
     pub clients: Vec<Client>,
+    /// Certificates (PEM) that are believed when clients are told of logouts, besides those that the machine believes.
+    pub trusted_certificates: String,
 }
 
 impl Default for Settings {
@@ -51,6 +53,7 @@ impl Default for Settings {
         Settings {
             issuer: None,
             clients: Client::seeded(),
+            trusted_certificates: String::new(),
         }
     }
 }
@@ -81,7 +84,8 @@ pub async fn start_with(
         .await
         .map_err(StartError::setup)?;
     let (outbox, notices) = Outbox::new();
-    let http = backchannel::http_client().map_err(StartError::setup)?;
+    let http =
+        backchannel::http_client(&settings.trusted_certificates).map_err(StartError::setup)?;
     let provider = Arc::new(Provider {
         issuer,
         keys,

@@ -3,6 +3,7 @@
 
 mod banner;
 mod bff;
+mod certificate;
 mod children;
 mod files;
 mod keys;
@@ -19,7 +20,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::demo::bff::Bff;
+use crate::demo::bff::{Bff, Origins};
+use crate::demo::certificate::Certificate;
 use crate::demo::children::{ChildError, Children};
 use crate::demo::files::Files;
 use crate::demo::progress::Progress;
@@ -52,6 +54,8 @@ pub struct DemoOptions {
     pub collector: Option<Collector>,
     /// How far up all ports are.
     pub offset: Offset,
+    /// Whether bff-web speaks TLS.
+    pub tls: bool,
 }
 
 /// Why the demo does not run, or ended by itself.
@@ -71,6 +75,8 @@ pub enum DemoError {
     Seed(#[from] seed::SeedError),
     #[error(transparent)]
     Keys(#[from] keys::KeysError),
+    #[error(transparent)]
+    Certificate(#[from] certificate::CertificateError),
     #[error(transparent)]
     GatewayKey(#[from] GatewayKeyError),
     #[error(transparent)]
@@ -122,18 +128,24 @@ async fn live(
     services: &mut Option<Ftgo>,
     children: &mut Children,
 ) -> Result<Never, DemoError> {
-    let needs = preflight::check(&options.bin_dir, &options.config_dir, options.offset)?;
+    let origins = Origins::new(options.offset, options.tls);
+    let needs = preflight::check(&options.bin_dir, &options.config_dir, origins)?;
     let files = Files::create(&options.data_dir)?;
     logging::to_file(&files.log("services"))?;
     progress.step("ports are free, binaries and configuration are there");
 
+    let certificate = match options.tls {
+        true => Some(Certificate::ensure(&files)?),
+        false => None,
+    };
     let gateway_key = GatewayKey::ensure(&files.gateway_key())?;
     let ftgo = services.insert(
         Ftgo::start(Options {
             ports: Ports::Demo {
                 offset: options.offset.distance(),
             },
-            web_origins: web_origins(options.offset),
+            web_origins: origins.browsers(),
+            web_certificate: certificate.as_ref().map(|it| it.pem.clone()),
             faults: true,
             seed: true,
             // The demo's people may try services by hand: a call without a token is let in, one with a bad token is not.
@@ -156,7 +168,7 @@ async fn live(
     files::write_private(&files.token(), &token)?;
 
     for bff in Bff::ALL {
-        children.spawn(&bff, &needs, &files)?;
+        children.spawn(&bff, &needs, &files, certificate.as_ref())?;
     }
     children.ready().await?;
     progress.step("bff-web, bff-mobile and bff-public are ready");
@@ -167,6 +179,8 @@ async fn live(
         keys: &keys,
         token: &token,
         offset: options.offset,
+        origins,
+        certificate: certificate.as_ref(),
     });
     Err(children.first_to_end().await.into())
 }
@@ -187,17 +201,6 @@ async fn end(progress: &Progress, services: Option<Ftgo>, mut children: Children
         tracing::warn!("a service did not stop in time; what it committed is kept");
     }
     progress.step("everything has ended; the data is kept");
-}
-
-/// Under which names browsers reach bff-web on this machine.
-fn web_origins(offset: Offset) -> Vec<String> {
-    let port = offset.port(bff::WEB.port);
-    let schemes = ["http", "https"].into_iter();
-    schemes
-        .flat_map(|scheme| {
-            ["127.0.0.1", "localhost"].map(|host| format!("{scheme}://{host}:{port}"))
-        })
-        .collect()
 }
 
 /// `path` as it can be pasted into a shell from any folder.

@@ -100,6 +100,9 @@ struct DemoArgs {
     /// How far up all ports are, so that a second demo can run beside the first one.
     #[arg(long, value_name = "N", default_value = "0", value_parser = port_offset)]
     port_offset: demo::Offset,
+    /// bff-web speaks TLS, with a certificate made for the demo: for browsers that keep no Secure cookie without.
+    #[arg(long)]
+    tls: bool,
 }
 
 fn port_offset(text: &str) -> Result<demo::Offset, String> {
@@ -166,6 +169,7 @@ async fn run_demo(args: DemoArgs) -> anyhow::Result<()> {
         data_dir: args.data,
         collector: collector(args.otlp_endpoint),
         offset: args.port_offset,
+        tls: args.tls,
     })
     .await?;
     Ok(())
@@ -196,6 +200,7 @@ async fn services(args: ServicesArgs) -> anyhow::Result<()> {
         },
         issuer: args.issuer,
         web_origins: Vec::new(),
+        web_certificate: None,
         faults: args.faults,
         seed: args.seed,
         only: args.only,

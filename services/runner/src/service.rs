@@ -83,26 +83,14 @@ impl Service {
         }
     }
 
-    /// `issuer` is what identity calls itself, if not by its address; `web_origins` where its client for browsers is, if
-    /// not where it usually is.
+    /// `identity` is for the identity provider alone.
     pub(crate) fn start(
         self,
         environment: Environment,
-        issuer: Option<&str>,
-        web_origins: &[String],
+        identity: ftgo_identity::Settings,
     ) -> BoxFuture<'static, Result<RunningService, StartError>> {
         match self {
-            Service::Identity => {
-                let origins: Vec<&str> = web_origins.iter().map(String::as_str).collect();
-                let settings = ftgo_identity::Settings {
-                    issuer: issuer.map(str::to_owned),
-                    clients: match origins.as_slice() {
-                        [] => ftgo_identity::Client::seeded(),
-                        origins => ftgo_identity::Client::seeded_for(origins),
-                    },
-                };
-                Box::pin(ftgo_identity::start_with(environment, settings))
-            }
+            Service::Identity => Box::pin(ftgo_identity::start_with(environment, identity)),
             Service::Order => Box::pin(ftgo_order::start(environment)),
             Service::Kitchen => Box::pin(ftgo_kitchen::start(environment)),
             Service::Delivery => Box::pin(ftgo_delivery::start(environment)),

@@ -42,6 +42,8 @@ pub struct Options {
     pub issuer: Option<String>,
     /// Where browsers reach bff-web, for identity to send them back to; none: the demo's usual ports.
     pub web_origins: Vec<String>,
+    /// The certificate (PEM) that bff-web shows, where nobody would believe it without being told: identity does.
+    pub web_certificate: Option<String>,
     /// Opens the fault switchboard of each service (`PUT /faults`).
     pub faults: bool,
     /// Writes the demo's consumers, restaurants and couriers where they are missing.
@@ -64,6 +66,7 @@ impl Options {
             ports: Ports::Ephemeral,
             issuer: None,
             web_origins: Vec::new(),
+            web_certificate: None,
             faults: false,
             seed: false,
             only: None,
@@ -192,15 +195,8 @@ impl Ftgo {
         let address = slot.address.get().copied().unwrap_or(first);
         let give_up = Instant::now() + REBIND_BOUND;
         let started = loop {
-            let issuer = self.options.issuer.as_deref();
-            match service
-                .start(
-                    self.environment(service, address),
-                    issuer,
-                    &self.options.web_origins,
-                )
-                .await
-            {
+            let environment = self.environment(service, address);
+            match service.start(environment, self.identity()).await {
                 Err(error)
                     if slot.address.get().is_some()
                         && address_in_use(&error)
@@ -240,6 +236,19 @@ impl Ftgo {
             Ports::Ephemeral => 0,
         };
         SocketAddr::new(self.options.host, port)
+    }
+
+    fn identity(&self) -> ftgo_identity::Settings {
+        let origins = self.options.web_origins.iter().map(String::as_str);
+        let origins: Vec<&str> = origins.collect();
+        ftgo_identity::Settings {
+            issuer: self.options.issuer.clone(),
+            clients: match origins.as_slice() {
+                [] => ftgo_identity::Client::seeded(),
+                origins => ftgo_identity::Client::seeded_for(origins),
+            },
+            trusted_certificates: self.options.web_certificate.clone().unwrap_or_default(),
+        }
     }
 
     fn environment(&self, service: Service, address: SocketAddr) -> Environment {

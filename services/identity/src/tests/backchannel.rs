@@ -68,8 +68,8 @@ async fn start(answers: Vec<StatusCode>) -> (Identity, Arc<Told>) {
     }
     let folder = tempfile::tempdir().unwrap();
     let settings = Settings {
-        issuer: None,
         clients,
+        ..Settings::default()
     };
     let client = http_client();
     let service = crate::start_with(environment(folder.path()), settings).await;

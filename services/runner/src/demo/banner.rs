@@ -1,7 +1,8 @@
 //! What the demo prints when it is up: addresses, a token, and lines to paste. They are made from what was seeded, so
 //! that they work as they stand.
 
-use crate::demo::bff::{Bff, MOBILE, PUBLIC, WEB};
+use crate::demo::bff::{Bff, MOBILE, Origins, PUBLIC, WEB};
+use crate::demo::certificate::Certificate;
 use crate::demo::files::Files;
 use crate::demo::keys::Keys;
 use crate::demo::pasteable;
@@ -17,6 +18,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) keys: &'a Keys,
     pub(crate) token: &'a str,
     pub(crate) offset: Offset,
+    pub(crate) origins: Origins,
+    pub(crate) certificate: Option<&'a Certificate>,
 }
 
 const ORDER: &str = r#"{"restaurantId":"restaurant-1","deliveryAddress":{"street1":"1432 Alice Street","city":"Oakland","state":"CA","zip":"94612"},"lineItems":[{"menuItemId":"restaurant-1-item-1","quantity":5}]}"#;
@@ -27,7 +30,7 @@ pub(crate) fn print(facts: &Facts<'_>) {
         say(&format!(
             "  {:<14} {:<24} admin {}",
             bff.name,
-            facts.offset.url(bff.port, ""),
+            facts.origins.url(bff, ""),
             facts.offset.url(bff.admin_port, "/console")
         ));
     }
@@ -47,12 +50,12 @@ pub(crate) fn print(facts: &Facts<'_>) {
     say(&format!(
         "  {:<14} {:<24} sign in as consumer-1, or as staff-1 for the kitchen",
         "storefront",
-        facts.offset.url(WEB.port, "/")
+        facts.origins.url(WEB, "/")
     ));
     say(&format!(
         "  {:<14} {}",
         "GraphiQL",
-        facts.offset.url(WEB.port, "/graphiql")
+        facts.origins.url(WEB, "/graphiql")
     ));
     say("");
     say(&format!(
@@ -70,6 +73,13 @@ pub(crate) fn print(facts: &Facts<'_>) {
         "token",
         facts.files.token().display()
     ));
+    if let Some(certificate) = facts.certificate {
+        say(&format!(
+            "  {:<14} {}: your browser asks whether you believe it",
+            "certificate",
+            certificate.path.display()
+        ));
+    }
     say("");
     say("A token of consumer-1, valid for 8 hours:");
     say("");
@@ -97,6 +107,9 @@ fn lines(facts: &Facts<'_>) -> [(&'static str, String); 5] {
         .get("partner-1")
         .map(String::as_str)
         .unwrap_or_default();
+    let trust = facts.certificate.map_or_else(String::new, |certificate| {
+        format!("--cacert {} ", pasteable(&certificate.path))
+    });
     let query = format!(
         r#"{{"query":"{{ order(id: \"{order}\") {{ state restaurantName total {{ amount currency }} ticket {{ state }} delivery {{ state }} }} }}"}}"#
     );
@@ -105,28 +118,28 @@ fn lines(facts: &Facts<'_>) -> [(&'static str, String); 5] {
             "one screen in one round trip: an order's details, composed from five services",
             format!(
                 "curl -s {bearer} {}",
-                facts.offset.url(MOBILE.port, &format!("/orders/{order}"))
+                facts.origins.url(MOBILE, &format!("/orders/{order}"))
             ),
         ),
         (
             "the order history, newest first",
             format!(
                 "curl -s {bearer} '{}'",
-                facts.offset.url(MOBILE.port, "/orders?limit=5")
+                facts.origins.url(MOBILE, "/orders?limit=5")
             ),
         ),
         (
             "place an order; it is APPROVED a moment later",
             format!(
                 "curl -s {bearer} -H 'Content-Type: application/json' -d '{ORDER}' {}",
-                facts.offset.url(MOBILE.port, "/orders")
+                facts.origins.url(MOBILE, "/orders")
             ),
         ),
         (
             "the same order by GraphQL, the fields picked by the client",
             format!(
-                "curl -s {bearer} -H 'Content-Type: application/json' -d '{query}' {}",
-                facts.offset.url(WEB.port, "/graphql")
+                "curl -s {trust}{bearer} -H 'Content-Type: application/json' -d '{query}' {}",
+                facts.origins.url(WEB, "/graphql")
             ),
         ),
         (
@@ -134,8 +147,8 @@ fn lines(facts: &Facts<'_>) -> [(&'static str, String); 5] {
             format!(
                 "curl -s -H 'X-API-Key: {key}' {}",
                 facts
-                    .offset
-                    .url(PUBLIC.port, &format!("/v2/orders/{partners_order}"))
+                    .origins
+                    .url(PUBLIC, &format!("/v2/orders/{partners_order}"))
             ),
         ),
     ]

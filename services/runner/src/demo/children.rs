@@ -15,6 +15,7 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, interval, timeout_at};
 
 use crate::demo::bff::{self, Bff};
+use crate::demo::certificate::Certificate;
 use crate::demo::files::Files;
 use crate::demo::preflight::Needs;
 
@@ -123,6 +124,7 @@ impl Children {
         bff: &Bff,
         needs: &Needs,
         files: &Files,
+        certificate: Option<&Certificate>,
     ) -> Result<(), ChildError> {
         let log = files.log(bff.name);
         let failed = |source| ChildError::Start {
@@ -142,6 +144,9 @@ impl Children {
         }
         if *bff == bff::PUBLIC {
             command.arg("--config").arg(files.public_keys());
+        }
+        if let (bff::WEB, Some(certificate)) = (*bff, certificate) {
+            command.arg("--config").arg(&certificate.config);
         }
         let process = command
             .env("INTERNAL_TOKEN_KEY_FILE", files.gateway_key())

@@ -87,6 +87,20 @@ impl Files {
         self.root.join("gateway-key.pem")
     }
 
+    /// What bff-web shows over TLS: the certificate, for whoever is to believe it.
+    pub(crate) fn certificate(&self) -> PathBuf {
+        self.root.join("tls.crt")
+    }
+
+    pub(crate) fn certificate_key(&self) -> PathBuf {
+        self.root.join("tls.key")
+    }
+
+    /// Where bff-web reads of the two.
+    pub(crate) fn tls_config(&self) -> PathBuf {
+        self.root.join("tls.toml")
+    }
+
     /// A bearer token, for the curl lines.
     pub(crate) fn token(&self) -> PathBuf {
         self.root.join("token")

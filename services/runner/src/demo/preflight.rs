@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::demo::bff::{Bff, DEMO_CONFIG};
+use crate::demo::bff::{Bff, DEMO_CONFIG, Origins};
 use crate::demo::ports::{self, Holder, Offset};
 use crate::service::Service;
 
@@ -26,15 +26,16 @@ pub enum PreflightError {
 pub(crate) struct Needs {
     bin_dir: PathBuf,
     config_dir: PathBuf,
-    offset: Offset,
+    origins: Origins,
 }
 
 impl Needs {
     /// What tells a BFF where it and everybody else is.
     pub(crate) fn environment(&self, bff: &Bff) -> Vec<(String, String)> {
-        let at = |port| format!("127.0.0.1:{}", self.offset.port(port));
+        let offset = self.offset();
+        let at = |port| format!("127.0.0.1:{}", offset.port(port));
         let services = Service::ALL.into_iter().map(|service| {
-            let url = self.offset.url(service.port(), "");
+            let url = offset.url(service.port(), "");
             match service {
                 Service::Identity => ("ISSUER".to_owned(), url),
                 _ => {
@@ -46,13 +47,13 @@ impl Needs {
         let own = [
             ("LISTEN".to_owned(), at(bff.port)),
             ("ADMIN_LISTEN".to_owned(), at(bff.admin_port)),
-            ("PUBLIC_URL".to_owned(), self.offset.url(bff.port, "")),
+            ("PUBLIC_URL".to_owned(), self.origins.url(*bff, "")),
         ];
         own.into_iter().chain(services).collect()
     }
 
     pub(crate) fn offset(&self) -> Offset {
-        self.offset
+        self.origins.offset()
     }
 
     pub(crate) fn binary(&self, bff: &Bff) -> PathBuf {
@@ -68,14 +69,14 @@ impl Needs {
 pub(crate) fn check(
     bin_dir: &Path,
     config_dir: &Path,
-    offset: Offset,
+    origins: Origins,
 ) -> Result<Needs, PreflightError> {
     let needs = Needs {
         bin_dir: bin_dir.to_owned(),
         config_dir: config_dir.to_owned(),
-        offset,
+        origins,
     };
-    check_ports(offset)?;
+    check_ports(origins.offset())?;
     for bff in Bff::ALL {
         let binary = needs.binary(&bff);
         if !binary.is_file() {
