@@ -234,7 +234,7 @@ async fn deliver(
     let store = &webhooks.inner.store;
     let settled = until_done(|| {
         let outcome = outcome.clone();
-        records::settle(store, endpoint, message.number, outcome, wait, config)
+        records::settle(store, endpoint, &message, outcome, wait, config)
     });
     if let Some(Some(why)) = settled.await {
         tracing::warn!(endpoint, why = why.as_str(), "a webhook is disabled");

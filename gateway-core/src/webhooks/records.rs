@@ -23,7 +23,8 @@ pub(super) use settle::settle;
 /// What an app with webhooks has in its store.
 pub const TABLES: Tables = Tables {
     owner: "webhooks",
-    migrations: &["CREATE TABLE webhooks_feed (
+    migrations: &[
+        "CREATE TABLE webhooks_feed (
         one INTEGER PRIMARY KEY CHECK (one = 1),
         position TEXT NOT NULL
     ) STRICT;
@@ -64,7 +65,10 @@ pub const TABLES: Tables = Tables {
         UNIQUE (endpoint, message)
     ) STRICT;
     CREATE INDEX webhooks_deliveries_by_state ON webhooks_deliveries (endpoint, state, due_at);
-    CREATE INDEX webhooks_deliveries_by_end ON webhooks_deliveries (ended_at)"],
+    CREATE INDEX webhooks_deliveries_by_end ON webhooks_deliveries (ended_at)",
+        // Grows with every replay: the end of an attempt counts for the round in which it began.
+        "ALTER TABLE webhooks_deliveries ADD COLUMN round INTEGER NOT NULL DEFAULT 0",
+    ],
 };
 
 /// For how long a subject is known that nothing is heard of.
@@ -193,8 +197,10 @@ pub(super) struct Message {
     #[sqlx(rename = "message")]
     pub(super) id: String,
     pub(super) body: String,
-    /// Made so far.
+    /// Made so far, in this round.
     pub(super) attempts: u32,
+    /// How often it was replayed.
+    pub(super) round: i64,
 }
 
 /// A message for one endpoint of `partner`, which may have it.
@@ -292,7 +298,7 @@ pub(super) async fn deliveries(
         .await
 }
 
-/// A message of an endpoint of `partner` once more, as if it were new.
+/// A message of an endpoint of `partner` once more, as if it were new, even while an attempt of the round before is under way.
 pub(super) async fn replay(
     store: &Store,
     partner: &str,
@@ -309,7 +315,8 @@ pub(super) async fn replay(
                     return Ok(Some(refusal));
                 }
                 let query = sqlx::query(
-                    "UPDATE webhooks_deliveries SET state = 'pending', attempts = 0, due_at = ?, ended_at = NULL
+                    "UPDATE webhooks_deliveries
+                     SET state = 'pending', attempts = 0, due_at = ?, ended_at = NULL, round = round + 1
                      WHERE endpoint = ? AND message = ?",
                 );
                 let query = query.bind(now).bind(id).bind(message);
@@ -489,13 +496,13 @@ async fn due_in(
     let wanted = match served.ordered {
         // The first of each subject that is not over: what comes after it waits.
         true => {
-            "SELECT number, message, body, attempts FROM webhooks_deliveries
+            "SELECT number, message, body, attempts, round FROM webhooks_deliveries
              WHERE number IN (SELECT min(number) FROM webhooks_deliveries
                               WHERE endpoint = ? AND state = 'pending' GROUP BY subject)
              AND due_at <= ? ORDER BY number LIMIT ?"
         }
         false => {
-            "SELECT number, message, body, attempts FROM webhooks_deliveries
+            "SELECT number, message, body, attempts, round FROM webhooks_deliveries
              WHERE endpoint = ? AND state = 'pending' AND due_at <= ? ORDER BY due_at, number LIMIT ?"
         }
     };

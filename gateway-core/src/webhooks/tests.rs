@@ -10,6 +10,7 @@ use axum::extract::State;
 use http::{HeaderMap, StatusCode};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -289,17 +290,52 @@ async fn nothing_is_promised_to_an_endpoint_that_is_disabled() {
 }
 
 #[tokio::test]
+async fn what_is_replayed_while_it_is_under_way_is_sent_once_more() {
+    let (arrived, mut arrivals) = watch::channel(0);
+    let hold = Arc::new(Semaphore::new(0));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let gate = Arc::clone(&hold);
+    let app = Router::new().fallback(async move || {
+        arrived.send_modify(|count| *count += 1);
+        gate.acquire().await.unwrap().forget();
+        StatusCode::NO_CONTENT
+    });
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let world = World::new(&config(), &url).await;
+    world
+        .webhooks
+        .start(&Handle::current(), &CancellationToken::new());
+    let message = world.test().await.unwrap();
+    let first = arrivals.wait_for(|count| *count == 1);
+    timeout(LONG, first).await.unwrap().unwrap();
+    let replay = world.webhooks.replay("acme", &world.id, &message);
+    replay.await.unwrap();
+    hold.add_permits(1);
+    let second = arrivals.wait_for(|count| *count == 2);
+    timeout(LONG, second).await.unwrap().unwrap();
+    assert_eq!(world.log().await[0].state(), DeliveryState::Pending);
+    hold.add_permits(1);
+    let log = world
+        .log_once(|log| log[0].state() == DeliveryState::Delivered)
+        .await;
+    // Of the replay; the attempt before it is another round's.
+    assert_eq!(log[0].attempts, 1, "{log:?}");
+    world.webhooks.stop();
+}
+
+#[tokio::test]
 async fn what_is_over_is_forgotten_and_nothing_else() {
     let (url, _answer) = receiver(StatusCode::NO_CONTENT, None).await;
     let world = World::new(&config(), &url).await;
     let ended = world.test().await.unwrap();
     let queue = records::due(&world.store, &world.id, now(), 1).await;
-    let number = queue.unwrap().unwrap().due.unwrap().messages[0].number;
+    let message = &queue.unwrap().unwrap().due.unwrap().messages[0];
     let (delivered, at_once) = (Outcome::Delivered(204), Duration::ZERO);
     records::settle(
         &world.store,
         &world.id,
-        number,
+        message,
         delivered,
         at_once,
         &config(),

@@ -4,23 +4,26 @@ use std::time::Duration;
 
 use sqlx::SqliteConnection;
 
+use super::Message;
 use crate::config::WebhooksConfig;
 use crate::store::{Store, StoreError};
 use crate::webhooks::send::Outcome;
 use crate::webhooks::{millis, now};
 
-/// Writes down how an attempt has ended. Says why when the endpoint is disabled by it.
+/// Writes down how an attempt has ended: for its message only as long as nobody has asked for that anew. Says why when the endpoint
+/// is disabled by it.
 pub(in crate::webhooks) async fn settle(
     store: &Store,
     endpoint: &str,
-    number: i64,
+    message: &Message,
     outcome: Outcome,
     wait: Duration,
     config: &WebhooksConfig,
 ) -> Result<Option<String>, StoreError> {
     let end = End {
         endpoint: endpoint.to_owned(),
-        number,
+        number: message.number,
+        round: message.round,
         now: now(),
         due_at: now().saturating_add(millis(wait)),
         attempts: config.attempts,
@@ -34,6 +37,7 @@ pub(in crate::webhooks) async fn settle(
 struct End {
     endpoint: String,
     number: i64,
+    round: i64,
     now: i64,
     due_at: i64,
     /// After so many a message is given up,
@@ -80,13 +84,14 @@ impl End {
         sqlx::query(
             "UPDATE webhooks_deliveries
              SET state = ?, status = ?, fault = ?, ended_at = ?, attempts = attempts + 1
-             WHERE number = ?",
+             WHERE number = ? AND round = ?",
         )
         .bind(state)
         .bind(status)
         .bind(fault)
         .bind(self.now)
         .bind(self.number)
+        .bind(self.round)
         .execute(connection)
         .await
         .map(drop)
@@ -98,12 +103,14 @@ impl End {
         status: Option<u16>,
         why: &str,
     ) -> Result<Option<String>, sqlx::Error> {
-        let made: Option<u32> =
-            sqlx::query_scalar("SELECT attempts FROM webhooks_deliveries WHERE number = ?")
-                .bind(self.number)
-                .fetch_optional(&mut *connection)
-                .await?;
-        // Taken away meanwhile.
+        let made: Option<u32> = sqlx::query_scalar(
+            "SELECT attempts FROM webhooks_deliveries WHERE number = ? AND round = ?",
+        )
+        .bind(self.number)
+        .bind(self.round)
+        .fetch_optional(&mut *connection)
+        .await?;
+        // Taken away meanwhile, or asked for anew.
         let Some(made) = made else { return Ok(None) };
         if made + 1 < self.attempts {
             sqlx::query(
