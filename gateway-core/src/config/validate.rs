@@ -512,11 +512,13 @@ fn redis(raw: RawRedis, check: &mut Check<'_>) -> Option<RedisConfig> {
     if let Some(prefix) = &raw.prefix {
         check.name(prefix, "redis.prefix");
     }
+    let max_response_age = check.positive(raw.max_response_age, "redis.max_response_age");
     Some(RedisConfig {
         server: raw.url?.0,
         timeout,
         replicas: NonZeroU32::new(raw.replicas?)?,
         prefix: raw.prefix,
+        share_responses: raw.share_responses.then_some(max_response_age),
     })
 }
 

@@ -454,6 +454,11 @@ fn a_redis_is_named_with_its_replicas_and_never_with_its_password() {
     );
     assert!(!format!("{redis:?}").contains("hunter2"), "{redis:?}");
     assert!(load(&[""]).unwrap().redis.is_none());
+    // Responses are shared when it says so.
+    assert_eq!(redis.share_responses, None);
+    let sharing = [text, "[redis]\nshare_responses = true"];
+    let redis = load(&sharing).unwrap().redis.unwrap();
+    assert_eq!(redis.share_responses, Some(Duration::from_mins(1)));
 
     for (text, expected) in [
         (
