@@ -195,7 +195,7 @@ impl SecondLevel {
             Ok(looked) => looked,
             Err(_elapsed) => {
                 self.link.suspect();
-                Err("no answer in time".to_owned())
+                Err(link::LATE.to_owned())
             }
         };
         self.metrics.duration.observe(sent.elapsed());
@@ -314,7 +314,7 @@ impl SecondLevel {
         let this = Arc::clone(self);
         tokio::spawn(async move {
             let _place = place;
-            let written: Result<(u64,), String> = this.in_time(&connected, &pipeline).await;
+            let written: Result<(u64,), String> = this.link.exchange(&connected, &pipeline).await;
             match written {
                 Ok((1,)) => this.metrics.stored.increment(1),
                 Ok(_) => this.metrics.outrun.increment(1),
@@ -335,25 +335,11 @@ impl SecondLevel {
         pipeline.cmd("DEL").arg(self.key(&ticket.name));
         let this = Arc::clone(self);
         tokio::spawn(async move {
-            let done: Result<(Value,), String> = this.in_time(&connected, &pipeline).await;
+            let done: Result<(Value,), String> = this.link.exchange(&connected, &pipeline).await;
             if let Err(reason) = done {
                 tracing::debug!(reason, "an answer stays in the second level of the cache");
             }
         });
-    }
-
-    async fn in_time<T: redis::FromRedisValue>(
-        &self,
-        connected: &link::Connected,
-        pipeline: &Pipeline,
-    ) -> Result<T, String> {
-        match timeout(self.timeout, self.link.ask(connected, pipeline)).await {
-            Ok(answer) => answer,
-            Err(_elapsed) => {
-                self.link.suspect();
-                Err("no answer in time".to_owned())
-            }
-        }
     }
 
     fn key(&self, name: &Name) -> String {

@@ -25,6 +25,7 @@ const PROBE_EVERY: Duration = Duration::from_millis(250);
 const SLOW: Duration = Duration::from_millis(250);
 /// For what no request waits for.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(1);
+pub(super) const LATE: &str = "no answer in time";
 
 pub(super) struct Link {
     server: RedisServer,
@@ -92,6 +93,18 @@ impl Link {
             }
             words(error)
         })
+    }
+
+    /// The answer to what no request waits for.
+    pub(super) async fn exchange<T: FromRedisValue>(
+        &self,
+        connected: &Connected,
+        pipeline: &Pipeline,
+    ) -> Result<T, String> {
+        match timeout(EXCHANGE_TIMEOUT, self.ask(connected, pipeline)).await {
+            Ok(answer) => answer,
+            Err(_elapsed) => Err(LATE.to_owned()),
+        }
     }
 
     /// Keeps the connection, and tells the server of purges, for as long as it is polled.
@@ -222,6 +235,6 @@ async fn in_exchange<T>(
 ) -> Result<T, String> {
     match timeout(EXCHANGE_TIMEOUT, exchange).await {
         Ok(answer) => answer.map_err(words),
-        Err(_elapsed) => Err("no answer in time".to_owned()),
+        Err(_elapsed) => Err(LATE.to_owned()),
     }
 }
