@@ -20,11 +20,11 @@ const SERVER: &str = include_str!("server.lua");
 
 /// A server that goes away while nobody asks is noticed after this.
 const PROBE_EVERY: Duration = Duration::from_millis(250);
-/// A server that takes longer was away: others may have given up telling it of a purge. They do not do so before
-/// `EXCHANGE_TIMEOUT`, which is more than can go by between two probes without being noticed.
+/// A server that takes longer for a probe was away, unless requests wait even longer.
 const SLOW: Duration = Duration::from_millis(250);
-/// For what no request waits for.
-const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(1);
+/// What no request waits for may take so many times as long. So nobody gives up telling it of a purge before everybody else
+/// has noticed, in one probe or the next, that it was away.
+const PATIENCE: u32 = 4;
 pub(super) const LATE: &str = "no answer in time";
 
 pub(super) struct Link {
@@ -32,6 +32,7 @@ pub(super) struct Link {
     prefix: String,
     connected: ArcSwapOption<Connected>,
     suspected: Notify,
+    slow: Duration,
     reason: Mutex<String>,
     up: Gauge,
 }
@@ -51,6 +52,7 @@ impl Link {
             prefix: prefix.to_owned(),
             connected: ArcSwapOption::empty(),
             suspected: Notify::new(),
+            slow: config.timeout.max(SLOW),
             reason: Mutex::new("not connected yet".to_owned()),
             up,
         }
@@ -101,7 +103,8 @@ impl Link {
         connected: &Connected,
         pipeline: &Pipeline,
     ) -> Result<T, String> {
-        match timeout(EXCHANGE_TIMEOUT, self.ask(connected, pipeline)).await {
+        let patience = self.slow * PATIENCE;
+        match timeout(patience, self.ask(connected, pipeline)).await {
             Ok(answer) => answer,
             Err(_elapsed) => Err(LATE.to_owned()),
         }
@@ -193,7 +196,7 @@ impl Link {
         for generation in &batch.generations {
             delete.arg(format!("{}g:{generation}", self.prefix));
         }
-        match in_exchange(delete.query_async::<u64>(connection)).await {
+        match self.patiently(delete.query_async::<u64>(connection)).await {
             Ok(_deleted) => {
                 purges.confirm(&batch);
                 Ok(())
@@ -209,11 +212,21 @@ impl Link {
     async fn probe(&self, connection: &mut MultiplexedConnection) -> Result<(), String> {
         let time = redis::cmd("TIME");
         let asked = Instant::now();
-        let (seconds, micros): (u64, u64) = in_exchange(time.query_async(connection)).await?;
-        if self.connected.load().is_none() || asked.elapsed() > SLOW {
+        let (seconds, micros): (u64, u64) = self.patiently(time.query_async(connection)).await?;
+        if self.connected.load().is_none() || asked.elapsed() > self.slow {
             self.publish(connection.clone(), seconds * 1_000_000 + micros);
         }
         Ok(())
+    }
+
+    async fn patiently<T>(
+        &self,
+        exchange: impl Future<Output = Result<T, RedisError>>,
+    ) -> Result<T, String> {
+        match timeout(self.slow * PATIENCE, exchange).await {
+            Ok(answer) => answer.map_err(words),
+            Err(_elapsed) => Err(LATE.to_owned()),
+        }
     }
 
     fn publish(&self, connection: MultiplexedConnection, not_before: u64) {
@@ -227,14 +240,5 @@ impl Link {
     fn withdraw(&self) {
         self.connected.store(None);
         self.up.set(0.0);
-    }
-}
-
-async fn in_exchange<T>(
-    exchange: impl Future<Output = Result<T, RedisError>>,
-) -> Result<T, String> {
-    match timeout(EXCHANGE_TIMEOUT, exchange).await {
-        Ok(answer) => answer.map_err(words),
-        Err(_elapsed) => Err(LATE.to_owned()),
     }
 }

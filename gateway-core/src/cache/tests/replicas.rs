@@ -423,17 +423,21 @@ async fn a_redis_that_hangs_holds_up_nobody_for_longer_than_once() {
     c.misses(&ASKS).await;
     // And it is used again.
     a.is_connected().await;
+    b.is_connected().await;
     a.fixture.tags.purge("widget:1");
     eventually(|| metrics.purges_waiting.value() == 0.0).await;
     a.fills(&ASKS, FRESH, "newest").await;
-    b.is_connected().await;
     assert_eq!(b.fixture.hit(&ASKS).await.body, "newest");
 }
 
 #[tokio::test]
 async fn what_was_purged_while_redis_was_away_is_not_found_by_who_missed_it_too() {
     let redis = TestRedis::start().await;
-    let [a, b] = replicas(&redis).await;
+    let short = "timeout = \"500ms\"";
+    let [a, b] = [
+        Replica::with(&redis, short).await,
+        Replica::with(&redis, short).await,
+    ];
     a.fills(&ASKS, FRESH, "old").await;
     redis.pause();
     a.fixture.tags.purge("widget:1");
