@@ -76,6 +76,7 @@ impl Link {
 
     /// An answer did not come: nobody asks before the server has been heard again.
     pub(super) fn suspect(&self) {
+        self.say(LATE.to_owned());
         self.withdraw();
         self.suspected.notify_one();
     }
@@ -138,7 +139,7 @@ impl Link {
                 reported_down = true;
                 tracing::warn!(%server, reason, "the second level of the cache is away");
             }
-            *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+            self.say(reason);
             retry.pause().await;
         }
     }
@@ -235,6 +236,11 @@ impl Link {
             not_before,
         })));
         self.up.set(1.0);
+    }
+
+    /// Why it is not asked.
+    fn say(&self, reason: String) {
+        *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = reason;
     }
 
     fn withdraw(&self) {
