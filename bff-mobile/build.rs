@@ -1,4 +1,4 @@
-//! Generates the gRPC client for accounting from `contracts/`. protox parses the file, so no `protoc` is needed; nothing
+//! Generates the messages of accounting from `contracts/`. protox parses the file, so no `protoc` is needed; nothing
 //! else is built here.
 
 use std::error::Error;
@@ -7,10 +7,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=contracts");
 
     let descriptors = protox::compile(["accounting.proto"], ["contracts/accounting"])?;
-    tonic_prost_build::configure()
-        .build_server(false)
-        // Calls go through the gateway's own pools.
-        .build_transport(false)
-        .compile_fds(descriptors)?;
+    prost_build::Config::new().compile_fds(descriptors)?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Generates the gRPC client for accounting from `contracts/`, where protox parses the file, so that no `protoc` is needed; and
+//! Generates the messages of accounting from `contracts/`, where protox parses the file, so that no `protoc` is needed; and
 //! the list of the files in `assets/`, which `make assets` has built. Nothing else is built here.
 
 use std::env;
@@ -12,11 +12,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=assets");
 
     let descriptors = protox::compile(["accounting.proto"], ["contracts/accounting"])?;
-    tonic_prost_build::configure()
-        .build_server(false)
-        // Calls go through the gateway's own pools.
-        .build_transport(false)
-        .compile_fds(descriptors)?;
+    prost_build::Config::new().compile_fds(descriptors)?;
 
     let here = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
     let list = assets(&here.join("assets"))?;

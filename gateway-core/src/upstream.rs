@@ -44,7 +44,7 @@ pub(crate) use attempt::Attempt;
 pub use call::{Answered, Call, UpstreamClient, UpstreamResponse};
 pub(crate) use call::{is_json, refusal};
 pub use error::{UpstreamError, UpstreamErrorKind};
-pub use grpc::{GrpcChannel, GrpcUpstream};
+pub use grpc::{GrpcCall, GrpcMethod, GrpcUpstream};
 pub(crate) use outgoing::Outgoing;
 pub(crate) use reads::Reads;
 pub(crate) use request_key::{Identity, RequestKey};
@@ -221,7 +221,7 @@ impl Upstreams {
             .get(name)
             .filter(|stack| stack.protocol() == protocol)
             .cloned()
-            .map(GrpcUpstream::new)
+            .map(|stack| GrpcUpstream::new(UpstreamClient::new(stack, self.reads.clone())))
             .ok_or(UnknownUpstream { name, protocol })
     }
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
-use http::uri::PathAndQuery;
 
 use crate::trace::SpanId;
 
@@ -21,8 +20,8 @@ pub enum CallTarget {
         /// The path with its placeholders, for example `/widgets/{id}`; absent when the caller did not name it.
         template: Option<&'static str>,
     },
-    /// `/package.Service/Method`; absent when nothing was sent.
-    Grpc { method: Option<PathAndQuery> },
+    /// `/package.Service/Method`.
+    Grpc { method: &'static str },
 }
 
 /// Where an answer came from.

@@ -245,7 +245,7 @@ mod tests {
             body: slice_of_buffer("one", &held),
         });
         let nobody = Principal::Anonymous;
-        let key = RequestKey::new("parts", &Method::GET, "/1", &HeaderMap::new(), &nobody);
+        let key = RequestKey::new("parts", &Method::GET, "/1", &HeaderMap::new(), b"", &nobody);
         let key = Arc::new(key);
         let lifetime = Lifetime::seconds(60);
         let part = Part::new(response, Instant::now(), tags.now(), Box::new([]), lifetime);

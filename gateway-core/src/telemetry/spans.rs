@@ -269,15 +269,12 @@ fn target(
         CallTarget::Grpc { method } => {
             attributes.push(KeyValue::new("rpc.system", "grpc"));
             attributes.extend(status.map(|code| KeyValue::new("rpc.grpc.status_code", code)));
-            let path = method.as_ref().map_or("", |method| method.path());
-            match path.trim_start_matches('/').split_once('/') {
-                Some((service, method)) => {
-                    attributes.push(KeyValue::new("rpc.service", service.to_owned()));
-                    attributes.push(KeyValue::new("rpc.method", method.to_owned()));
-                    Cow::Owned(format!("{service}/{method}"))
-                }
-                None => Cow::Borrowed("grpc"),
+            let name = method.trim_start_matches('/');
+            if let Some((service, method)) = name.split_once('/') {
+                attributes.push(KeyValue::new("rpc.service", service));
+                attributes.push(KeyValue::new("rpc.method", method));
             }
+            Cow::Borrowed(name)
         }
     }
 }

@@ -63,25 +63,13 @@ impl Attempt {
         self.status = status;
     }
 
-    /// What was called, when it becomes known only now.
-    pub(super) fn target(&mut self, target: CallTarget) {
-        self.target = target;
-    }
-
     /// The gRPC code, which comes after the head.
     pub(super) fn coded(&mut self, code: Option<u16>) {
-        if self.answered.is_some() {
-            self.status = code;
-        }
+        self.status = code;
     }
 
     /// The call came to an end of its own: `ok`, or the reason why not.
     pub(crate) fn finished(mut self, outcome: &'static str) {
-        self.finish(outcome);
-    }
-
-    /// As [`finished`](Self::finished), for who shares it with others.
-    pub(super) fn finish(&mut self, outcome: &'static str) {
         self.note(outcome);
         self.is_noted = true;
     }

@@ -1,5 +1,5 @@
-//! Typed calls to JSON services: a path in, a decoded answer or a classified failure out, always under the deadline.
-//! Streams that pass through untouched are `proxy.rs`; gRPC is `grpc.rs`.
+//! Typed calls to services: a path in, a decoded answer or a classified failure out, always under the deadline. Those to JSON
+//! services are made here; what is gRPC's own is `grpc.rs`, streams that pass through untouched are `proxy.rs`.
 
 use std::pin::Pin;
 
@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use super::answer::Answer;
 use super::attempt::Attempt;
 use super::error::{UpstreamError, UpstreamErrorKind};
+use super::grpc;
 use super::outgoing::Outgoing;
 use super::reads::Reads;
 use super::stack::{CallKind, Judged, Stack};
@@ -38,11 +39,13 @@ pub struct Call {
     pub(super) stack: Stack,
     pub(super) reads: Reads,
     pub(super) context: RequestContext,
+    kind: CallKind,
+    /// What is called, as traces and the console say it.
+    pub(super) target: CallTarget,
     pub(super) method: Method,
     pub(super) path: String,
-    template: Option<&'static str>,
     pub(super) headers: HeaderMap,
-    body: Result<Bytes, serde_json::Error>,
+    pub(super) body: Result<Bytes, serde_json::Error>,
     /// How long the answer may be used again; `None` = not at all.
     pub(super) lifetime: Option<Lifetime>,
     pub(super) tags: Vec<Slot>,
@@ -102,14 +105,36 @@ impl UpstreamClient {
             stack: self.stack.clone(),
             reads: self.reads.clone(),
             context,
+            kind: CallKind::of(&method),
+            target: CallTarget::Http {
+                method: method.clone(),
+                template: None,
+            },
             method,
             path,
-            template: None,
             headers,
             body: Ok(Bytes::new()),
             lifetime: None,
             tags: Vec::new(),
             commands: self.commands,
+        }
+    }
+
+    /// A call of a gRPC method, with a message in its frame.
+    pub(super) fn grpc(
+        &self,
+        context: RequestContext,
+        kind: CallKind,
+        method: &'static str,
+        headers: HeaderMap,
+        message: Bytes,
+    ) -> Call {
+        Call {
+            kind,
+            target: CallTarget::Grpc { method },
+            headers,
+            body: Ok(message),
+            ..self.call(context, Method::POST, method.to_owned())
         }
     }
 }
@@ -137,8 +162,10 @@ impl Call {
     }
 
     /// How the path is called in traces and on the console, with its placeholders: `/widgets/{id}`.
-    pub fn named(mut self, template: &'static str) -> Self {
-        self.template = Some(template);
+    pub fn named(mut self, name: &'static str) -> Self {
+        if let CallTarget::Http { template, .. } = &mut self.target {
+            *template = Some(name);
+        }
         self
     }
 
@@ -175,9 +202,9 @@ impl Call {
     }
 
     /// A read ends with the last one who waits for it; a command runs on.
-    fn run<T: Send + 'static>(self, read: Reader<T>) -> Answered<T> {
+    pub(super) fn run<T: Send + 'static>(self, read: Reader<T>) -> Answered<T> {
         let call = Box::new(self);
-        match CallKind::of(&call.method) {
+        match call.kind {
             CallKind::Safe => Box::pin(call.read(read)),
             CallKind::Command => Box::pin(async move {
                 let stack = call.stack.clone();
@@ -197,21 +224,13 @@ impl Call {
         result.map(|(_, answer)| answer)
     }
 
-    /// What is called, as traces and the console say it.
-    pub(super) fn target(&self) -> CallTarget {
-        CallTarget::Http {
-            method: self.method.clone(),
-            template: self.template,
-        }
-    }
-
     /// The answer as it came, and what it was read as.
     pub(super) async fn attempt<T>(
         self: Box<Self>,
         read: Reader<T>,
     ) -> Result<(UpstreamResponse, T), UpstreamError> {
         let stack = self.stack.clone();
-        let mut attempt = stack.begin(&self.context, self.target());
+        let mut attempt = stack.begin(&self.context, self.target.clone());
         let result = self.exchange(&mut attempt).await.and_then(|response| {
             let answer = read(&stack, &response)?;
             Ok((response, answer))
@@ -230,6 +249,8 @@ impl Call {
     ) -> Result<UpstreamResponse, UpstreamError> {
         let Self {
             stack,
+            kind,
+            target,
             method,
             path,
             headers,
@@ -239,14 +260,16 @@ impl Call {
         let body = body.map_err(|e| stack.error(UpstreamErrorKind::Undecodable).caused_by(e))?;
         let path = uri::PathAndQuery::try_from(path)
             .map_err(|e| stack.error(UpstreamErrorKind::Undecodable).caused_by(e))?;
-        let kind = CallKind::of(&method);
         let mut request = Box::new(Request::new(Outgoing::whole(body)));
         *request.method_mut() = method;
         *request.uri_mut() = Uri::from(path);
         *request.headers_mut() = headers;
         let response = stack.send(request, attempt, kind, Judged::AtEnd).await?;
         let (head, body) = response.into_parts();
-        let body = read_whole(&stack, body).await?;
+        let (body, trailers) = read_whole(&stack, body).await?;
+        if let CallTarget::Grpc { .. } = target {
+            return grpc::answer(&stack, attempt, head, body, trailers.as_ref());
+        }
         if head.status.is_success() {
             Ok(UpstreamResponse {
                 status: head.status,
@@ -263,12 +286,16 @@ impl Call {
 /// What a call makes of a 2xx answer.
 pub(super) type Reader<T> = fn(&Stack, &UpstreamResponse) -> Result<T, UpstreamError>;
 
-/// Reads an answer's body to its end, within its size and time.
-async fn read_whole(stack: &Stack, mut body: Answer) -> Result<Bytes, UpstreamError> {
+/// Reads an answer's body to its end, within its size and time; with its trailers.
+async fn read_whole(
+    stack: &Stack,
+    mut body: Answer,
+) -> Result<(Bytes, Option<HeaderMap>), UpstreamError> {
     let limit = stack.max_response_bytes();
     let deadline = body.deadline();
     let mut first: Option<Bytes> = None;
     let mut rest: Option<BytesMut> = None;
+    let mut trailers = None;
     loop {
         let frame = match tokio::time::timeout_at(deadline.at(), body.frame()).await {
             Err(_elapsed) => return Err(stack.error(UpstreamErrorKind::Timeout)),
@@ -278,8 +305,12 @@ async fn read_whole(stack: &Stack, mut body: Answer) -> Result<Bytes, UpstreamEr
             }
             Ok(Some(Ok(frame))) => frame,
         };
-        let Ok(data) = frame.into_data() else {
-            continue;
+        let data = match frame.into_data() {
+            Ok(data) => data,
+            Err(frame) => {
+                trailers = frame.into_trailers().ok();
+                continue;
+            }
         };
         let so_far = first.as_ref().map_or(0, Bytes::len) + rest.as_ref().map_or(0, BytesMut::len);
         if so_far + data.len() > limit {
@@ -292,7 +323,7 @@ async fn read_whole(stack: &Stack, mut body: Answer) -> Result<Bytes, UpstreamEr
             (Some(_), None) => rest = Some(BytesMut::from(&data[..])),
         }
     }
-    Ok(match (first, rest) {
+    let body = match (first, rest) {
         (None, _) => Bytes::new(),
         (Some(first), None) => first,
         (Some(first), Some(rest)) => {
@@ -301,7 +332,8 @@ async fn read_whole(stack: &Stack, mut body: Answer) -> Result<Bytes, UpstreamEr
             whole.extend_from_slice(&rest);
             whole.freeze()
         }
-    })
+    };
+    Ok((body, trailers))
 }
 
 fn decode<T: DeserializeOwned>(

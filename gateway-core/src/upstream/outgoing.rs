@@ -7,11 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use axum::body::Body;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use http_body_util::BodyExt;
 
 /// A body that is whole and can be sent again, or a stream that can't.
 pub(crate) enum Outgoing {
@@ -54,25 +53,6 @@ impl Outgoing {
             Self::Stream(_, awaited) => Some(awaited.clone()),
         }
     }
-
-    /// A body that was made here, and is there at once: whole if it is no longer than `limit`.
-    pub(super) async fn gather(mut body: Body, limit: usize) -> Result<Self, axum::Error> {
-        let mut whole = BytesMut::new();
-        while let Some(frame) = body.frame().await {
-            let Ok(data) = frame?.into_data() else {
-                continue;
-            };
-            whole.extend_from_slice(&data);
-            if whole.len() > limit {
-                let resumed = Body::new(Resumed {
-                    read: Some(whole.freeze()),
-                    rest: body,
-                });
-                return Ok(Self::Stream(resumed, Awaited::default()));
-            }
-        }
-        Ok(Self::whole(whole.freeze()))
-    }
 }
 
 impl HttpBody for Outgoing {
@@ -104,27 +84,6 @@ impl HttpBody for Outgoing {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
             Self::Stream(body, _) => body.size_hint(),
-        }
-    }
-}
-
-/// A body of which something was read already.
-struct Resumed {
-    read: Option<Bytes>,
-    rest: Body,
-}
-
-impl HttpBody for Resumed {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        match self.read.take() {
-            Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
-            None => Pin::new(&mut self.rest).poll_frame(cx),
         }
     }
 }

@@ -101,7 +101,7 @@ impl Call {
         {
             reads.metrics.from_store.increment(1);
             context.note_lifetime(left);
-            let (target, now) = (self.target(), Instant::now());
+            let (target, now) = (self.target, Instant::now());
             context.record_shared(stack.name(), target, CallSource::Cache, now, "ok");
             return read(&stack, &part.response);
         }
@@ -143,6 +143,7 @@ impl Call {
             &self.method,
             &self.path,
             &self.headers,
+            self.body.as_ref().map_or(&[], |body| body),
             self.context.principal_for_upstreams(),
         );
         #[cfg(test)]
@@ -200,7 +201,7 @@ impl Call {
                 Err(error) => Err(UpstreamError::shared(&error)),
             };
             let reason = result.as_ref().map_or_else(UpstreamError::reason, |_| "ok");
-            let (target, source) = (call.target(), CallSource::Coalesced);
+            let (target, source) = (call.target, CallSource::Coalesced);
             context.record_shared(stack.name(), target, source, began, reason);
             return result;
         }

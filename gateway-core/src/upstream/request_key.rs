@@ -17,6 +17,8 @@ pub(crate) struct RequestKey {
     path: String,
     /// Name, value, name, value, each behind its length. Calls of the same code set them in the same order.
     headers: Box<[u8]>,
+    /// A message of gRPC; empty for HTTP, where reads have none.
+    body: Box<[u8]>,
     identity: Identity,
     /// Of all the others, made once: a key is looked up many times.
     hash: u64,
@@ -60,22 +62,24 @@ impl Hash for RequestKey {
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 impl RequestKey {
-    /// The key of a call without a body, on behalf of `principal`. `headers` are those of the call itself.
+    /// The key of a call on behalf of `principal`. `headers` are those of the call itself.
     pub(crate) fn new(
         upstream: &'static str,
         method: &Method,
         path: &str,
         headers: &HeaderMap,
+        body: &[u8],
         principal: &Principal,
     ) -> Self {
         let headers = bytes_of(headers);
         let identity = Identity::Principal(principal.clone());
         Self {
-            hash: HASHER.hash_one((upstream, path, &headers, &identity)),
+            hash: HASHER.hash_one((upstream, path, &headers, body, &identity)),
             upstream,
             method: method.clone(),
             path: path.to_owned(),
             headers,
+            body: body.into(),
             identity,
         }
     }
@@ -85,14 +89,20 @@ impl RequestKey {
     pub(crate) fn without_identity(self) -> Self {
         let identity = Identity::Forgotten;
         Self {
-            hash: HASHER.hash_one((self.upstream, &self.path, &self.headers, &identity)),
+            hash: HASHER.hash_one((
+                self.upstream,
+                &self.path,
+                &self.headers,
+                &self.body,
+                &identity,
+            )),
             identity,
             ..self
         }
     }
 
     pub(crate) fn weight(&self) -> usize {
-        self.path.len() + self.headers.len()
+        self.path.len() + self.headers.len() + self.body.len()
     }
 }
 
@@ -132,7 +142,24 @@ mod tests {
             scopes: Vec::new(),
             attributes: BTreeMap::new(),
         }));
-        RequestKey::new("widgets", &Method::GET, path, &map, &principal)
+        RequestKey::new("widgets", &Method::GET, path, &map, b"", &principal)
+    }
+
+    #[test]
+    fn messages_tell_calls_apart() {
+        let key = |message: &[u8]| {
+            let (headers, nobody) = (HeaderMap::new(), Principal::Anonymous);
+            RequestKey::new(
+                "widgets",
+                &Method::POST,
+                "/w.W/Get",
+                &headers,
+                message,
+                &nobody,
+            )
+        };
+        assert_eq!(key(b"1"), key(b"1"));
+        assert_ne!(key(b"1"), key(b"2"));
     }
 
     #[test]

@@ -298,7 +298,7 @@ impl Stack {
             if second_counts {
                 std::mem::swap(attempt, &mut record);
             }
-            record.finish(other);
+            record.finished(other);
         }
         tried
     }

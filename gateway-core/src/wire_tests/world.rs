@@ -15,14 +15,13 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 
 use crate::auth::api_key::{self, Environment};
 use crate::cache::ResponseCache;
 use crate::error::{Error, FieldError};
 use crate::extract::{JsonBody, PathParam};
 use crate::route::Routes;
-use crate::upstream::{GrpcUpstream, UnknownUpstream, UpstreamClient, Upstreams};
+use crate::upstream::{GrpcMethod, GrpcUpstream, UnknownUpstream, UpstreamClient, Upstreams};
 use crate::{App, Gateway, RequestContext, RunningGateway, config};
 
 pub(super) struct World {
@@ -355,17 +354,11 @@ async fn label(
     axum::extract::State(clients): axum::extract::State<Clients>,
     PathParam(case): PathParam<String>,
 ) -> Result<String, Error> {
-    let bytes = clients
+    let method = GrpcMethod::<(), String>::new(format!("/labels/{case}").leak());
+    let text = clients
         .labels
-        .unary(context, |channel, origin| async move {
-            let mut client = tonic::client::Grpc::with_origin(channel, origin);
-            client
-                .ready()
-                .await
-                .map_err(|error| tonic::Status::from_error(error.into()))?;
-            let path = format!("/labels/{case}").parse().unwrap();
-            client.unary(tonic::Request::new(()), path, Utf8Codec).await
-        })
+        .read(context, &method, &())
+        .answer()
         .await
         .map_err(|error| match error.refusal() {
             Some(refusal) => crate::error::ClientError::Unprocessable(vec![FieldError {
@@ -375,49 +368,7 @@ async fn label(
             .into(),
             None => Error::Upstream(error),
         })?;
-    Ok(bytes)
-}
-
-/// Empty messages there, text back; text that is not UTF-8 cannot be decoded.
-#[derive(Default)]
-struct Utf8Codec;
-
-impl Codec for Utf8Codec {
-    type Encode = ();
-    type Decode = String;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for Utf8Codec {
-    type Item = ();
-    type Error = tonic::Status;
-
-    fn encode(&mut self, (): (), _: &mut EncodeBuf<'_>) -> Result<(), tonic::Status> {
-        Ok(())
-    }
-}
-
-impl Decoder for Utf8Codec {
-    type Item = String;
-    type Error = tonic::Status;
-
-    fn decode(&mut self, source: &mut DecodeBuf<'_>) -> Result<Option<String>, tonic::Status> {
-        use bytes::Buf;
-        let bytes = source.copy_to_bytes(source.remaining());
-        // As prost's codec does it.
-        String::from_utf8(bytes.to_vec())
-            .map(Some)
-            .map_err(|error| tonic::Status::internal(error.to_string()))
-    }
+    Ok(text)
 }
 
 /// Longer than what is left as it is.
@@ -498,7 +449,7 @@ async fn serve(request: Request) -> Response {
         "limited" => ([("retry-after", "3")], json(429, "text/plain", "")).into_response(),
         "not-modified" => StatusCode::NOT_MODIFIED.into_response(),
         "good" => grpc("0", b"good"),
-        "large" => grpc("0", &[b'x'; 2000]),
+        "large" => grpc("0", "x".repeat(2000).as_bytes()),
         "broken" => grpc("0", b"\xff\xfe"),
         "empty" => grpc_of("0", Vec::new()),
         "internal" => grpc("13", b""),
@@ -525,10 +476,14 @@ fn versioned(asks: Option<&HeaderValue>, demands: Option<&HeaderValue>) -> Respo
     }
 }
 
+/// An answer with a message whose first field is this text, or none.
 fn grpc(status: &'static str, text: &[u8]) -> Response {
+    let mut field = vec![0x0a];
+    prost::encoding::encode_varint(text.len() as u64, &mut field);
+    field.extend(text);
     let mut message = vec![0];
-    message.extend(u32::try_from(text.len()).unwrap().to_be_bytes());
-    message.extend(text);
+    message.extend(u32::try_from(field.len()).unwrap().to_be_bytes());
+    message.extend(field);
     if status != "0" {
         message.clear();
     }

@@ -169,9 +169,7 @@ fn call_step(out: &mut Html, call: &UpstreamCall, whole: Duration) {
             html!(out, {method} " " {template.unwrap_or_default()});
         }
         CallTarget::Grpc { method } => {
-            html!(out, {
-                method.as_ref().map_or("", |method| method.as_str())
-            });
+            html!(out, { *method });
         }
     }
     if call.attempt > 1 {

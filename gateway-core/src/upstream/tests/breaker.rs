@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use tonic::client::Grpc;
-
 use super::service::Service;
 use super::{TIME, World, a_caller, reason, until};
+use crate::upstream::GrpcMethod;
 
 const SETTINGS: &str = r#"
 [upstreams.widgets.retry]
@@ -176,15 +175,8 @@ async fn grpc_services_are_judged_by_their_codes() {
         let client = world.upstreams.grpc("widgets").unwrap();
         for _ in 0..10 {
             let context = a_caller(TIME);
-            let failed = client
-                .unary(context, |channel, origin| async move {
-                    let mut client = Grpc::with_origin(channel, origin);
-                    client.ready().await.unwrap();
-                    let path = format!("/grpc/{code}").parse().unwrap();
-                    let codec = tonic_prost::ProstCodec::<(), ()>::default();
-                    client.unary(tonic::Request::new(()), path, codec).await
-                })
-                .await;
+            let method = GrpcMethod::<(), ()>::new(format!("/grpc/{code}").leak());
+            let failed = client.read(context, &method, &()).answer().await;
             assert!(failed.is_err());
         }
         assert_eq!(world.status().breaker.state, state, "{code}");
