@@ -115,7 +115,9 @@ async fn an_order_moves_before_the_eyes_of_whoever_placed_it() -> Result<()> {
         .step("signsInAgain", consumer, json!({"subject": "consumer-1"}))
         .await?;
     let of_order = json!({"url": format!("{origin}/orders/{order}")});
-    chromium.step("losesLive", consumer, of_order.clone()).await?;
+    chromium
+        .step("losesLive", consumer, of_order.clone())
+        .await?;
     chromium.step("breaks", consumer, of_order).await?;
     let next = json!({"origin": origin, "subject": "consumer-3"});
     chromium.step("leavesNothing", consumer, next).await?;
