@@ -140,6 +140,15 @@ fn readiness(shared: &Shared) -> Readiness {
             detail: Some(readiness.detail),
         });
     }
+    // Without it each replica stores for itself.
+    if let Some(second) = shared.reads.tags.second_level() {
+        let (ok, detail) = second.readiness();
+        checks.push(Check {
+            name: "shared responses".to_owned(),
+            ok,
+            detail: Some(detail),
+        });
+    }
     // Without it stored parts live as long as they may, and no longer.
     if let Some(feed) = &shared.feed {
         let readiness = feed.readiness();
@@ -277,9 +286,14 @@ struct Purge {
     tags: Vec<String>,
 }
 
-/// Takes `{"tags": […]}`: what is stored and depends on one of them is not used from the next request on.
+/// Takes `{"tags": […]}`: what is stored and depends on one of them is not used from the next request on: 204. 202 while
+/// Redis cannot be told, which other replicas may still use it from; it is, later.
 async fn purge(State(live): State<Arc<Live>>, Json(purge): Json<Purge>) -> StatusCode {
-    live.shared().reads.purge(&purge.tags);
+    let told = live.shared().reads.purge(&purge.tags).await;
     tracing::info!(tags = purge.tags.len(), "tags were purged");
-    StatusCode::NO_CONTENT
+    if told {
+        StatusCode::NO_CONTENT
+    } else {
+        StatusCode::ACCEPTED
+    }
 }

@@ -12,6 +12,7 @@ mod glance;
 mod lookup;
 mod memory;
 mod parts;
+mod second;
 mod status;
 mod stored;
 mod tags;
@@ -39,14 +40,16 @@ use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::metrics::CacheMetrics;
 use crate::upstream::Identity;
-use epochs::Epochs;
 pub(crate) use epochs::{Epoch, Slot};
+use epochs::{Epochs, Seed};
 use fills::Fills;
 pub(crate) use glance::Glance;
 use lookup::Lookup;
 use memory::Budget;
 pub use parts::Lifetime;
 pub(crate) use parts::{Part, Parts, Standing};
+pub(crate) use second::SecondLevel;
+use second::{Generation, Ticket};
 use status::{Forwarded, Outcome};
 use stored::{ADDRESSED_AS, Key, Since, Stored, Variants};
 pub(crate) use tags::{Tags, Validity};
@@ -164,7 +167,10 @@ impl ResponseCache {
             Arc::new(Store {
                 entries,
                 fills: Fills::new(),
-                epochs: Epochs::default(),
+                epochs: Epochs::new(match tags.second_level() {
+                    Some(_) => Seed::Agreed,
+                    None => Seed::Random,
+                }),
                 tags: Arc::clone(tags),
                 asked: AtomicU64::new(0),
                 collecting: Budget::new(config.max_bytes),
@@ -311,11 +317,16 @@ impl Store {
 
     /// Forgets what is stored for a URI of an upstream, for everybody.
     fn invalidate(&self, upstream: &str, target: &str) {
-        self.epochs.end(self.place(upstream, target));
+        let place = self.place(upstream, target);
+        // First, as for tags.
+        if let Some(second) = self.tags.second_level() {
+            second.purge(Generation::Uri(place));
+        }
+        self.epochs.end(place);
     }
 
     fn place(&self, upstream: &str, target: &str) -> Slot {
-        self.epochs.slot((upstream, target))
+        self.epochs.slot(&[upstream, target])
     }
 
     fn since(&self) -> Since {
@@ -341,10 +352,14 @@ impl Store {
             && self.tags.validity(since.tags, &[on.commands]) != Validity::Purged
     }
 
-    /// Keeps an answer, unless what it depends on has changed since it was asked for.
-    fn put(&self, key: &Key, stored: &Arc<Stored>) {
+    /// Keeps an answer, unless what it depends on has changed since it was asked for. Other replicas may use it when there is a
+    /// ticket.
+    fn put(&self, key: &Key, stored: &Arc<Stored>, ticket: Option<Ticket>) {
         if self.validity(stored) != Validity::Current {
             return;
+        }
+        if let (Some(second), Some(ticket)) = (self.tags.second_level(), ticket) {
+            second.keep(ticket, stored, (self.now)());
         }
         self.metrics.stored.increment(1);
         self.entries
@@ -355,8 +370,12 @@ impl Store {
             });
     }
 
-    /// Forgets what a request with these fields selects, unless it was asked for later than `since`.
-    fn remove(&self, key: &Key, headers: &HeaderMap, since: &Since) {
+    /// Forgets what a request with these fields selects, unless it was asked for later than `since`; and what other replicas
+    /// could use in its place.
+    fn remove(&self, key: &Key, headers: &HeaderMap, since: &Since, ticket: Option<&Ticket>) {
+        if let (Some(second), Some(ticket)) = (self.tags.second_level(), ticket) {
+            second.forget(ticket);
+        }
         self.entries
             .entry(key.own())
             .and_compute_with(|known| match known {

@@ -295,6 +295,8 @@ pub struct RedisConfig {
     pub replicas: NonZeroU32,
     /// What all keys begin with; the app's name when absent.
     pub prefix: Option<String>,
+    /// Whether it is the second level of the response cache, and for how long an answer counts there at most.
+    pub share_responses: Option<Duration>,
 }
 
 impl RedisConfig {

@@ -176,6 +176,9 @@ impl Gateway {
         if let Some(store) = &shared.limiter_store {
             store.spawn_link(control.handle(), stop_control.clone());
         }
+        if let Some(second) = shared.reads.tags.second_level() {
+            second.start(control.handle(), stop_control.clone());
+        }
         if let Some(sessions) = &shared.sessions {
             sessions.start(control.handle(), &stop_control);
         }

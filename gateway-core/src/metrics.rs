@@ -192,13 +192,48 @@ impl Metrics {
         }
     }
 
+    /// Only for a gateway that has one: an alert on the gauge must not see the others.
+    pub(crate) fn second_level(&self) -> SecondLevelMetrics {
+        let registry = &self.registry;
+        let outcomes = ["hit", "miss", "barred", "away", "error"];
+        let [hit, miss, barred, away, failed] =
+            registry.counters(&family::SECOND_LEVEL_READS, &[], "outcome", outcomes);
+        let outcomes = ["stored", "outrun", "crowded", "error"];
+        let [stored, outrun, crowded, not_stored] =
+            registry.counters(&family::SECOND_LEVEL_WRITES, &[], "outcome", outcomes);
+        SecondLevelMetrics {
+            up: registry.gauge(&family::SECOND_LEVEL_UP, &[]),
+            hit,
+            miss,
+            barred,
+            away,
+            failed,
+            duration: registry.histogram(&family::SECOND_LEVEL_SECONDS, &[]),
+            stored,
+            outrun,
+            crowded,
+            not_stored,
+            purges_waiting: registry.gauge(&family::SECOND_LEVEL_PURGES, &[]),
+        }
+    }
+
     pub(crate) fn cache(&self) -> CacheMetrics {
-        let [hit, stale, revalidated, expired, miss, collapsed, bypass] = self.registry.counters(
+        let [
+            hit,
+            second_level,
+            stale,
+            revalidated,
+            expired,
+            miss,
+            collapsed,
+            bypass,
+        ] = self.registry.counters(
             &family::CACHE_REQUESTS,
             &[],
             "outcome",
             [
                 "hit",
+                "second_level",
                 "stale",
                 "revalidated",
                 "expired",
@@ -209,6 +244,7 @@ impl Metrics {
         );
         CacheMetrics {
             hit,
+            second_level,
             stale,
             collapsed,
             revalidated,
@@ -364,6 +400,28 @@ pub(crate) struct LimiterStoreMetrics {
     pub(crate) duration: Histogram,
 }
 
+/// Handles for the responses that replicas share.
+pub(crate) struct SecondLevelMetrics {
+    /// 1 while Redis is asked.
+    pub(crate) up: Gauge,
+    pub(crate) hit: Counter,
+    pub(crate) miss: Counter,
+    /// Not asked: Redis may not know of a purge yet.
+    pub(crate) barred: Counter,
+    /// Not asked: it does not answer.
+    pub(crate) away: Counter,
+    pub(crate) failed: Counter,
+    pub(crate) duration: Histogram,
+    pub(crate) stored: Counter,
+    /// Another replica had asked later, and was faster.
+    pub(crate) outrun: Counter,
+    /// Too many were on their way.
+    pub(crate) crowded: Counter,
+    pub(crate) not_stored: Counter,
+    /// Places that were purged, and of which Redis does not know yet.
+    pub(crate) purges_waiting: Gauge,
+}
+
 /// Handles for where composed reads get their answers from, and what makes stored ones invalid.
 pub(crate) struct ReadMetrics {
     pub(crate) from_store: Counter,
@@ -422,6 +480,8 @@ pub(crate) struct TokenMetrics {
 #[derive(Clone)]
 pub(crate) struct CacheMetrics {
     pub(crate) hit: Counter,
+    /// From what replicas share.
+    pub(crate) second_level: Counter,
     /// What was stored was too old and answered all the same: while it was asked for again, or because the service failed.
     pub(crate) stale: Counter,
     /// Another request's call brought the answer.

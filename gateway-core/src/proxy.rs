@@ -242,7 +242,9 @@ impl Proxy {
             let upstream = way.stack.name();
             let response = cache.change(upstream, request, &way).await;
             // Whatever came of it: a refusal, too, can mean that what is stored is old.
-            reads.command_ended(reads.commands_to(upstream), &tags);
+            reads
+                .command_ended(reads.commands_to(upstream), &tags)
+                .await;
             response
         };
         stack.to_its_end(sent).await

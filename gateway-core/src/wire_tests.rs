@@ -7,6 +7,7 @@ mod caching;
 mod compression;
 mod destinations;
 mod proxy;
+mod replicas;
 mod sharing;
 mod site;
 mod world;

@@ -273,3 +273,59 @@ fn statuses_are_picked_in_one_place() -> Result<()> {
     }
     Ok(())
 }
+
+/// The documents for people, without what is installed.
+fn documents() -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for folder in ["", "docs", "docs/adr", "bench", "bench/results", "deploy"] {
+        for entry in fs::read_dir(root().join(folder)).with_context(|| folder.to_owned())? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "md") {
+                found.push(path);
+            }
+        }
+    }
+    Ok(found)
+}
+
+#[test]
+fn links_in_documents_lead_somewhere() -> Result<()> {
+    let mut followed = 0;
+    for file in documents()? {
+        let text = fs::read_to_string(&file)?;
+        let targets = text.split("](").skip(1);
+        for target in targets.filter_map(|rest| rest.split_once(')')) {
+            let path = target.0.split('#').next().unwrap_or("");
+            if path.is_empty() || path.contains("://") {
+                continue;
+            }
+            let to = file.parent().context("a file is in a folder")?.join(path);
+            assert!(to.exists(), "{}: {path} is nothing", file.display());
+            followed += 1;
+        }
+    }
+    assert!(followed > 50, "{followed}");
+    Ok(())
+}
+
+#[test]
+fn codes_of_graphql_are_explained() -> Result<()> {
+    let explained = fs::read_to_string(root().join("docs/graphql.md"))?;
+    let mut codes = 0;
+    for file in rust_files("gateway-core/src/graphql")? {
+        let text = fs::read_to_string(&file)?;
+        if file.ends_with("tests.rs") {
+            continue;
+        }
+        let is_code = |word: &&str| {
+            word.len() > 4 && word.chars().all(|c| c.is_ascii_uppercase() || c == '_')
+        };
+        for code in text.split('"').filter(is_code) {
+            let name = format!("`{code}`");
+            assert!(explained.contains(&name), "docs/graphql.md: {code}");
+            codes += 1;
+        }
+    }
+    assert!(codes > 15, "{codes}");
+    Ok(())
+}

@@ -86,6 +86,13 @@ impl System {
             .with_context(|| format!("{service} is not running"))
     }
 
+    /// Another gateway before the same services, with `more` in its configuration, once it is ready.
+    pub async fn gateway(&self, bff: Bff, more: &str) -> Result<RunningGateway> {
+        let gateway = bff::start(bff, &self.services.addresses(), more)?;
+        self.ready(&gateway).await?;
+        Ok(gateway)
+    }
+
     async fn ready(&self, gateway: &RunningGateway) -> Result<()> {
         let url = format!("http://{}/ready", gateway.admin_address());
         eventually("the gateway is ready", async || {

@@ -2,26 +2,30 @@
 //! who asked, or when nobody waits for it any more. The one who asked gets the answer while it comes; those who wait beside
 //! get it once it is complete. Who asks, and what becomes of a failure, is `cache/lookup.rs`.
 
-use std::pin::{Pin, pin};
+mod passing;
+
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 
 use axum::body::{Body, Bytes};
 use futures_util::FutureExt;
 use http::header::{CONTENT_LENGTH, RETRY_AFTER, SET_COOKIE};
 use http::{HeaderMap, Request, Response, StatusCode, Uri, Version};
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body::{Body as HttpBody, Frame};
 use http_body_util::BodyExt;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::directives::RequestControl;
 use super::fills::{Failure, Landed, Seat, UnderWay, Whom};
 use super::memory::Share;
+use super::second::{Generation, Name, Ticket};
 use super::stored::{Storable, Stored, unconditional};
 use super::{Forward, SetsCookie, Store};
 use crate::error::Error;
 use crate::upstream::UpstreamError;
+use passing::{Passing, Piece, leave};
 
 /// For how long those who wait beside wait for the rest of an answer whose head is there. Then they go on by themselves: they
 /// would see nothing of it while it drips.
@@ -41,6 +45,8 @@ pub(super) struct Fetch<W> {
     pub(super) until: Instant,
     /// Whether something is there to answer with when the service fails.
     pub(super) spare: bool,
+    /// What another replica's answer has to be like; `None` when replicas do not share what comes of this.
+    pub(super) shared: Option<RequestControl>,
 }
 
 /// What the one who asked gets.
@@ -57,6 +63,8 @@ pub(super) enum Reply {
         /// Whether that is kept.
         stored: bool,
     },
+    /// Another replica had it.
+    Found { answer: Arc<Stored> },
 }
 
 /// The same on its way there.
@@ -88,6 +96,11 @@ impl<W: Forward> Fetch<W> {
     }
 
     async fn run(self, under_way: &UnderWay, lead: Option<Lead>) {
+        let ticket = match self.look(under_way).await {
+            Some((_, Some(answer))) => return self.found(under_way, answer, lead),
+            Some((ticket, None)) => Some(ticket),
+            None => None,
+        };
         let response = match self.ask(under_way).await {
             Ok(response) => response,
             Err(error) => return self.failed(under_way, error, lead),
@@ -105,7 +118,7 @@ impl<W: Forward> Fetch<W> {
             .as_ref()
             .filter(|_| status == StatusCode::NOT_MODIFIED)
         {
-            return self.confirmed(under_way, known, &response, lead);
+            return self.confirmed(under_way, known, &response, ticket, lead);
         }
         let now = (self.store.now)();
         let asked = &under_way.fill.asked;
@@ -124,13 +137,14 @@ impl<W: Forward> Fetch<W> {
             Storable::No
         };
         if storable != Storable::Yes {
-            self.not_stored(under_way, storable, now);
+            self.not_stored(under_way, storable, now, ticket.as_ref());
             return pass(lead, response);
         }
         let collecting = Collecting {
             store: &self.store,
             under_way,
             candidate,
+            ticket,
             pieces: Vec::new(),
             collected: 0,
             share: self.store.collecting.share(),
@@ -140,6 +154,39 @@ impl<W: Forward> Fetch<W> {
         match lead {
             Some(lead) => collecting.run(response, lead).await,
             None => collecting.run_unattended(response.into_body()).await,
+        }
+    }
+
+    /// What the other replicas have of it, and what its answer could be kept with for them.
+    async fn look(&self, under_way: &UnderWay) -> Option<(Ticket, Option<Arc<Stored>>)> {
+        let second = self.store.tags.second_level()?;
+        let control = self.shared.as_ref()?;
+        let asked = &under_way.fill.asked;
+        let name = Name::new(&self.uri, &under_way.key);
+        let on = Generation::of(asked.place, &asked.tags);
+        let looked = second.look(name, &on, &asked.headers, |entry, age| {
+            let now = (self.store.now)();
+            let stored = Stored::of_replica(asked, entry, age, now);
+            let fits = stored.is_selected_by(&asked.headers)
+                && stored.freshness().is_fresh(now)
+                && stored.satisfies(control, now);
+            fits.then(|| Arc::new(stored))
+        });
+        looked.await
+    }
+
+    /// It is as good as the service's own answer, from now on here, too.
+    fn found(&self, under_way: &UnderWay, answer: Arc<Stored>, lead: Option<Lead>) {
+        self.store.put(&under_way.key, &answer, None);
+        let now = (self.store.now)();
+        land_fresh(
+            &self.store,
+            under_way,
+            now,
+            Landed::Found(Arc::clone(&answer)),
+        );
+        if let Some(lead) = lead {
+            let _ = lead.send(Ok(Sent::Ready(Reply::Found { answer })));
         }
     }
 
@@ -205,6 +252,7 @@ impl<W: Forward> Fetch<W> {
         under_way: &UnderWay,
         known: &Stored,
         response: &Response<Body>,
+        ticket: Option<Ticket>,
         lead: Option<Lead>,
     ) {
         let now = (self.store.now)();
@@ -213,13 +261,13 @@ impl<W: Forward> Fetch<W> {
         let storable = answer.storable();
         let stored = storable == Storable::Yes && !sets_cookie(response);
         if stored {
-            self.store.put(&under_way.key, &answer);
+            self.store.put(&under_way.key, &answer, ticket);
             land_stored(&self.store, under_way, &answer, now);
         } else if storable == Storable::Yes {
             // With fields for one client: the others still have what is stored to ask with.
             land_alone(&self.store, under_way, now);
         } else {
-            self.not_stored(under_way, storable, now);
+            self.not_stored(under_way, storable, now, ticket.as_ref());
         }
         if let Some(lead) = lead {
             let _ = lead.send(Ok(Sent::Ready(Reply::Confirmed { answer, stored })));
@@ -228,7 +276,13 @@ impl<W: Forward> Fetch<W> {
 
     /// What becomes of those who wait, and of what is stored, when the answer is not. What lies with who asked concerns
     /// neither: for the next one it may be otherwise.
-    fn not_stored(&self, under_way: &UnderWay, why: Storable, now: SystemTime) {
+    fn not_stored(
+        &self,
+        under_way: &UnderWay,
+        why: Storable,
+        now: SystemTime,
+        ticket: Option<&Ticket>,
+    ) {
         let asked = &under_way.fill.asked;
         match why {
             Storable::Unwanted => under_way.land(Landed::Lost),
@@ -242,7 +296,7 @@ impl<W: Forward> Fetch<W> {
                 // What is stored must not outlive the answer that took its place.
                 if !asked.no_store {
                     let store = &self.store;
-                    store.remove(&under_way.key, &asked.headers, &asked.since);
+                    store.remove(&under_way.key, &asked.headers, &asked.since, ticket);
                 }
             }
         }
@@ -254,6 +308,11 @@ fn land_stored(store: &Store, under_way: &UnderWay, stored: &Arc<Stored>, now: S
     if !stored.freshness().is_fresh(now) {
         return land_alone(store, under_way, now);
     }
+    land_fresh(store, under_way, now, Landed::Stored(Arc::clone(stored)));
+}
+
+/// The same with something that is.
+fn land_fresh(store: &Store, under_way: &UnderWay, now: SystemTime, landed: Landed) {
     // What is for others although somebody showed credentials is all the more so without.
     let whom = if under_way.fill.asked.authorized {
         Whom::Everybody
@@ -261,7 +320,7 @@ fn land_stored(store: &Store, under_way: &UnderWay, stored: &Arc<Stored>, now: S
         Whom::Anonymous
     };
     store.fills.set_alone(&under_way.key, whom, now, false);
-    under_way.land(Landed::Stored(Arc::clone(stored)));
+    under_way.land(landed);
 }
 
 /// Those who wait beside go on by themselves, and for a while so does everybody.
@@ -320,6 +379,7 @@ struct Collecting<'a> {
     store: &'a Arc<Store>,
     under_way: &'a UnderWay,
     candidate: Stored,
+    ticket: Option<Ticket>,
     pieces: Vec<Bytes>,
     collected: usize,
     /// Its share of what is being collected.
@@ -489,7 +549,8 @@ impl Collecting<'_> {
         let whole = Bytes::from(whole);
         let now = (self.store.now)();
         let stored = Arc::new(self.candidate.clone().with_body(whole.clone()));
-        self.store.put(&self.under_way.key, &stored);
+        let ticket = self.ticket.take();
+        self.store.put(&self.under_way.key, &stored, ticket);
         land_stored(self.store, self.under_way, &stored, now);
         whole
     }
@@ -500,98 +561,7 @@ impl Collecting<'_> {
     }
 }
 
-/// The one who asked gets the rest of the body as it comes, at their own pace.
-fn leave(to: &mpsc::UnboundedSender<Piece>, frame: Frame<Bytes>, body: Body) {
-    let _ = to.send(Piece::Frame(frame));
-    let _ = to.send(Piece::Rest(body));
-}
-
 /// An answer was shorter than it said.
 #[derive(Debug, thiserror::Error)]
 #[error("the answer is shorter than it said")]
 struct CutShort;
-
-/// The task that fetched the answer was ended from outside.
-#[derive(Debug, thiserror::Error)]
-#[error("the answer broke off")]
-struct BrokeOff;
-
-/// What the one who asked gets of a body that is being collected.
-enum Piece {
-    Frame(Frame<Bytes>),
-    Broken(axum::Error),
-    /// What is left of one that is not collected any more.
-    Rest(Body),
-    End,
-}
-
-/// A body that comes in pieces. It waits for nobody: what is in the channel is bounded by the largest body that is stored, and
-/// what is in all of them by the share that each has.
-struct Passing {
-    pieces: mpsc::UnboundedReceiver<Piece>,
-    /// How many bytes are still to come, when that is known.
-    left: Option<u64>,
-    rest: Option<Body>,
-    ended: bool,
-    /// Of the bytes that may be collected; until there are no pieces any more.
-    share: Option<Arc<Share>>,
-    /// Keeps the fetch going.
-    seat: Option<Seat>,
-}
-
-impl HttpBody for Passing {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        loop {
-            if let Some(rest) = &mut self.rest {
-                return Pin::new(rest).poll_frame(context);
-            }
-            if self.ended {
-                return Poll::Ready(None);
-            }
-            let piece = ready!(self.pieces.poll_recv(context));
-            match piece {
-                Some(Piece::Frame(frame)) => {
-                    if let (Some(left), Some(data)) = (&mut self.left, frame.data_ref()) {
-                        *left = left.saturating_sub(data.len() as u64);
-                    }
-                    return Poll::Ready(Some(Ok(frame)));
-                }
-                Some(Piece::Rest(rest)) => {
-                    self.share = None;
-                    self.rest = Some(rest);
-                }
-                Some(Piece::End) => {
-                    self.ended = true;
-                    self.share = None;
-                    self.seat = None;
-                }
-                Some(Piece::Broken(error)) => {
-                    self.ended = true;
-                    return Poll::Ready(Some(Err(error)));
-                }
-                None => {
-                    self.ended = true;
-                    return Poll::Ready(Some(Err(axum::Error::new(BrokeOff))));
-                }
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.ended || self.rest.as_ref().is_some_and(Body::is_end_stream)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match (&self.rest, self.left) {
-            (Some(rest), _) => rest.size_hint(),
-            (None, Some(left)) => SizeHint::with_exact(left),
-            (None, None) => SizeHint::default(),
-        }
-    }
-}

@@ -53,6 +53,8 @@ pub(super) struct Fill {
 pub(super) enum Landed {
     /// With an answer that is stored now, for those whom it fits.
     Stored(Arc<Stored>),
+    /// The same, and nobody was asked: another replica had it.
+    Found(Arc<Stored>),
     /// With one that is not for others: everybody goes on by themselves.
     Alone,
     /// The service failed: whoever asks again now would only add to it.

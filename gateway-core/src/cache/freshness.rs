@@ -35,11 +35,17 @@ pub(super) struct Circumstances {
 pub(super) struct Freshness {
     /// When it would have been made, had its age only passed here: its age is the time since.
     born: SystemTime,
-    lifetime: Duration,
+    terms: Terms,
+}
+
+/// The same whatever the clock says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Terms {
+    pub(super) lifetime: Duration,
     /// Whether it may be used when it is stale, if nothing else speaks against it.
-    stale_is_forbidden: bool,
-    while_revalidate: Duration,
-    if_error: Duration,
+    pub(super) stale_is_forbidden: bool,
+    pub(super) while_revalidate: Duration,
+    pub(super) if_error: Duration,
 }
 
 impl Freshness {
@@ -60,11 +66,25 @@ impl Freshness {
                 .answered_at
                 .checked_sub(initial_age(headers, how))
                 .unwrap_or(UNIX_EPOCH),
-            lifetime,
-            stale_is_forbidden,
-            while_revalidate: window(control.stale_while_revalidate, windows.while_revalidate),
-            if_error: window(control.stale_if_error, windows.if_error),
+            terms: Terms {
+                lifetime,
+                stale_is_forbidden,
+                while_revalidate: window(control.stale_while_revalidate, windows.while_revalidate),
+                if_error: window(control.stale_if_error, windows.if_error),
+            },
         }
+    }
+
+    /// Of an answer that is so old by another clock.
+    pub(super) fn aged(terms: Terms, age: Duration, now: SystemTime) -> Self {
+        Self {
+            born: now.checked_sub(age).unwrap_or(UNIX_EPOCH),
+            terms,
+        }
+    }
+
+    pub(super) fn terms(&self) -> Terms {
+        self.terms
     }
 
     pub(super) fn age(&self, now: SystemTime) -> Duration {
@@ -72,39 +92,39 @@ impl Freshness {
     }
 
     pub(super) fn is_fresh(&self, now: SystemTime) -> bool {
-        self.age(now) < self.lifetime
+        self.age(now) < self.terms.lifetime
     }
 
     /// What is left of its lifetime.
     pub(super) fn left(&self, now: SystemTime) -> Duration {
-        self.lifetime.saturating_sub(self.age(now))
+        self.terms.lifetime.saturating_sub(self.age(now))
     }
 
     /// For how long it has been stale.
     pub(super) fn stale_for(&self, now: SystemTime) -> Duration {
-        self.age(now).saturating_sub(self.lifetime)
+        self.age(now).saturating_sub(self.terms.lifetime)
     }
 
     pub(super) fn has_lifetime(&self) -> bool {
-        !self.lifetime.is_zero()
+        !self.terms.lifetime.is_zero()
     }
 
     /// RFC 9111, 5.2.1.2: for a client that says that it would take it.
     pub(super) fn may_be_stale_by(&self, accepted: Duration, now: SystemTime) -> bool {
-        !self.stale_is_forbidden && self.stale_for(now) <= accepted
+        !self.terms.stale_is_forbidden && self.stale_for(now) <= accepted
     }
 
     /// RFC 5861, 3: while it is being asked for again.
     pub(super) fn may_stand_in_meanwhile(&self, now: SystemTime) -> bool {
-        !self.stale_is_forbidden && self.stale_for(now) < self.while_revalidate
+        !self.terms.stale_is_forbidden && self.stale_for(now) < self.terms.while_revalidate
     }
 
     /// RFC 5861, 4: because the service fails; `asked` is what the request says.
     pub(super) fn may_stand_in_for_failure(&self, asked: Option<u64>, now: SystemTime) -> bool {
-        let window = asked.map_or(self.if_error, |asked| {
-            self.if_error.max(Duration::from_secs(asked))
+        let window = asked.map_or(self.terms.if_error, |asked| {
+            self.terms.if_error.max(Duration::from_secs(asked))
         });
-        !self.stale_is_forbidden && self.stale_for(now) < window
+        !self.terms.stale_is_forbidden && self.stale_for(now) < window
     }
 }
 

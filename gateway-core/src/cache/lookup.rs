@@ -191,7 +191,9 @@ impl<'a, W: Forward> Lookup<'a, W> {
         if let Err(vacancy) = vacancy {
             let known = Some(Arc::clone(&old.stored)).filter(|old| old.has_validator());
             let (under_way, _seat) = vacancy.begin(self.key.clone(), self.asked(place, on));
-            self.fetch(known, true).start_unattended(under_way);
+            let now = (self.store.now)();
+            let fetch = self.fetch(known, true, now);
+            fetch.start_unattended(under_way);
         }
     }
 
@@ -256,14 +258,11 @@ impl<'a, W: Forward> Lookup<'a, W> {
                 let error = UpstreamError::new(self.question.upstream, UpstreamErrorKind::Timeout);
                 Some(self.failed(error.into(), ask, now))
             }
-            Ok(Landed::Stored(stored)) => {
-                let fits = stored.is_selected_by(&self.parts.headers)
-                    && stored.freshness().is_fresh(now)
-                    && stored.satisfies(&self.control, now);
-                if !fits {
-                    self.waits += 1;
-                    return None;
-                }
+            Ok(Landed::Found(stored)) if self.fits(&stored, now) => {
+                let ttl = stored.freshness().left(now);
+                Some(Ok(self.answer(&stored, now, Outcome::SecondLevel { ttl })))
+            }
+            Ok(Landed::Stored(stored)) if self.fits(&stored, now) => {
                 let outcome = Outcome::Fetched {
                     forwarded,
                     status: None,
@@ -278,7 +277,7 @@ impl<'a, W: Forward> Lookup<'a, W> {
                 self.waits = WAITS;
                 None
             }
-            Ok(Landed::Lost) => {
+            Ok(Landed::Stored(_) | Landed::Found(_) | Landed::Lost) => {
                 self.waits += 1;
                 None
             }
@@ -303,18 +302,30 @@ impl<'a, W: Forward> Lookup<'a, W> {
         }
     }
 
-    /// Asks the service.
+    /// Whether an answer that somebody else was given is one to this request, too.
+    fn fits(&self, stored: &Stored, now: SystemTime) -> bool {
+        stored.is_selected_by(&self.parts.headers)
+            && stored.freshness().is_fresh(now)
+            && stored.satisfies(&self.control, now)
+    }
+
+    /// Asks the service, unless another replica has done so.
     async fn lead(
         &self,
         under_way: UnderWay,
         seat: Seat,
         ask: Ask,
     ) -> Result<Response<Body>, Error> {
-        let fetch = self.fetch(ask.known.clone(), ask.spare.is_some());
+        let began = (self.store.now)();
+        let fetch = self.fetch(ask.known.clone(), ask.spare.is_some(), began);
         let reply = fetch.start(under_way, seat).reply().await;
         let now = (self.store.now)();
         let (forwarded, collapsed) = (ask.why, self.collapsed());
         match reply {
+            Some(Ok(Reply::Found { answer })) => {
+                let ttl = answer.freshness().left(now);
+                Ok(self.answer(&answer, now, Outcome::SecondLevel { ttl }))
+            }
             Some(Ok(Reply::Confirmed { answer, stored })) => {
                 let outcome = Outcome::Fetched {
                     forwarded,
@@ -447,7 +458,13 @@ impl<'a, W: Forward> Lookup<'a, W> {
         }
     }
 
-    fn fetch(&self, known: Option<Arc<Stored>>, spare: bool) -> Fetch<W> {
+    fn fetch(&self, known: Option<Arc<Stored>>, spare: bool, now: SystemTime) -> Fetch<W> {
+        let authorized = self.question.authorized;
+        // What was not for others a moment ago is not worth the way.
+        let second = self.store.tags.second_level();
+        let shared = second.is_some_and(|second| second.takes(&self.key))
+            && !self.control.no_store
+            && !self.store.fills.is_alone(&self.key, authorized, now);
         Fetch {
             store: Arc::clone(self.store),
             way: Arc::clone(self.way),
@@ -456,6 +473,7 @@ impl<'a, W: Forward> Lookup<'a, W> {
             known,
             until: self.question.until(spare),
             spare,
+            shared: shared.then_some(self.control),
         }
     }
 

@@ -58,6 +58,10 @@ pub(super) enum Outcome {
     Hit {
         ttl: Duration,
     },
+    /// From what replicas share.
+    SecondLevel {
+        ttl: Duration,
+    },
     Stale {
         by: Duration,
         why: StaleUse,
@@ -95,6 +99,9 @@ impl Outcome {
         // Writing to a string does not fail.
         let _ = match self {
             Self::Hit { ttl } => write!(text, "; hit; ttl={}", ttl.as_secs()),
+            Self::SecondLevel { ttl } => {
+                write!(text, "; hit; ttl={}; detail=second-level", ttl.as_secs())
+            }
             Self::Stale { by, why } => {
                 let why = match why {
                     StaleUse::MaxStale => "max-stale",
@@ -133,6 +140,7 @@ impl Outcome {
     fn counter(self, metrics: &CacheMetrics) -> &Counter {
         match self {
             Self::Hit { .. } => &metrics.hit,
+            Self::SecondLevel { .. } => &metrics.second_level,
             Self::Stale { .. } | Self::StoodIn { .. } => &metrics.stale,
             Self::Forwarded(_) => &metrics.bypass,
             Self::Fetched {

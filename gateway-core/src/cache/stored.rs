@@ -18,6 +18,7 @@ use super::epochs::{Epoch, Slot};
 use super::freshness::{Circumstances, Freshness, has_validator, is_storable, withheld};
 use super::members;
 use super::memory;
+use super::second::Entry;
 use crate::config::{CacheRule, RouteCache};
 use crate::upstream::Identity;
 
@@ -110,6 +111,34 @@ impl Key {
     /// Whether what is stored under it is for others than the one who asked.
     pub(super) fn is_shared(&self) -> bool {
         self.share == RouteCache::Shared || self.identity.is_nobody()
+    }
+
+    /// Whether the service is told of nobody.
+    pub(super) fn is_nobodys(&self) -> bool {
+        self.identity.is_nobody()
+    }
+
+    /// All that tells it from other keys, but for who asks.
+    pub(super) fn each_part(&self, mut tell: impl FnMut(&[u8])) {
+        let Self {
+            upstream,
+            target,
+            addressed_as,
+            share,
+            identity: _,
+        } = self;
+        tell(upstream.as_bytes());
+        tell(target.as_str().as_bytes());
+        for value in addressed_as {
+            // A field that is not there is not an empty one.
+            tell(if value.is_some() { b"1" } else { b"0" });
+            tell(value.as_ref().map_or(b"", HeaderValue::as_bytes));
+        }
+        tell(match share {
+            RouteCache::Off => b"off",
+            RouteCache::Private => b"private",
+            RouteCache::Shared => b"shared",
+        });
     }
 
     /// A key to be kept, which does not hold what the request came in.
@@ -320,6 +349,23 @@ impl Stored {
         }
     }
 
+    /// An answer that another replica was given, of this age now.
+    pub(super) fn of_replica(asked: &Asked, entry: Entry, age: Duration, now: SystemTime) -> Self {
+        let mut headers = entry.headers;
+        headers.reserve(ADDED);
+        Self {
+            status: entry.status,
+            headers,
+            body: entry.body,
+            freshness: Freshness::aged(entry.terms, age, now),
+            storable: Storable::Yes,
+            selecting: entry.selecting,
+            since: asked.since,
+            place: asked.place,
+            tags: Arc::clone(&asked.tags),
+        }
+    }
+
     pub(super) fn with_body(mut self, body: Bytes) -> Self {
         if self.status != StatusCode::NO_CONTENT {
             self.headers
@@ -399,6 +445,11 @@ impl Stored {
 
     pub(super) fn selecting(&self) -> impl Iterator<Item = &HeaderName> {
         self.selecting.iter().map(|(name, _)| name)
+    }
+
+    /// The same, with what they were.
+    pub(super) fn selected_by(&self) -> &[(HeaderName, Vec<HeaderValue>)] {
+        &self.selecting
     }
 
     pub(super) fn is_selected_by(&self, headers: &HeaderMap) -> bool {

@@ -1,18 +1,28 @@
 //! What stored answers depend on: a tag names a thing (`widget:7`), and who learns that the thing has changed purges the
 //! tag. What is stored, and for how long, is decided by who stores it (`cache/parts.rs`).
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use super::epochs::{Epoch, Epochs, Slot};
+use super::epochs::{Epoch, Epochs, Seed, Slot};
+use super::second::{Generation, SecondLevel};
 
 /// The tags of a process. Purging one costs the same however much is stored, and whatever it is.
 ///
 /// Tags share a fixed number of places: that of another one may be purged with it, which costs a call and is never wrong.
-#[derive(Default)]
 pub(crate) struct Tags {
     epochs: Epochs,
     /// When it was last not certain that every change is heard of.
     uncertain: AtomicU64,
+    /// Where the other replicas' purges and ours meet.
+    second: Option<Arc<SecondLevel>>,
+}
+
+impl Default for Tags {
+    /// Of a process that has a cache for itself alone.
+    fn default() -> Self {
+        Self::beside(None)
+    }
 }
 
 /// Whether an answer can be used after what has been purged since it was asked for.
@@ -26,13 +36,31 @@ pub(crate) enum Validity {
 }
 
 impl Tags {
+    pub(crate) fn beside(second: Option<Arc<SecondLevel>>) -> Self {
+        let seed = if second.is_some() {
+            Seed::Agreed
+        } else {
+            Seed::Random
+        };
+        Self {
+            epochs: Epochs::new(seed),
+            uncertain: AtomicU64::new(0),
+            second,
+        }
+    }
+
+    /// What replicas share, when they share something.
+    pub(crate) fn second_level(&self) -> Option<&Arc<SecondLevel>> {
+        self.second.as_ref()
+    }
+
     /// The point in the order of purges at which an answer is asked for.
     pub(crate) fn now(&self) -> Epoch {
         self.epochs.now()
     }
 
     pub(crate) fn slot(&self, tag: &str) -> Slot {
-        self.epochs.slot(tag)
+        self.epochs.slot(&[tag])
     }
 
     /// What a tag names has changed: no answer with this tag that was asked for before this call is used after it.
@@ -41,12 +69,32 @@ impl Tags {
     }
 
     pub(crate) fn purge_slot(&self, slot: Slot) {
+        // First: what is asked for after the end of the epoch must find it barred.
+        if let Some(second) = &self.second {
+            second.purge(Generation::Tag(slot));
+        }
+        self.epochs.end(slot);
+    }
+
+    /// The same for what nothing depends on but calls of this process that are under way.
+    pub(crate) fn end_calls(&self, slot: Slot) {
         self.epochs.end(slot);
     }
 
     /// Changes may go unheard, or have: everything tagged that was asked for before this call is expired.
     pub(crate) fn expire_all(&self) {
+        if let Some(second) = &self.second {
+            second.purge(Generation::Tagged);
+        }
         self.epochs.raise(&self.uncertain);
+    }
+
+    /// Waits, not for long, until no replica finds any more what this one has purged before. Whether that is so.
+    pub(crate) async fn told(&self) -> bool {
+        match &self.second {
+            Some(second) => second.told().await,
+            None => true,
+        }
     }
 
     /// How an answer that was asked for at `asked` and depends on `tags` stands now.

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod collapsing;
+mod replicas;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -122,6 +123,10 @@ impl Fixture {
     }
 
     fn of_size(max_bytes: u64) -> Self {
+        Self::beside(max_bytes, Arc::default())
+    }
+
+    fn beside(max_bytes: u64, tags: Arc<Tags>) -> Self {
         let seconds = Arc::new(AtomicU64::new(1_700_000_000));
         let clock = Arc::clone(&seconds);
         let config = CacheConfig {
@@ -131,7 +136,6 @@ impl Fixture {
         };
         let now =
             move || SystemTime::UNIX_EPOCH + Duration::from_secs(clock.load(Ordering::SeqCst));
-        let tags = Arc::<Tags>::default();
         let metrics = Metrics::new(1).cache();
         Self {
             cache: ResponseCache::with_clock(&config, &tags, metrics, Arc::new(now)),

@@ -346,6 +346,8 @@ pub(super) struct RawRedis {
     pub(super) timeout: Text<Duration>,
     pub(super) replicas: Option<u32>,
     pub(super) prefix: Option<String>,
+    pub(super) share_responses: bool,
+    pub(super) max_response_age: Text<Duration>,
 }
 
 impl Default for RawRedis {
@@ -355,6 +357,8 @@ impl Default for RawRedis {
             timeout: Text(Duration::from_millis(25)),
             replicas: None,
             prefix: None,
+            share_responses: false,
+            max_response_age: Text(Duration::from_secs(60)),
         }
     }
 }

@@ -83,6 +83,14 @@ pub(super) fn validate(raw: RawConfig, faults: &mut ConfigFaults) -> Config {
     }
     let redis = raw.redis.and_then(|raw| redis(raw, &mut check));
     let cache = cache(&raw.cache, &mut check);
+    let shares = redis
+        .as_ref()
+        .is_some_and(|redis| redis.share_responses.is_some());
+    check.that(
+        !shares || cache.max_bytes > 0,
+        "redis.share_responses",
+        || "needs `cache.max_bytes`: nothing is stored".to_owned(),
+    );
     let events = raw
         .events
         .map(|raw| events::events(raw, &upstreams, &mut check));
@@ -512,11 +520,13 @@ fn redis(raw: RawRedis, check: &mut Check<'_>) -> Option<RedisConfig> {
     if let Some(prefix) = &raw.prefix {
         check.name(prefix, "redis.prefix");
     }
+    let max_response_age = check.positive(raw.max_response_age, "redis.max_response_age");
     Some(RedisConfig {
         server: raw.url?.0,
         timeout,
         replicas: NonZeroU32::new(raw.replicas?)?,
         prefix: raw.prefix,
+        share_responses: raw.share_responses.then_some(max_response_age),
     })
 }
 

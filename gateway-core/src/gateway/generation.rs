@@ -10,7 +10,7 @@ use crate::auth::internal_token::InternalTokenSigner;
 use crate::auth::{
     Authenticator, KeySets, KeyUses, RevocationWatch, Revocations, SharedRevocations,
 };
-use crate::cache::{ResponseCache, Tags};
+use crate::cache::{ResponseCache, SecondLevel, Tags};
 use crate::config::{Config, ConfigFault, ConfigFaults, TracingConfig};
 use crate::edge::{Admission, Edge, RateLimitStore, RateLimiter};
 use crate::events::{Events, Feed};
@@ -104,13 +104,14 @@ impl Generation {
         let commands: Vec<TaskTracker> = (0..config.server.workers.max(1))
             .map(|_| TaskTracker::new())
             .collect();
-        let tags = Arc::<Tags>::default();
+        let redis = config.redis.as_ref();
+        let second_level = SecondLevel::of(redis, app.name, || metrics.second_level());
+        let tags = Arc::new(Tags::beside(second_level));
         let reads = Reads::new(config.cache.parts_max_bytes, &tags, &metrics);
         let events = Events::new(&tags);
         let upstreams = SharedUpstreams::new(&config.upstreams, commands.len(), &metrics);
         let keys = KeySets::new(&config.issuers);
         let sessions = Sessions::of(&config, app.name, &keys, &revocations, &metrics);
-        let redis = config.redis.as_ref();
         let redis = redis.map(|redis| Arc::new(RedisStore::new(redis, app.name)));
         let store = Store::beside(config.store.path.clone(), redis);
         let ledger = Arc::new(Ledger::new(&store));

@@ -98,6 +98,12 @@ families! {
     CACHE_BYTES = Gauge "gateway_cache_size_bytes" "Memory that the response cache counts against its bound.";
     CACHE_MAX_BYTES = Gauge "gateway_cache_max_bytes" "The bound of the response cache.";
 
+    SECOND_LEVEL_UP = Gauge "gateway_cache_second_level_up" "1 while responses are shared through Redis, 0 while this replica stores them for itself.";
+    SECOND_LEVEL_READS = Counter "gateway_cache_second_level_reads_total" "Looks into the second level of the response cache by outcome.";
+    SECOND_LEVEL_SECONDS = Histogram "gateway_cache_second_level_read_duration_seconds" "Time until the second level of the response cache answered, or was not waited for any longer.";
+    SECOND_LEVEL_WRITES = Counter "gateway_cache_second_level_writes_total" "Answers for the second level of the response cache by outcome.";
+    SECOND_LEVEL_PURGES = Gauge "gateway_cache_second_level_purges_waiting" "Places that were purged here and of which Redis does not know yet.";
+
     UPSTREAM_READS = Counter "gateway_upstream_reads_total" "Answers to composed reads by where they came from.";
     CACHE_PURGES = Counter "gateway_cache_tags_purged_total" "Tags purged by who said so: a command, an event, an operator.";
     FEED_UP = Gauge "gateway_event_feed_up" "1 while change events arrive, 0 while they may go unheard.";

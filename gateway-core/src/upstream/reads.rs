@@ -52,12 +52,14 @@ impl Reads {
 
     /// Who reads after a command's answer sees what it did: neither what is stored with one of its tags, nor a call under
     /// way at the same upstream will do for them. `commands` is that of [`commands_to`](Self::commands_to).
-    pub(crate) fn command_ended(&self, commands: Slot, tags: &[Slot]) {
+    pub(crate) async fn command_ended(&self, commands: Slot, tags: &[Slot]) {
         for slot in tags {
             self.tags.purge_slot(*slot);
         }
         self.metrics.purged_by_command.increment(tags.len() as u64);
-        self.tags.purge_slot(commands);
+        self.tags.end_calls(commands);
+        // So does who reads through another replica, unless the wait for Redis is over.
+        self.tags.told().await;
     }
 
     /// Stands for all commands to an upstream. No tag of an application begins like this.
@@ -66,11 +68,13 @@ impl Reads {
     }
 
     /// What an operator says has changed.
-    pub(crate) fn purge(&self, tags: &[String]) {
+    /// Whether no replica finds it any more.
+    pub(crate) async fn purge(&self, tags: &[String]) -> bool {
         for tag in tags {
             self.tags.purge(tag);
         }
         self.metrics.purged_by_operator.increment(tags.len() as u64);
+        self.tags.told().await
     }
 }
 

@@ -19,6 +19,7 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::auth::api_key::{self, Environment};
 use crate::cache::Lifetime;
@@ -27,6 +28,7 @@ use crate::error::Error;
 use crate::extract::{JsonBody, PathParam};
 use crate::gateway::{App, Gateway, RunningGateway};
 use crate::route::Routes;
+use crate::store::redis::test_server::TestRedis;
 use crate::upstream::{UnknownUpstream, UpstreamClient, Upstreams};
 use crate::{config, events};
 
@@ -39,7 +41,8 @@ const FLAVOUR: HeaderName = HeaderName::from_static("x-flavour");
 type Wrong = BTreeMap<(&'static str, &'static str), usize>;
 
 struct World {
-    gateway: RunningGateway,
+    /// Replicas, before the same service.
+    gateways: Vec<RunningGateway>,
     keys: Vec<String>,
     /// How often the service was asked.
     asked: Arc<AtomicUsize>,
@@ -159,6 +162,11 @@ fn signing_key() -> String {
 
 impl World {
     async fn start() -> Self {
+        Self::of_replicas(1, "").await
+    }
+
+    /// With more in the configuration of each.
+    async fn of_replicas(count: usize, more: &str) -> Self {
         crate::install_crypto();
         let asked = Arc::<AtomicUsize>::default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -211,6 +219,7 @@ impl World {
             .unwrap();
             keys.push(key.secret);
         }
+        text.push_str(more);
         let app = App {
             name: "widgets",
             routes,
@@ -218,8 +227,9 @@ impl World {
             tables: &[],
             announce: None,
         };
+        let start = |_| Gateway::start(app, config::from_text(&[&text]).unwrap()).unwrap();
         Self {
-            gateway: Gateway::start(app, config::from_text(&[&text]).unwrap()).unwrap(),
+            gateways: (0..count).map(start).collect(),
             keys,
             asked,
         }
@@ -230,7 +240,11 @@ impl World {
         let mut clients = JoinSet::new();
         for number in 0..CLIENTS {
             let client = Client {
-                base: format!("http://{}", self.gateway.address()),
+                bases: self
+                    .gateways
+                    .iter()
+                    .map(|gateway| format!("http://{}", gateway.address()))
+                    .collect(),
                 keys: self.keys.clone(),
                 random: fastrand::Rng::with_seed(seed + number as u64),
                 // A connection of its own: on whichever worker.
@@ -249,7 +263,7 @@ impl World {
 }
 
 struct Client {
-    base: String,
+    bases: Vec<String>,
     keys: Vec<String>,
     random: fastrand::Rng,
     http: reqwest::Client,
@@ -269,6 +283,7 @@ impl Client {
     /// One request; what of its answer was not made for it.
     async fn case(&mut self) -> Option<(&'static str, &'static str)> {
         let random = &mut self.random;
+        let base = &self.bases[random.usize(..self.bases.len())];
         let caller = random.usize(..self.keys.len());
         let route = [
             "stored",
@@ -284,8 +299,10 @@ impl Client {
         let method = if changes { Method::POST } else { Method::GET };
         let mut request = self
             .http
-            .request(method, format!("{}{path}", self.base))
-            .header("x-api-key", &self.keys[caller]);
+            .request(method, format!("{base}{path}"))
+            .header("x-api-key", &self.keys[caller])
+            // Replicas have one name.
+            .header("host", "gateway.example");
         if let Some(flavour) = flavour {
             request = request.header(FLAVOUR, HeaderValue::from_static(flavour));
         }
@@ -327,9 +344,9 @@ async fn nobody_receives_what_is_anothers() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_caller_in_the_key_the_test_would_notice() {
     let world = World::start().await;
-    world.gateway.shared().reads.forget_identity();
+    world.gateways[0].shared().reads.forget_identity();
     let composed = world.run(CASES / 10, 7).await;
-    world.gateway.shared().cache.forget_identity();
+    world.gateways[0].shared().cache.forget_identity();
     let all = world.run(CASES / 10, 7).await;
     // On composed routes, and then on passthrough routes, too.
     for (wrong, route, expected) in [
@@ -338,6 +355,59 @@ async fn without_the_caller_in_the_key_the_test_would_notice() {
         (&all, "passed", true),
         (&all, "everybody", false),
         (&all, "passed-to-everybody", false),
+    ] {
+        let found = wrong.get(&(route, "caller")).copied().unwrap_or_default();
+        assert_eq!(found > 3, expected, "{route}: {wrong:?}");
+    }
+}
+
+/// Replicas that share responses through Redis.
+async fn two_replicas(redis: &TestRedis) -> World {
+    let url = redis.url();
+    let more = format!(
+        "[redis]\nurl = \"{url}\"\nreplicas = 2\ntimeout = \"1s\"\nshare_responses = true\n"
+    );
+    let world = World::of_replicas(2, &more).await;
+    for gateway in &world.gateways {
+        let second = gateway.shared().reads.tags.second_level().cloned().unwrap();
+        let patience = Instant::now() + Duration::from_secs(20);
+        while !second.readiness().0 {
+            assert!(Instant::now() < patience, "{:?}", second.readiness());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    world
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_receives_what_is_anothers_through_another_replica() {
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let redis = TestRedis::start().await;
+    let world = two_replicas(&redis).await;
+    let wrong = world.run(CASES / 3, seed).await;
+    assert_eq!(wrong, BTreeMap::new(), "seed {seed}");
+    // And it was not for want of sharing.
+    for gateway in &world.gateways {
+        let second = gateway.shared().reads.tags.second_level().cloned().unwrap();
+        assert!(second.metrics().hit.value() > 0);
+    }
+}
+
+/// The negative control: when what was answered to one caller goes there, too, the same test finds that it matters.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn if_replicas_shared_what_is_somebodys_the_test_would_notice() {
+    let redis = TestRedis::start().await;
+    let world = two_replicas(&redis).await;
+    for gateway in &world.gateways {
+        let tags = &gateway.shared().reads.tags;
+        tags.second_level().unwrap().be_careless();
+    }
+    let wrong = world.run(CASES / 10, 7).await;
+    for (route, expected) in [
+        ("passed", true),
+        ("passed-to-everybody", false),
+        ("stored", false),
     ] {
         let found = wrong.get(&(route, "caller")).copied().unwrap_or_default();
         assert_eq!(found > 3, expected, "{route}: {wrong:?}");

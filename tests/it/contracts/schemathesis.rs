@@ -67,11 +67,7 @@ async fn the_apps_api_is_what_its_document_says() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_partners_api_is_what_its_document_says() -> Result<()> {
     let system = System::start_with("").await?;
-    let gateway = ftgo_tests::bff::start(
-        ftgo_tests::bff::Bff::Public,
-        &system.services.addresses(),
-        LIMITS,
-    )?;
+    let gateway = system.gateway(ftgo_tests::bff::Bff::Public, LIMITS).await?;
     let base = format!("http://{}", gateway.address());
     let key = &partner_key().secret;
     // Something to be found.

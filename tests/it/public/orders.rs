@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use ftgo_runner::service::Service;
-use ftgo_tests::bff::{self, Bff, partner_key};
+use ftgo_tests::bff::{Bff, partner_key};
 use ftgo_tests::process::BffProcess;
 use ftgo_tests::redis::Redis;
 use ftgo_tests::system::{PATIENCE, eventually};
@@ -262,17 +262,13 @@ async fn replicas_share_keys_through_redis_and_do_without_it() -> Result<()> {
     let system = System::start().await?;
     let key = &partner_key().secret;
     let shared = format!("[redis]\nurl = \"{}\"\nreplicas = 2\n", redis.url());
-    let services = system.services.addresses();
     let [one, other] = [
-        bff::start(Bff::Public, &services, &shared)?,
-        bff::start(Bff::Public, &services, &shared)?,
+        system.gateway(Bff::Public, &shared).await?,
+        system.gateway(Bff::Public, &shared).await?,
     ];
     let [one, other] = [&one, &other].map(|replica| format!("http://{}", replica.address()));
-    let placed = eventually("the replica is ready", async || {
-        let placed = place(&system, &one, key, "the-one").await?;
-        Ok((placed.status == 202).then_some(placed))
-    })
-    .await?;
+    let placed = place(&system, &one, key, "the-one").await?;
+    assert_eq!(placed.status, 202, "{placed:?}");
     let again = place(&system, &other, key, "the-one").await?;
     assert_eq!(
         (again.status, &again.body),
@@ -299,7 +295,7 @@ async fn a_redis_that_swallows_everything_keeps_neither_orders_nor_the_end_waiti
     let redis = Redis::start().await?;
     let system = System::start().await?;
     let shared = format!("[redis]\nurl = \"{}\"\nreplicas = 2\n", redis.url());
-    let gateway = bff::start(Bff::Public, &system.services.addresses(), &shared)?;
+    let gateway = system.gateway(Bff::Public, &shared).await?;
     let base = format!("http://{}", gateway.address());
     let key = &partner_key().secret;
     assert_eq!(place(&system, &base, key, "before").await?.status, 202);

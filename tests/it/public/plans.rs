@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use ftgo_tests::bff::{self, Bff, partner_key};
+use ftgo_tests::bff::{Bff, partner_key};
 use ftgo_tests::books;
 use ftgo_tests::process::BffProcess;
 use ftgo_tests::redis::Redis;
@@ -120,14 +120,11 @@ async fn what_was_used_is_known_after_a_restart_and_nearly_all_after_a_crash() -
 async fn a_day_that_is_used_up_is_429_until_midnight() -> Result<()> {
     let system = System::start().await?;
     let small = "[plans.scale]\nrate = \"200/s\"\nburst = 200\ndaily = 3\n";
-    let gateway = bff::start(Bff::Public, &system.services.addresses(), small)?;
+    let gateway = system.gateway(Bff::Public, small).await?;
     let base = format!("http://{}", gateway.address());
     let token = system.token("partner-1").await?;
-    let first = eventually("the issuer's keys are there", async || {
-        let answer = usage(&system, &base, &token).await?;
-        Ok((answer.status == 200).then_some(answer))
-    })
-    .await?;
+    let first = usage(&system, &base, &token).await?;
+    assert_eq!(first.status, 200, "{first:?}");
     assert_eq!(first.body["day"]["remaining"], 2);
     for _ in 0..2 {
         assert_eq!(usage(&system, &base, &token).await?.status, 200);
@@ -150,11 +147,10 @@ async fn replicas_count_together_through_redis() -> Result<()> {
     let redis = Redis::start().await?;
     let system = System::start().await?;
     let shared = format!("[redis]\nurl = \"{}\"\nreplicas = 2\n", redis.url());
-    let services = system.services.addresses();
     let key = &partner_key().secret;
     let replicas = [
-        bff::start(Bff::Public, &services, &shared)?,
-        bff::start(Bff::Public, &services, &shared)?,
+        system.gateway(Bff::Public, &shared).await?,
+        system.gateway(Bff::Public, &shared).await?,
     ];
     let [one, other] = [0, 1].map(|n: usize| format!("http://{}", replicas[n].address()));
     for _ in 0..10 {

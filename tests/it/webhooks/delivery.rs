@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use ftgo_tests::System;
-use ftgo_tests::bff::{self, Bff, partner_key};
+use ftgo_tests::bff::{Bff, partner_key};
 use ftgo_tests::process::BffProcess;
 use ftgo_tests::receiver::{Receiver, Reply};
 use ftgo_tests::system::eventually;
@@ -24,7 +24,7 @@ pub(super) fn first<'a>(system: &'a System, gateway: &RunningGateway) -> Partner
 /// FTGO, and a gateway for partners that hears of everything from now on.
 pub(super) async fn start() -> Result<(System, RunningGateway)> {
     let system = System::start().await?;
-    let gateway = bff::start(Bff::Public, &system.services.addresses(), QUICK)?;
+    let gateway = system.gateway(Bff::Public, QUICK).await?;
     hears(&system, &format!("http://{}", gateway.admin_address())).await?;
     Ok((system, gateway))
 }
@@ -297,7 +297,7 @@ async fn addresses_inside_are_refused() -> Result<()> {
     ];
     faults(&partner, &inside).await?;
     let production = "[webhooks]\nallow_loopback = false\n";
-    let strict = bff::start(Bff::Public, &system.services.addresses(), production)?;
+    let strict = system.gateway(Bff::Public, production).await?;
     let strict = first(&system, &strict);
     let loopback = [
         "http://127.0.0.1:9/",
@@ -325,7 +325,7 @@ async fn addresses_inside_are_refused() -> Result<()> {
 async fn what_an_endpoint_missed_that_failed_too_often_is_replayed() -> Result<()> {
     let system = System::start().await?;
     let impatient = "[webhooks]\nfirst_retry = \"10ms\"\nattempts = 2\ndisable_after = 2\n";
-    let gateway = bff::start(Bff::Public, &system.services.addresses(), impatient)?;
+    let gateway = system.gateway(Bff::Public, impatient).await?;
     let receiver = Receiver::start().await?;
     let partner = first(&system, &gateway);
     let webhook = partner.add(json!({"url": receiver.url("/hook")})).await?;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use anyhow::{Context, Result};
 use ftgo_tests::System;
-use ftgo_tests::bff::{self, Bff, partner_key};
+use ftgo_tests::bff::{Bff, partner_key};
 use ftgo_tests::process::BffProcess;
 use ftgo_tests::receiver::{Received, Receiver, Reply};
 use ftgo_tests::system::{PATIENCE, eventually};
@@ -102,8 +102,7 @@ async fn what_is_under_way_at_an_orderly_end_does_not_come_twice() -> Result<()>
     let config = format!("[store]\npath = {:?}\n{QUICK}", path.display().to_string());
     let receiver = Receiver::start().await?;
     receiver.answer("/hook", Reply::Held);
-    let services = system.services.addresses();
-    let ending = bff::start(Bff::Public, &services, &config)?;
+    let ending = system.gateway(Bff::Public, &config).await?;
     let partner = first(&system, &ending);
     let webhook = partner.add(json!({"url": receiver.url("/hook")})).await?;
     let path = format!("/v2/webhooks/{}", webhook.id);
@@ -126,7 +125,7 @@ async fn what_is_under_way_at_an_orderly_end_does_not_come_twice() -> Result<()>
     tokio::time::timeout(PATIENCE, ended).await??;
     assert_eq!(receiver.count(), 4, "nothing more is begun");
 
-    let again = bff::start(Bff::Public, &services, &config)?;
+    let again = system.gateway(Bff::Public, &config).await?;
     let partner = first(&system, &again);
     let log = eventually("everything is delivered", async || {
         let log = partner.get(&format!("{path}/deliveries")).await?;

@@ -65,16 +65,17 @@ pub(super) fn cache(out: &mut Html, moment: &Moment) {
         return;
     };
     let counters = moment.shared.metrics.cache();
-    let [hit, revalidated, expired, miss, bypass] = [
+    let [hit, found, revalidated, expired, miss, bypass] = [
         &counters.hit,
+        &counters.second_level,
         &counters.revalidated,
         &counters.expired,
         &counters.miss,
         &counters.bypass,
     ]
     .map(crate::metrics::Counter::value);
-    let asked = hit + revalidated + expired + miss;
-    let from_here = (hit + revalidated) as f64 / asked.max(1) as f64;
+    let asked = hit + found + revalidated + expired + miss;
+    let from_here = (hit + found + revalidated) as f64 / asked.max(1) as f64;
     html!(out,
         "<section id=\"cache\" data-live class=\"half\"><h2>Response cache</h2><p>"
         "<b>" {Share(from_here)} "</b> of " {Count(asked)} " requests since the start were answered from it.</p>"
@@ -84,8 +85,17 @@ pub(super) fn cache(out: &mut Html, moment: &Moment) {
         "<p class=\"aside\">" {Bytes(usage.bytes as f64)} " of " {Bytes(usage.max_bytes as f64)} ", " {Count(usage.entries)} " resources</p>"
         "<dl><dt>Hits</dt><dd>" {Count(hit)} "</dd><dt>Revalidated</dt><dd>" {Count(revalidated)} "</dd><dt>Expired</dt><dd>" {Count(expired)} "</dd>"
         "<dt>Misses</dt><dd>" {Count(miss)} "</dd><dt>Passed by</dt><dd>" {Count(bypass)} "</dd><dt>Stored</dt><dd>" {Count(counters.stored.value())} "</dd>"
-        "<dt>Evicted</dt><dd>" {Count(counters.evicted.value())} "</dd></dl></section>"
+        "<dt>Evicted</dt><dd>" {Count(counters.evicted.value())} "</dd>"
     );
+    if let Some(second) = moment.shared.reads.tags.second_level() {
+        let (up, detail) = second.readiness();
+        let state = if up { "shared" } else { "away" };
+        html!(out,
+            "<dt>From other replicas</dt><dd>" {Count(found)} "</dd>"
+            "<dt>Second level</dt><dd><span class=\"pill " {class(state)} "\">" {state} "</span> " {detail} "</dd>"
+        );
+    }
+    html!(out, "</dl></section>");
 }
 
 /// What composed routes have read, and where it came from.

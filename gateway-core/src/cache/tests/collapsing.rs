@@ -23,8 +23,8 @@ use crate::upstream::{UpstreamError, UpstreamErrorKind};
 type Answers = dyn Fn(usize, &HeaderMap) -> Result<Response<Body>, UpstreamErrorKind> + Send + Sync;
 
 /// A service that counts what it is asked, and has a permit for every answer that it may give.
-struct Held {
-    permits: Semaphore,
+pub(super) struct Held {
+    pub(super) permits: Semaphore,
     asked: AtomicUsize,
     given_up: AtomicUsize,
     /// By the number of the question.
@@ -62,7 +62,7 @@ impl Forward for Held {
     }
 }
 
-fn held(
+pub(super) fn held(
     answers: impl Fn(usize, &HeaderMap) -> Response<Body> + Send + Sync + 'static,
 ) -> Arc<Held> {
     held_or_failing(move |number, headers| Ok(answers(number, headers)))
@@ -88,17 +88,17 @@ impl Held {
         self.asked.load(Ordering::SeqCst)
     }
 
-    async fn is_asked(&self, times: usize) {
+    pub(super) async fn is_asked(&self, times: usize) {
         eventually(|| self.asked() == times).await;
     }
 }
 
 /// What the cache said, the status, and the body.
 #[derive(Debug, PartialEq, Eq)]
-struct Got {
+pub(super) struct Got {
     cache: String,
     status: u16,
-    body: String,
+    pub(super) body: String,
 }
 
 async fn read(response: Response<Body>) -> Got {
@@ -124,7 +124,7 @@ async fn read(response: Response<Body>) -> Got {
     }
 }
 
-fn start(
+pub(super) fn start(
     fixture: &Arc<Fixture>,
     service: &Arc<Held>,
     asks: Asks<'static>,

@@ -454,6 +454,16 @@ fn a_redis_is_named_with_its_replicas_and_never_with_its_password() {
     );
     assert!(!format!("{redis:?}").contains("hunter2"), "{redis:?}");
     assert!(load(&[""]).unwrap().redis.is_none());
+    // Responses are shared when it says so.
+    assert_eq!(redis.share_responses, None);
+    let sharing = [text, "[redis]\nshare_responses = true"];
+    let redis = load(&sharing).unwrap().redis.unwrap();
+    assert_eq!(redis.share_responses, Some(Duration::from_mins(1)));
+    let fault = load(&[sharing[0], sharing[1], "[cache]\nmax_bytes = \"0B\""]).unwrap_err();
+    assert_eq!(
+        fault.to_string(),
+        "redis.share_responses: needs `cache.max_bytes`: nothing is stored"
+    );
 
     for (text, expected) in [
         (

@@ -1,4 +1,5 @@
-//! A real Redis of a test's own: on a free port, without a file, gone with the test. What is kept there is with who keeps it.
+//! A real Redis of a test's own: on a free port, with no file but what a test has it save, gone with the test. What is
+//! kept there is with who keeps it.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::net::{SocketAddr, TcpListener};
@@ -6,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 use super::RedisStore;
@@ -14,34 +16,52 @@ use crate::config;
 pub(crate) struct TestRedis {
     address: SocketAddr,
     child: Child,
+    /// For what a test has it save.
+    folder: TempDir,
 }
 
 impl TestRedis {
     /// When it answers. `scripts/setup.sh test` installs it.
     pub(crate) async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
         // Somebody may take the port in between: then the next one.
         for _ in 0..5 {
             let free = TcpListener::bind("127.0.0.1:0").unwrap();
             let address = free.local_addr().unwrap();
             drop(free);
-            let mut child = Command::new("redis-server")
-                .args(["--bind", "127.0.0.1", "--port", &address.port().to_string()])
-                .args(["--save", "", "--appendonly", "no", "--loglevel", "warning"])
-                .current_dir(std::env::temp_dir())
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .spawn()
-                .expect("redis-server: scripts/setup.sh test installs it");
-            let patience = Instant::now() + Duration::from_secs(20);
-            while child.try_wait().unwrap().is_none() {
-                assert!(Instant::now() < patience, "redis-server does not answer");
-                if ping(&store_at(address)).await.is_ok() {
-                    return Self { address, child };
-                }
-                sleep(Duration::from_millis(20)).await;
+            if let Some(child) = spawn(address, &folder).await {
+                return Self {
+                    address,
+                    child,
+                    folder,
+                };
             }
         }
         panic!("redis-server does not start");
+    }
+
+    /// What the configuration calls it.
+    pub(crate) fn url(&self) -> String {
+        format!("redis://{}", self.address)
+    }
+
+    /// A connection that knows nothing of how gateways use it.
+    pub(crate) fn connection(&self) -> redis::Connection {
+        redis::Client::open(self.url())
+            .unwrap()
+            .get_connection()
+            .unwrap()
+    }
+
+    /// Ends it at once, as a power failure does.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again where it was, with what it had saved last.
+    pub(crate) async fn start_again(&mut self) {
+        self.child = spawn(self.address, &self.folder).await.unwrap();
     }
 
     /// A replica's way there; it is connected.
@@ -73,6 +93,27 @@ impl Drop for TestRedis {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// When it answers; `None` when it ended before.
+async fn spawn(address: SocketAddr, folder: &TempDir) -> Option<Child> {
+    let mut child = Command::new("redis-server")
+        .args(["--bind", "127.0.0.1", "--port", &address.port().to_string()])
+        .args(["--save", "", "--appendonly", "no", "--loglevel", "warning"])
+        .current_dir(folder.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("redis-server: scripts/setup.sh test installs it");
+    let patience = Instant::now() + Duration::from_secs(20);
+    while child.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < patience, "redis-server does not answer");
+        if ping(&store_at(address)).await.is_ok() {
+            return Some(child);
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    None
 }
 
 /// The way to what listens at `address`, which is not connected yet.

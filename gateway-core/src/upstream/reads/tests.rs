@@ -278,7 +278,8 @@ async fn a_command_purges_before_it_answers_and_ends_joining() {
     assert_eq!(world.asked(), 5);
     world
         .reads
-        .command_ended(world.reads.commands_to("widgets"), &[]);
+        .command_ended(world.reads.commands_to("widgets"), &[])
+        .await;
     let third = other(&world);
     world.is_asked(6).await;
     world.service.answers.add_permits(10);
