@@ -134,7 +134,7 @@ impl Sessions {
         // The second start of a process changes nothing.
         let _ = self.inner.control.set(control.clone());
         if let Some(shared) = &self.inner.shared {
-            shared.start(control, stop.clone());
+            shared.start(control, stop.clone(), self.clone());
         }
     }
 

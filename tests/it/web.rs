@@ -2,7 +2,7 @@
 //! are in `web/socket.rs`; what the reference clients of GraphQL's transports make of it is `web/clients.rs`.
 
 mod clients;
-mod socket;
+pub(crate) mod socket;
 
 use anyhow::{Context, Result};
 use ftgo_runner::service::Service;

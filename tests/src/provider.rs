@@ -36,8 +36,8 @@ struct Shared {
     /// `Authorization` of requests for tokens.
     clients: Mutex<Vec<String>>,
     metadata: Mutex<Value>,
-    /// Whether requests for tokens wait for their answers.
-    held: watch::Sender<bool>,
+    /// So many requests for tokens, from the first one on, wait for their answers.
+    held: watch::Sender<usize>,
 }
 
 impl Provider {
@@ -60,7 +60,7 @@ impl Provider {
             revoked: Mutex::default(),
             clients: Mutex::default(),
             metadata: Mutex::new(metadata),
-            held: watch::Sender::new(false),
+            held: watch::Sender::new(0),
         });
         let router = Router::new()
             .route("/.well-known/openid-configuration", get(metadata_of))
@@ -82,7 +82,14 @@ impl Provider {
 
     /// Whoever asks for tokens waits for them from now on, or not any more.
     pub fn hold(&self, held: bool) {
+        let held = if held { usize::MAX } else { 0 };
         self.shared.held.send_replace(held);
+    }
+
+    /// Whoever has asked for tokens so far goes on waiting for them; whoever asks later is answered.
+    pub fn hold_these(&self) {
+        let asked = lock(&self.shared.asked).len();
+        self.shared.held.send_replace(asked);
     }
 
     /// Changes what the provider says of itself; only before anybody has asked.
@@ -153,9 +160,17 @@ async fn token(
         .get("authorization")
         .and_then(|value| value.to_str().ok());
     lock(&shared.clients).push(client.unwrap_or_default().to_owned());
-    lock(&shared.asked).push(form.clone());
+    let number = {
+        let mut asked = lock(&shared.asked);
+        asked.push(form.clone());
+        asked.len()
+    };
     // The sender is in the same place: it does not go away.
-    let _ = shared.held.subscribe().wait_for(|held| !held).await;
+    let _ = shared
+        .held
+        .subscribe()
+        .wait_for(|held| number > *held)
+        .await;
     let (status, answer) = (lock(&shared.tokens))(&form);
     let status = StatusCode::from_u16(status).unwrap_or_default();
     (status, Json(answer)).into_response()

@@ -24,7 +24,7 @@ pub struct Limits {
     pub aliases: usize,
     /// Bytes of the document's text.
     pub bytes: usize,
-    /// Words, numbers, strings and signs of the document's text.
+    /// Words, numbers, strings, signs and comments of the document's text.
     pub tokens: usize,
     /// Requests in one HTTP request; 0 = only one, and not in a list.
     pub batch: usize,
@@ -40,8 +40,8 @@ impl Default for Limits {
             complexity: 5_000,
             directives: 8,
             aliases: 50,
-            bytes: 64 << 10,
-            tokens: 4_000,
+            bytes: 32 << 10,
+            tokens: 2_000,
             batch: 0,
             introspection: false,
         }
@@ -70,10 +70,8 @@ pub(super) fn check_text(text: &str, limits: &Limits) -> Result<usize, ServerErr
                 at += 1;
                 continue;
             }
-            b'#' => {
-                at += memchr::memchr2(b'\n', b'\r', rest).unwrap_or(rest.len());
-                continue;
-            }
+            // It says nothing, but the parser has to get past it.
+            b'#' => memchr::memchr2(b'\n', b'\r', rest).unwrap_or(rest.len()),
             b'"' => string(rest),
             b'{' | b'[' | b'(' => {
                 nesting += 1;

@@ -33,9 +33,18 @@ pub(super) fn is_refused(answer: &Executed) -> bool {
         && answer.errors.iter().all(|error| error.path.is_empty())
 }
 
+/// So many things that are wrong with a document are told; with all of them the answer could be far longer than it.
+const MOST_TOLD: usize = 50;
+
 /// Gives every error a code and the request's id.
 pub(super) fn complete(answer: &mut Executed, context: &RequestContext) {
     let refused = is_refused(answer);
+    if refused && answer.errors.len() > MOST_TOLD {
+        let more = answer.errors.len() - MOST_TOLD;
+        answer.errors.truncate(MOST_TOLD);
+        let message = format!("{more} more things are wrong with the document.");
+        answer.errors.push(ServerError::new(message, None));
+    }
     for error in &mut answer.errors {
         let code = if refused {
             code_of(&error.message)

@@ -680,52 +680,82 @@ fn malicious() -> Vec<(&'static str, String, &'static str)> {
         .collect();
     vec![
         ("deep", format!("{{ widget {} name {} }}", "{ inner ".repeat(60), "}".repeat(60)), "DEPTH_LIMIT_EXCEEDED"),
-        ("brackets", format!("{{ widget(name: {}) }}", "[".repeat(60_000)), "DEPTH_LIMIT_EXCEEDED"),
+        ("brackets", format!("{{ widget(name: {}) }}", "[".repeat(30_000)), "DEPTH_LIMIT_EXCEEDED"),
         ("braces", "{a".repeat(1_000), "DEPTH_LIMIT_EXCEEDED"),
-        ("wide", format!("{{ {} }}", "quick ".repeat(10_000)), "TOKEN_LIMIT_EXCEEDED"),
-        ("aliased", (0..1000).fold("{ ".to_owned(), |text, number| format!("{text} a{number}: quick")) + "}", "ALIAS_LIMIT_EXCEEDED"),
+        ("wide", format!("{{ {} }}", "quick ".repeat(5_000)), "TOKEN_LIMIT_EXCEEDED"),
+        ("aliased", (0..600).fold("{ ".to_owned(), |text, number| format!("{text} a{number}: quick")) + "}", "ALIAS_LIMIT_EXCEEDED"),
         ("doubling", format!("{{ widget {{ ...F0 }} }} {doubling} fragment F40 on Widget {{ name }}"), "COMPLEXITY_LIMIT_EXCEEDED"),
         ("spreads", format!("{{ widget {{ ...F0 }} }} {flat} fragment F30 on Widget {{ name }}"), "COMPLEXITY_LIMIT_EXCEEDED"),
         ("spreads of nothing", (0..28).fold("{ widget { ...F0 } } ".to_owned(), |text, number| format!("{text} fragment F{number} on Widget {{ ...F{0} ...F{0} }}", number + 1)) + " fragment F28 on Widget { ...Nothing }", "COMPLEXITY_LIMIT_EXCEEDED"),
-        ("operations with the same fragments", (0..180).fold("fragment F on Query { ".to_owned() + &(0..100).map(|number| format!("...G{number} ")).collect::<String>() + "}", |text, number| format!("{text} query Q{number} {{ ...F }}")) + &(0..100).map(|number| format!(" fragment G{number} on Query {{ quick }}")).collect::<String>(), "COMPLEXITY_LIMIT_EXCEEDED"),
+        ("operations with the same fragments", (0..110).fold("fragment F on Query { ".to_owned() + &(0..100).map(|number| format!("...G{number} ")).collect::<String>() + "}", |text, number| format!("{text} query Q{number} {{ ...F }}")) + &(0..100).map(|number| format!(" fragment G{number} on Query {{ quick }}")).collect::<String>(), "COMPLEXITY_LIMIT_EXCEEDED"),
         ("cyclic", "{ widget { ...A ...A } } fragment A on Widget { ...B ...B } fragment B on Widget { ...A ...A }".to_owned(), "GRAPHQL_VALIDATION_FAILED"),
         ("directives", format!("{{ quick {} }}", "@include(if: true) ".repeat(200)), "DIRECTIVE_LIMIT_EXCEEDED"),
-        ("list", format!("{{ widget(name: [{}]) {{ name }} }}", "1,".repeat(30_000)), "TOKEN_LIMIT_EXCEEDED"),
+        ("list", format!("{{ widget(name: [{}]) {{ name }} }}", "1,".repeat(15_000)), "TOKEN_LIMIT_EXCEEDED"),
         ("tokens", "a ".repeat(500_000), "DOCUMENT_TOO_LARGE"),
-        ("string", format!("{{ widget(name: \"{}", "\\\"".repeat(30_000)), "GRAPHQL_PARSE_FAILED"),
-        ("same", format!("{{ {} }}", "quick ".repeat(3_000)), "none"),
-        ("variables", format!("query({}) {{ quick }}", "$a: Int ".repeat(900)), "GRAPHQL_VALIDATION_FAILED"),
-        ("mutations", format!("mutation {{ {} }}", names(3_900)), "GRAPHQL_VALIDATION_FAILED"),
-        ("mutations by a fragment", format!("mutation {{ ...F }} fragment F on Mutation {{ {} }}", names(3_900)), "GRAPHQL_VALIDATION_FAILED"),
-        ("mutations by fragments", (0..300).fold(String::new(), |text, number| format!("{text} fragment F{number} on Mutation {{ m{number} }}")) + "mutation { " + &(0..300).map(|number| format!("...F{number} ")).collect::<String>() + "}", "GRAPHQL_VALIDATION_FAILED"),
-        ("one mutation", format!("mutation {{ {} }}", "change { name } ".repeat(900)), "BAD_REQUEST"),
-        ("subscriptions", format!("subscription {{ {} }}", names(3_900)), "BAD_REQUEST"),
-        ("one subscription", format!("subscription {{ {} }}", "finite(to: 1) ".repeat(600)), "BAD_REQUEST"),
-        ("conditions", format!("query({}) {{ {} }}", (0..250).map(|number| format!("$v{number}: Boolean = true ")).collect::<String>(), (0..250).map(|number| format!("quick @include(if: $v{number}) ")).collect::<String>()), "none"),
+        ("string", format!("{{ widget(name: \"{}", "\\\"".repeat(15_000)), "GRAPHQL_PARSE_FAILED"),
+        ("same", format!("{{ {} }}", "quick ".repeat(1_900)), "none"),
+        ("variables", format!("query({}) {{ quick }}", "$a: Int ".repeat(480)), "GRAPHQL_VALIDATION_FAILED"),
+        ("mutations", format!("mutation {{ {} }}", names(1_900)), "GRAPHQL_VALIDATION_FAILED"),
+        ("mutations by a fragment", format!("mutation {{ ...F }} fragment F on Mutation {{ {} }}", names(1_900)), "GRAPHQL_VALIDATION_FAILED"),
+        ("mutations by fragments", (0..170).fold(String::new(), |text, number| format!("{text} fragment F{number} on Mutation {{ m{number} }}")) + "mutation { " + &(0..170).map(|number| format!("...F{number} ")).collect::<String>() + "}", "GRAPHQL_VALIDATION_FAILED"),
+        ("one mutation", format!("mutation {{ {} }}", "change { name } ".repeat(480)), "BAD_REQUEST"),
+        ("subscriptions", format!("subscription {{ {} }}", names(1_900)), "BAD_REQUEST"),
+        ("one subscription", format!("subscription {{ {} }}", "finite(to: 1) ".repeat(320)), "BAD_REQUEST"),
+        ("names that there are not", format!("{{ widget {{ {} }} }}", "nothing ".repeat(1_900)), "GRAPHQL_VALIDATION_FAILED"),
+        ("names that are almost there", format!("{{ {} }}", (0..480).map(|number| format!("widget{number} {{ name }} ")).collect::<String>()), "GRAPHQL_VALIDATION_FAILED"),
+        ("a long name", format!("{{ {} }}", "a".repeat(32_000)), "GRAPHQL_VALIDATION_FAILED"),
+        ("a long string", format!("{{ widget(name: \"{}\") {{ nothing }} }}", "a".repeat(32_000)), "GRAPHQL_VALIDATION_FAILED"),
+        ("comments", "#\n".repeat(16_000) + "{ quick }", "TOKEN_LIMIT_EXCEEDED"),
+        ("differing arguments", format!("{{ {} }}", (0..215).map(|number| format!("widget(name: \"{number}\") {{ name }} ")).collect::<String>()), "GRAPHQL_VALIDATION_FAILED"),
+        ("differing arguments by fragments", (0..15).fold("{ ...F0 } ".to_owned(), |text, number| format!("{text} fragment F{number} on Query {{ {} ...F{} }}", (0..13).map(|argument| format!("widget(name: \"{argument}\") {{ name }} ")).collect::<String>(), number + 1)) + "fragment F15 on Query { quick }", "GRAPHQL_VALIDATION_FAILED"),
+        ("conditions", format!("query({}) {{ {} }}", (0..130).map(|number| format!("$v{number}: Boolean = true ")).collect::<String>(), (0..130).map(|number| format!("quick @include(if: $v{number}) ")).collect::<String>()), "none"),
         ("weighted", "{ widgets { inner { inner { inner { inner { name } } } } } }".to_owned(), "none"),
     ]
 }
 
-/// For how long one may keep its thread busy in this build. The worst took 105 ms when this was written.
-const MOST: Duration = Duration::from_millis(300);
+/// For how long one may keep its thread busy, also in a build in which only what parses and validates is optimised (Cargo.toml).
+const MOST: Duration = Duration::from_millis(10);
 
 #[tokio::test]
 async fn malicious_documents_are_refused_with_a_code_and_without_work() {
+    let shipped = transport(&Settings::default());
+    // Names are suggested, too.
+    let open = transport(&open());
     for (name, document, expected) in malicious() {
-        let request = post(json!({"query": document}));
-        let (began, busy) = (tokio::time::Instant::now(), busy());
-        let answer = body(send(request).await).await;
-        let (took, busy) = (began.elapsed(), self::busy() - busy);
-        assert_eq!(code(&answer), expected, "{name}");
-        // It is a hundredth of that in a release build; here nothing is optimized, and the machine is not ours alone.
-        assert!(took < Duration::from_secs(2), "{name} took {took:?}");
-        assert!(busy < MOST, "{name} kept the thread busy for {busy:?}");
+        for (transport, which) in [(&shipped, "as shipped"), (&open, "open")] {
+            let mut least = Duration::MAX;
+            for turn in 0..5 {
+                // Never twice the same text, which might be known.
+                let request = post(json!({"query": format!("{document}\n#{turn}")}));
+                let before = busy();
+                let answer = body(send_to(transport, request).await).await;
+                // What it costs is the least of several: the machine is not ours alone.
+                least = least.min(busy() - before);
+                assert_eq!(code(&answer), expected, "{name}, {which}");
+            }
+            assert!(least < MOST, "{name}, {which}: busy for {least:?}");
+        }
     }
+}
+
+#[tokio::test]
+async fn an_answer_is_not_much_longer_than_a_document_that_is_all_wrong() {
+    let document = format!("{{ {} }}", names(1_900));
+    let answer = body(send(query(&document)).await).await;
+    let errors = answer["errors"].as_array().unwrap();
+    assert_eq!(errors.len(), 51);
+    assert_eq!(
+        errors[50]["message"],
+        "1850 more things are wrong with the document."
+    );
+    assert!(errors.iter().all(|error| {
+        error["extensions"]["code"] == "GRAPHQL_VALIDATION_FAILED"
+            && error["extensions"]["requestId"].is_string()
+    }));
 }
 
 /// How long this thread has been running.
 fn busy() -> Duration {
-    let figures = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
-    let nanos = figures.split(' ').next().unwrap();
-    Duration::from_nanos(nanos.parse().unwrap())
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    time.try_into().unwrap()
 }

@@ -92,6 +92,14 @@ impl Memory {
             .len()
     }
 
+    /// Of all there are.
+    pub(super) fn keys(&self) -> Vec<SessionKey> {
+        let shards = self.shards.iter();
+        shards
+            .flat_map(|shard| lock(shard).keys().copied().collect::<Vec<_>>())
+            .collect()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.shards.iter().map(|shard| lock(shard).len()).sum()
     }

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use super::id_token::Expected;
 use super::provider::{ProviderError, TokenAnswer};
 use super::record::{Record, Secret, Session, SessionKey, unix_time};
-use super::shared::Lease;
+use super::shared::{Changed, Lease};
 use super::{Sessions, lock};
 use crate::deadline::Deadline;
 use crate::error::Error;
@@ -118,10 +118,22 @@ impl Sessions {
         }
         let renewal = match self.as_it_is(session).await {
             Some(renewal) => renewal,
-            None => self.with_new_tokens(session).await,
+            None => self.while_leased(session, lease.as_ref()).await,
         };
         self.give_back(lease).await;
         renewal
+    }
+
+    /// New tokens, however long they take: nobody else asks for some meanwhile.
+    async fn while_leased(&self, session: &Session, lease: Option<&Lease>) -> Renewal {
+        let renewing = self.with_new_tokens(session);
+        let (Some(shared), Some(lease)) = (&self.inner.shared, lease) else {
+            return renewing.await;
+        };
+        tokio::select! {
+            renewal = renewing => renewal,
+            never = shared.keep(lease) => match never {},
+        }
     }
 
     async fn give_back(&self, lease: Option<Lease>) {
@@ -165,7 +177,7 @@ impl Sessions {
         match renewed {
             Ok(record) => {
                 metrics.refreshed.increment(1);
-                self.replace(current.renewed(record)).await
+                self.replace(&current, current.renewed(record)).await
             }
             Err(error) => {
                 let ends = match &error {
@@ -225,7 +237,7 @@ impl Sessions {
     }
 
     /// Keeps what was renewed, unless the session has ended meanwhile: then its tokens are not needed.
-    async fn replace(&self, mut session: Session) -> Renewal {
+    async fn replace(&self, before: &Session, mut session: Session) -> Renewal {
         let Some(shared) = &self.inner.shared else {
             let session = Arc::new(session);
             if self.inner.memory.replace(Arc::clone(&session)) {
@@ -238,27 +250,45 @@ impl Sessions {
             return Renewal::Unavailable;
         };
         let session = Arc::new(session);
+        let before = before.sealed.as_deref().unwrap_or_default();
         // What is kept there has been spent: a moment without the store must not end the session.
         for _ in 0..WRITES {
-            match shared.replace(&session.key, &sealed).await {
-                Ok(true) => {
+            match shared.replace(&session.key, before, &sealed).await {
+                Ok(Changed::Done) => {
                     self.inner.memory.insert(Arc::clone(&session), unix_time());
                     return Renewal::Renewed(session);
                 }
-                Ok(false) => {
+                Ok(Changed::Gone) => {
                     self.forget(&session.key);
                     self.revoke(&session).await;
                     return Renewal::Ended;
                 }
+                // By another replica, or by the write before, whose answer was lost.
+                Ok(Changed::Newer) => return self.as_kept(&session).await,
                 Err(_away) => sleep(WRITE_AGAIN).await,
             }
         }
         Renewal::Unavailable
     }
 
+    /// As another replica has renewed it.
+    async fn as_kept(&self, session: &Session) -> Renewal {
+        match self.look_up(&session.id).await {
+            Ok(Some(kept)) => Renewal::Renewed(kept),
+            Ok(None) => Renewal::Ended,
+            Err(_unavailable) => Renewal::Unavailable,
+        }
+    }
+
+    /// Ends what was refused, and nothing that came after it.
     async fn ended(&self, session: &Session) -> Renewal {
         // If the store cannot be told, the next refresh of it will be refused again.
-        let _ = self.remove(&session.key).await;
+        if let (Some(shared), Some(sealed)) = (&self.inner.shared, &session.sealed)
+            && let Ok(Changed::Newer) = shared.remove_as(&session.key, sealed).await
+        {
+            return self.as_kept(session).await;
+        }
+        self.forget(&session.key);
         Renewal::Ended
     }
 }

@@ -5,38 +5,68 @@
 //! `session:{digest}:refresh` (held while its tokens are being refreshed), `session:of:{digest}` (a sorted set of the
 //! digests of a person's sessions, or of one of the provider's, by their ends), `session:logout:{digest}` (there while a logout
 //! token that was used would be believed again).
+//!
+//! Replicas tell one another on the channel `session:ended` which sessions they have ended, so that what these have opened
+//! elsewhere ends, too. What was told while a replica could not hear, it finds out when it can.
 
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
+use futures_util::StreamExt;
 use redis::aio::MultiplexedConnection;
+use redis::aio::PubSubStream;
 use redis::{FromRedisValue, Pipeline};
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
-use tokio::time::{Instant, interval, timeout};
+use tokio::time::{Instant, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::Sessions;
 use super::record::{Record, SessionKey};
 use super::used_tokens::TokenDigest;
 use crate::config::RedisConfig;
 use crate::encode::hex;
 use crate::metrics::Gauge;
-use crate::store::redis::{Retry, in_time, open, words};
+use crate::store::redis::{Retry, in_time, open, subscribe, words};
 
 /// A server that goes away while nobody asks is noticed after this.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
+/// What is published and heard by nobody is noticed after this.
+const HEARD_EVERY: Duration = Duration::from_secs(10);
+/// So many sessions are asked for at once.
+const COMPARED: usize = 500;
 /// For what is not asked at every request: signing in and out, refreshing.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(1);
-/// Longer than a refresh takes: a replica that dies in the middle of one holds up the session for so long.
+/// Renewed for as long as a refresh takes: a replica that dies in the middle of one holds up the session for so long.
 const REFRESH_LEASE: Duration = Duration::from_secs(15);
+/// So often; twice in vain is once too few.
+const KEEP_LEASE: Duration = Duration::from_secs(5);
 
 /// Removes the lease that is still one's own.
 const GIVE_BACK: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) else return 0 end";
+
+/// Makes the lease that is still one's own last longer.
+const KEEP: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) else return 0 end";
+/// Puts a record in the place of the one that it was made of.
+const REPLACE: &str = "local kept = redis.call('GET', KEYS[1]) if not kept then return 0 end if kept ~= ARGV[1] then return 1 end redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3]) return 2";
+/// Removes the record that is meant, and no newer one, and says so.
+const REMOVE: &str = "local kept = redis.call('GET', KEYS[1]) if not kept then return 0 end if kept ~= ARGV[1] then return 1 end redis.call('DEL', KEYS[1]) redis.call('PUBLISH', ARGV[2], ARGV[3]) return 2";
+
+/// What became of a record that was to be changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Changed {
+    /// It has ended meanwhile, and stays ended.
+    Gone,
+    /// Another replica has renewed it since, which stays.
+    Newer,
+    Done,
+}
 
 /// The store cannot be asked now; why is in its readiness.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
@@ -46,6 +76,10 @@ pub(super) struct Away;
 pub(super) struct SharedSessions {
     config: RedisConfig,
     prefix: String,
+    /// Where it is published which sessions have ended.
+    channel: String,
+    /// Tells what this replica has published from what others have.
+    replica: Uuid,
     /// In seconds.
     idle: u64,
     connection: ArcSwapOption<MultiplexedConnection>,
@@ -63,8 +97,11 @@ pub(super) struct Lease {
 
 impl SharedSessions {
     pub(super) fn new(config: &RedisConfig, app: &str, idle: u64, up: Gauge) -> Arc<Self> {
+        let prefix = format!("{}:session:", config.key_prefix(app));
         Arc::new(Self {
-            prefix: format!("{}:session:", config.key_prefix(app)),
+            channel: format!("{prefix}ended"),
+            prefix,
+            replica: Uuid::new_v4(),
             config: config.clone(),
             idle,
             connection: ArcSwapOption::empty(),
@@ -75,14 +112,19 @@ impl SharedSessions {
         })
     }
 
-    /// Connects on `control`, again and again, until `stop`.
-    pub(super) fn start(self: &Arc<Self>, control: &Handle, stop: CancellationToken) {
+    /// Connects on `control`, again and again, until `stop`. Those of `sessions` that other replicas have ended are forgotten.
+    pub(super) fn start(
+        self: &Arc<Self>,
+        control: &Handle,
+        stop: CancellationToken,
+        sessions: Sessions,
+    ) {
         if self.started.swap(true, Ordering::Relaxed) {
             return;
         }
         let shared = Arc::clone(self);
         control.spawn(async move {
-            stop.run_until_cancelled(shared.run()).await;
+            stop.run_until_cancelled(shared.run(&sessions)).await;
         });
     }
 
@@ -152,23 +194,56 @@ impl SharedSessions {
         self.ask(&pipeline, EXCHANGE_TIMEOUT).await
     }
 
-    /// Puts a refreshed session in its place. One that has ended meanwhile stays ended: false.
-    pub(super) async fn replace(&self, key: &SessionKey, sealed: &[u8]) -> Result<bool, Away> {
+    /// Puts a refreshed session in the place of the one that was `before`.
+    pub(super) async fn replace(
+        &self,
+        key: &SessionKey,
+        before: &[u8],
+        sealed: &[u8],
+    ) -> Result<Changed, Away> {
         let mut pipeline = Pipeline::new();
         pipeline
-            .cmd("SET")
+            .cmd("EVAL")
+            .arg(REPLACE)
+            .arg(1)
             .arg(self.key(key))
+            .arg(before)
             .arg(sealed)
-            .arg("XX")
-            .arg("EX")
             .arg(self.idle);
-        let (done,): (Option<String>,) = self.ask(&pipeline, EXCHANGE_TIMEOUT).await?;
-        Ok(done.is_some())
+        self.changed(&pipeline).await
+    }
+
+    /// Ends the session under `key` if it still is as it was `before`.
+    pub(super) async fn remove_as(&self, key: &SessionKey, before: &[u8]) -> Result<Changed, Away> {
+        let mut pipeline = Pipeline::new();
+        pipeline
+            .cmd("EVAL")
+            .arg(REMOVE)
+            .arg(1)
+            .arg(self.key(key))
+            .arg(before)
+            .arg(&self.channel)
+            .arg(self.announcement([*key]));
+        self.changed(&pipeline).await
+    }
+
+    async fn changed(&self, pipeline: &Pipeline) -> Result<Changed, Away> {
+        let (changed,): (u8,) = self.ask(pipeline, EXCHANGE_TIMEOUT).await?;
+        Ok(match changed {
+            0 => Changed::Gone,
+            1 => Changed::Newer,
+            _ => Changed::Done,
+        })
     }
 
     pub(super) async fn remove(&self, key: &SessionKey) -> Result<(), Away> {
         let mut pipeline = Pipeline::new();
         pipeline.cmd("DEL").arg(self.key(key)).ignore();
+        pipeline
+            .cmd("PUBLISH")
+            .arg(&self.channel)
+            .arg(self.announcement([*key]))
+            .ignore();
         self.ask(&pipeline, EXCHANGE_TIMEOUT).await
     }
 
@@ -189,11 +264,21 @@ impl SharedSessions {
         let mut pipeline = Pipeline::new();
         pipeline.cmd("ZINTER").arg(indexes.len()).arg(&indexes);
         let (keys,): (Vec<Vec<u8>>,) = self.ask(&pipeline, EXCHANGE_TIMEOUT).await?;
+        let meant: Vec<SessionKey> = keys
+            .iter()
+            .filter_map(|key| key.as_slice().try_into().ok())
+            .map(SessionKey)
+            .collect();
         let mut pipeline = Pipeline::new();
         pipeline.atomic();
-        for key in keys.iter().filter_map(|key| key.as_slice().try_into().ok()) {
-            pipeline.cmd("DEL").arg(self.key(&SessionKey(key)));
+        for key in &meant {
+            pipeline.cmd("DEL").arg(self.key(key));
         }
+        pipeline
+            .cmd("PUBLISH")
+            .arg(&self.channel)
+            .arg(self.announcement(meant))
+            .ignore();
         // One that was added meanwhile stays in the index.
         if !keys.is_empty() {
             for index in &indexes {
@@ -248,6 +333,24 @@ impl SharedSessions {
         Ok(taken.map(|_| lease))
     }
 
+    /// Keeps the lease for as long as it is polled.
+    pub(super) async fn keep(&self, lease: &Lease) -> Infallible {
+        loop {
+            sleep(KEEP_LEASE).await;
+            let mut pipeline = Pipeline::new();
+            pipeline
+                .cmd("EVAL")
+                .arg(KEEP)
+                .arg(1)
+                .arg(&lease.key)
+                .arg(&lease.owner)
+                .arg(REFRESH_LEASE.as_millis() as u64)
+                .ignore();
+            // Who has lost it may have spent the tokens already: what it gets for them is still kept, if nothing newer is.
+            let _: Result<(), Away> = self.ask(&pipeline, EXCHANGE_TIMEOUT).await;
+        }
+    }
+
     pub(super) async fn give_back(&self, lease: Lease) {
         let mut pipeline = Pipeline::new();
         pipeline
@@ -259,6 +362,32 @@ impl SharedSessions {
             .ignore();
         // If it cannot be given back, it ends by itself.
         let _: Result<(), Away> = self.ask(&pipeline, EXCHANGE_TIMEOUT).await;
+    }
+
+    /// Who publishes, and which sessions have ended; none: only that the channel works.
+    fn announcement(&self, ended: impl IntoIterator<Item = SessionKey>) -> Vec<u8> {
+        let mut text = self.replica.as_bytes().to_vec();
+        for SessionKey(digest) in ended {
+            text.extend_from_slice(&digest);
+        }
+        text
+    }
+
+    /// What another replica has published; what this one has, it has done.
+    fn announced(&self, text: &[u8]) -> Vec<SessionKey> {
+        let Some((replica, digests)) = text.split_first_chunk::<16>() else {
+            return Vec::new();
+        };
+        if replica == self.replica.as_bytes() {
+            return Vec::new();
+        }
+        digests
+            .as_chunks()
+            .0
+            .iter()
+            .copied()
+            .map(SessionKey)
+            .collect()
     }
 
     fn key(&self, key: &SessionKey) -> String {
@@ -293,18 +422,23 @@ impl SharedSessions {
     }
 
     /// Keeps the connection for as long as it is polled.
-    async fn run(&self) {
+    async fn run(&self, sessions: &Sessions) {
         crate::telemetry::install_crypto();
         let server = &self.config.server;
         let mut retry = Retry::new();
         let mut reported_down = false;
         loop {
             let since = Instant::now();
-            let reason = match in_time(open(server)).await {
-                Ok(connection) => {
+            let connecting = async {
+                // First: what is published while the connection is being made is heard.
+                let messages = subscribe(server, &self.channel).await?;
+                Ok((messages, open(server).await?))
+            };
+            let reason = match in_time(connecting).await {
+                Ok((messages, connection)) => {
                     tracing::info!(%server, "sessions are kept in the store");
                     reported_down = false;
-                    let reason = self.watch(connection).await;
+                    let reason = self.watch(connection, messages, sessions).await;
                     retry.lost(since);
                     reason
                 }
@@ -322,30 +456,78 @@ impl SharedSessions {
     }
 
     /// From a connection's first answer to its end; says why it ended.
-    async fn watch(&self, connection: MultiplexedConnection) -> String {
+    async fn watch(
+        &self,
+        mut connection: MultiplexedConnection,
+        mut messages: PubSubStream,
+        sessions: &Sessions,
+    ) -> String {
+        if let Err(reason) = self.compare(&mut connection, sessions).await {
+            return reason;
+        }
+        self.connection.store(Some(Arc::new(connection.clone())));
+        self.up.set(1.0);
         let mut probes = interval(PROBE_EVERY);
+        let mut beats = interval(HEARD_EVERY);
+        // Of the beat before, which there was none.
+        let mut heard = true;
         loop {
+            let mut probe = Pipeline::new();
             tokio::select! {
+                message = messages.next() => {
+                    let Some(message) = message else {
+                        return "the connection has ended".to_owned();
+                    };
+                    heard = true;
+                    for key in self.announced(message.get_payload_bytes()) {
+                        sessions.forget(&key);
+                    }
+                    continue;
+                }
                 // One late answer is no lost server: the next probe tells.
-                () = self.lost.notified() => {}
-                _ = probes.tick() => {}
-            }
-            let mut connection = connection.clone();
-            let probe = redis::cmd("PING");
-            match timeout(
-                EXCHANGE_TIMEOUT,
-                probe.query_async::<String>(&mut connection),
-            )
-            .await
-            {
-                Ok(Ok(_pong)) => {}
-                Ok(Err(error)) => return words(error),
-                Err(_elapsed) => return "no answer in time".to_owned(),
-            }
-            if self.connection.load().is_none() {
-                self.connection.store(Some(Arc::new(connection)));
-                self.up.set(1.0);
+                () = self.lost.notified() => probe.cmd("PING").ignore(),
+                _ = probes.tick() => probe.cmd("PING").ignore(),
+                _ = beats.tick() => {
+                    if !std::mem::replace(&mut heard, false) {
+                        return "what is published does not arrive".to_owned();
+                    }
+                    probe.cmd("PUBLISH").arg(&self.channel).arg(self.announcement([])).ignore()
+                }
+            };
+            if let Err(reason) = exchange::<()>(&mut connection, &probe).await {
+                return reason;
             }
         }
+    }
+
+    /// Forgets what has ended while nobody could be heard.
+    async fn compare(
+        &self,
+        connection: &mut MultiplexedConnection,
+        sessions: &Sessions,
+    ) -> Result<(), String> {
+        for keys in sessions.inner.memory.keys().chunks(COMPARED) {
+            let mut pipeline = Pipeline::new();
+            for key in keys {
+                pipeline.cmd("EXISTS").arg(self.key(key));
+            }
+            let there: Vec<bool> = exchange(connection, &pipeline).await?;
+            let gone = keys.iter().zip(there).filter(|(_, there)| !there);
+            for (key, _) in gone {
+                sessions.forget(key);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An answer in time, or why there is none.
+async fn exchange<T: FromRedisValue>(
+    connection: &mut MultiplexedConnection,
+    pipeline: &Pipeline,
+) -> Result<T, String> {
+    match timeout(EXCHANGE_TIMEOUT, pipeline.query_async(connection)).await {
+        Ok(answer) => answer.map_err(words),
+        Err(_elapsed) => Err("no answer in time".to_owned()),
     }
 }

@@ -54,6 +54,11 @@ async fn an_order_moves_before_the_eyes_of_whoever_placed_it() -> Result<()> {
     };
     follows("approved", true).await?;
     ticket("AWAITING_ACCEPTANCE", true).await?;
+
+    // What was ordered is changed, and the kitchen sees it.
+    let count = chromium.step("revises", consumer, json!({})).await?;
+    let with = json!({"order": order, "count": count});
+    chromium.step("ticketSays", cook, with).await?;
     for (button, state, step) in [
         ("Accept", "ACCEPTED", "accepted"),
         ("Start preparing", "PREPARING", "preparing"),
@@ -109,6 +114,13 @@ async fn an_order_moves_before_the_eyes_of_whoever_placed_it() -> Result<()> {
     chromium
         .step("signsInAgain", consumer, json!({"subject": "consumer-1"}))
         .await?;
+    let of_order = json!({"url": format!("{origin}/orders/{order}")});
+    chromium
+        .step("losesLive", consumer, of_order.clone())
+        .await?;
+    chromium.step("breaks", consumer, of_order).await?;
+    let next = json!({"origin": origin, "subject": "consumer-3"});
+    chromium.step("leavesNothing", consumer, next).await?;
     let graphiql = json!({"url": format!("{origin}/graphiql"), "name": "graphiql"});
     chromium.step("shows", consumer, graphiql).await?;
     chromium.end().await

@@ -11,8 +11,11 @@ use ftgo_tests::redis::Redis;
 use ftgo_tests::system::eventually;
 use ftgo_tests::web::{Echo, Web, begin, of};
 use reqwest::Method;
+use serde_json::json;
 
 use super::answers::{callback, sign_in, user};
+use super::{COOKIE, HOST};
+use crate::web::socket::Socket;
 
 /// Two replicas, known under the origin of the first.
 async fn two(provider: &Provider, echo: &Echo, redis: &Redis) -> Result<(Web, Web)> {
@@ -201,5 +204,101 @@ async fn without_the_store_known_sessions_go_on_and_nobody_signs_in() -> Result<
     assert_eq!(user(&known, &one).await?, 401);
     sign_in(&known, &one, &provider, "ann", 300).await?;
     assert_eq!(user(&known, &one).await?, 200);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_session_has_opened_at_one_replica_ends_when_another_ends_it() -> Result<()> {
+    let (provider, echo) = (Provider::start().await?, Echo::start().await?);
+    let mut redis = Redis::start().await?;
+    let (one, two) = two(&provider, &echo, &redis).await?;
+    let browser = Browser::new()?;
+    // From here on nothing is asked of the second replica: its tokens are good for minutes.
+    let open = async || {
+        sign_in(&browser, &one, &provider, "ann", 300).await?;
+        let cookie = browser.cookie(HOST, COOKIE).context("no session")?;
+        let cookie = format!("{COOKIE}={cookie}");
+        let fields = [("Cookie", cookie.as_str()), ("Origin", two.origin.as_str())];
+        Socket::ready(two.gateway.address(), &fields).await
+    };
+
+    // The person signs out.
+    let opened = open().await?;
+    let out = browser.script(Method::POST, &one.url("/bff/logout"))?;
+    assert_eq!(browser.send(out).await?.status(), 200);
+    assert_eq!(opened.closed().await?.0, 4403);
+
+    // The provider says so.
+    let opened = open().await?;
+    let now = ftgo_tests::issuer::unix_time();
+    let claims = json!({
+        "iss": provider.url, "aud": ftgo_tests::provider::CLIENT, "iat": now, "exp": now + 60, "jti": "1", "sub": "ann",
+        "events": {"http://schemas.openid.net/event/backchannel-logout": {}},
+    });
+    let token = provider.signed("logout+jwt", &claims)?;
+    let tell = reqwest::Client::new().post(one.url("/bff/backchannel"));
+    let told = tell.form(&[("logout_token", token)]).send().await?;
+    assert_eq!(told.status(), 200);
+    assert_eq!(opened.closed().await?.0, 4403);
+
+    // What ended while nobody could be told is found out afterwards.
+    let opened = open().await?;
+    redis.kill().await?;
+    store_is(&two, 0.0).await?;
+    redis.restart().await?;
+    store_is(&two, 1.0).await?;
+    assert_eq!(opened.closed().await?.0, 4403);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_that_took_too_long_takes_nothing_back_that_another_replica_has_renewed()
+-> Result<()> {
+    let (provider, echo) = (Provider::start().await?, Echo::start().await?);
+    let redis = Redis::start().await?;
+    let (one, two) = two(&provider, &echo, &redis).await?;
+    let browser = Arc::new(Browser::new()?);
+    sign_in(&browser, &one, &provider, "ann", 1).await?;
+    // The provider's and the gateway's seconds: there is nothing to look at but the clock.
+    tokio::time::sleep(Duration::from_millis(2100)).await;
+    let mut claims = provider.id_claims("ann", "");
+    claims.as_object_mut().map(|claims| claims.remove("nonce"));
+    let tokens = provider.tokens(&claims, 300, "refresh-2")?;
+    // Both replicas ask with the same token, which is good for one of them.
+    let mut spent = false;
+    provider.answers(move |_| {
+        if std::mem::replace(&mut spent, true) {
+            (400, json!({"error": "invalid_grant"}))
+        } else {
+            (200, tokens.clone())
+        }
+    });
+    provider.hold(true);
+    let ask = |web: &Web| {
+        let (url, browser) = (web.url("/bff/user"), Arc::clone(&browser));
+        tokio::spawn(async move {
+            let request = browser.script(Method::GET, &url)?;
+            anyhow::Ok(browser.send(request).await?.status().as_u16())
+        })
+    };
+    let first = ask(&one);
+    eventually("the provider is asked", async || {
+        Ok((provider.refreshes() == 1).then_some(()))
+    })
+    .await?;
+    // As if the first replica had been away for longer than its lease.
+    let keys = redis.command("KEYS *:refresh").await?;
+    let lease = keys.lines().find(|line| line.ends_with(":refresh"));
+    redis
+        .command(&format!("DEL {}", lease.context("no lease")?))
+        .await?;
+    provider.hold_these();
+    assert_eq!(ask(&two).await??, 200);
+    assert_eq!(provider.refreshes(), 2);
+    provider.hold(false);
+    assert_eq!(first.await??, 200);
+    // The session goes on, everywhere.
+    assert_eq!(user(&browser, &one).await?, 200);
+    assert_eq!(user(&browser, &two).await?, 200);
     Ok(())
 }

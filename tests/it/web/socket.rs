@@ -31,7 +31,7 @@ struct Shaken {
 }
 
 /// An open WebSocket.
-struct Socket(WebSocketStream<TcpStream>);
+pub(crate) struct Socket(WebSocketStream<TcpStream>);
 
 /// A handshake with further header fields.
 async fn shake(address: SocketAddr, protocol: &str, fields: &[(&str, &str)]) -> Result<Shaken> {
@@ -82,7 +82,7 @@ impl Shaken {
 
 impl Socket {
     /// After `connection_init` and its answer.
-    async fn ready(address: SocketAddr, fields: &[(&str, &str)]) -> Result<Self> {
+    pub(crate) async fn ready(address: SocketAddr, fields: &[(&str, &str)]) -> Result<Self> {
         let shaken = shake(address, "graphql-transport-ws", fields).await?;
         let mut socket = shaken.open().await?;
         socket.say(&json!({"type": "connection_init"})).await?;
@@ -136,7 +136,7 @@ impl Socket {
     }
 
     /// The code and the reason with which the socket is closed.
-    async fn closed(mut self) -> Result<(u16, String)> {
+    pub(crate) async fn closed(mut self) -> Result<(u16, String)> {
         loop {
             match self.message().await? {
                 Message::Close(frame) => {

@@ -93,6 +93,9 @@ export const story = (person, picture) => {
       const { page } = await person(who)
       const ticket = page.locator(`article[data-ticket="${order}"][data-state="${state}"]`)
       await visible(ticket)
+      // Only what is new comes in: what a cook has moved must not go away for a moment.
+      const moving = await ticket.evaluate((element) => element.getAnimations().length)
+      must(state === 'AWAITING_ACCEPTANCE' || moving === 0, `a ticket comes in again as ${state}`)
       if (pictures) await look({ page, who }, `kitchen-${state.toLowerCase()}`)
       return ticket.innerText()
     },
@@ -101,6 +104,28 @@ export const story = (person, picture) => {
     async moves({ who, order, button, keyboard = false }) {
       const { page } = await person(who)
       await use({ page, keyboard }, page.locator(`article[data-ticket="${order}"]`).getByRole('button', { name: button }))
+    },
+
+    // One more of the first dish, while nobody cooks yet; so many the page then says, and that the order stands.
+    async revises({ who }) {
+      const { page } = await person(who)
+      const receipt = page.getByRole('region', { name: 'Your order', exact: true })
+      const line = receipt.locator('li[data-item]').first()
+      const before = Number.parseInt(await line.innerText())
+      await receipt.getByRole('button', { name: 'Change order' }).click()
+      await line.getByRole('button', { name: /^One more / }).click()
+      await look({ page, who }, 'revise')
+      await receipt.getByRole('button', { name: 'Send change' }).click()
+      await visible(line.getByText(`${before + 1} × `))
+      await visible(page.locator('[data-order-state="APPROVED"]'))
+      must(await page.evaluate(() => globalThis.untouched), 'the page was loaded anew')
+      return before + 1
+    },
+
+    // A ticket that is on the board says so many.
+    async ticketSays({ who, order, count }) {
+      const { page } = await person(who)
+      await visible(page.locator(`article[data-ticket="${order}"] li`).filter({ hasText: new RegExp(`^${count} `) }))
     },
 
     async cancels({ who }) {
@@ -186,6 +211,63 @@ export const story = (person, picture) => {
       await visible(page.locator('a[data-order]').first())
       await visible(page.getByRole('link', { name: 'Cart, 1 item' }))
       await look({ page, who }, 'orders')
+    },
+
+    // An address is typed in beside what is in the cart, and then somebody else signs in, in the same browser: nothing of either
+    // is left for them.
+    async leavesNothing({ who, origin, subject }) {
+      const { page, context } = await person(who)
+      await page.goto(`${origin}/checkout`)
+      await page.getByLabel('Street').fill('99 Nobody’s Business Way')
+      await context.clearCookies()
+      await page.goto(`${origin}/bff/login?returnUrl=/`)
+      await page.locator(`button[name=sub][value=${subject}]`).click()
+      await visible(page.getByRole('button', { name: 'Sign out' }))
+      await visible(page.getByRole('link', { name: 'Cart, 0 items' }))
+      const kept = await page.evaluate(() => JSON.stringify({ ...localStorage }))
+      must(!kept.includes('Nobody’s Business'), `kept: ${kept}`)
+    },
+
+    // The connection of live updates is closed for good before there is any answer: that says nothing of the order.
+    async losesLive({ who, url }) {
+      const { page } = await person(who)
+      let closed
+      const refused = new Promise((resolve) => (closed = resolve))
+      await page.routeWebSocket(/\/graphql$/, (socket) => {
+        socket.close({ code: 4400, reason: 'Bad Request' })
+        closed()
+      })
+      let answer
+      const wait = new Promise((resolve) => (answer = resolve))
+      await page.route('**/graphql', async (route) => {
+        if (route.request().postData()?.includes('order(id')) await wait
+        await route.continue()
+      })
+      await page.goto(url)
+      await refused
+      await visible(page.locator('main [aria-busy="true"], main h1'))
+      must((await page.getByRole('heading', { name: 'Not here' }).count()) === 0, 'it says that there is no such order')
+      answer()
+      await visible(page.locator('[data-order-state]'))
+      await page.unrouteAll({ behavior: 'wait' })
+    },
+
+    // Something that no view can show: it says so, and the rest of the page goes on.
+    async breaks({ who, url }) {
+      const { page } = await person(who)
+      await page.route('**/graphql', async (route) => {
+        const response = await route.fetch()
+        const text = await response.text()
+        await route.fulfill({ response, body: text.replaceAll(/"amount":"[^"]*"/g, '"amount":"much"') })
+      })
+      await page.goto(url)
+      await heading(page, 'Something is broken')
+      await look({ page, who }, 'broken')
+      await page.unrouteAll({ behavior: 'wait' })
+      await page.getByRole('button', { name: 'Sign out' }).waitFor()
+      await page.getByRole('link', { name: 'Restaurants' }).click()
+      await heading(page, /./)
+      must((await page.getByRole('heading', { name: 'Something is broken' }).count()) === 0, 'the next view is broken, too')
     },
 
     async shows({ who, url, name }) {

@@ -13,8 +13,17 @@ export interface Line {
 export interface Cart {
   restaurant: { id: string; name: string; minimum: Money } | null;
   lines: Line[];
-  /** The name of the attempt to place it, and what was attempted: the same order twice is one order. */
-  attempt: { key: string; what: string } | null;
+  attempt: Attempt | null;
+}
+
+/** That it was tried to place the cart: the same order twice is one order. */
+export interface Attempt {
+  /** The name of it, for the services. */
+  key: string;
+  /** What the person wanted, as they said it. */
+  what: string;
+  /** What was sent for it. It is what is sent again: "at eight" is still the same order when it is past eight. */
+  sent: string;
 }
 
 export const EMPTY: Cart = { restaurant: null, lines: [], attempt: null };
@@ -58,8 +67,8 @@ export function total({ lines }: Cart): Money {
   return sum(lines);
 }
 
-/** The cart with a name for placing `what`: the one it has, unless it was for something else. */
-export function attempted(cart: Cart, what: string, fresh: () => string): Cart & { attempt: { key: string } } {
-  const attempt = cart.attempt?.what === what ? cart.attempt : { key: fresh(), what };
+/** The cart with an attempt to place `what`, by sending `sent`: the one it has, unless that was for something else. */
+export function attempted(cart: Cart, what: string, sent: string, fresh: () => string): Cart & { attempt: Attempt } {
+  const attempt = cart.attempt?.what === what ? cart.attempt : { key: fresh(), what, sent };
   return { ...cart, attempt };
 }

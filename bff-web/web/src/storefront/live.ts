@@ -76,9 +76,8 @@ function follow<Data, Variables>(
     {
       next: ({ data, errors }) => tell({ data: (data as Data) ?? null, failures: (errors ?? []).map(failureOf as never) }),
       error: (error) => {
-        // A list is what the server says of the operation; anything else has closed the connection for good.
-        const errors = Array.isArray(error) ? error : [];
-        tell({ data: null, failures: errors.map(failureOf) });
+        // A list is what the server says of the operation. Anything else has closed the connection, and says nothing of it.
+        if (Array.isArray(error)) tell({ data: null, failures: error.map(failureOf) });
         if (!over) ended();
       },
       complete: () => {

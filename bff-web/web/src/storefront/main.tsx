@@ -2,6 +2,7 @@
 
 import { render } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
+import { Boundary } from './boundary';
 import { cart, count } from './cart';
 import { Link, path, routeOf } from './router';
 import { has, loadSession, nameOf, session, signInUrl, signOut } from './session';
@@ -118,7 +119,9 @@ function Frame() {
         </div>
       )}
       <main id="main" tabIndex={-1}>
-        <View key={here.startsWith('/kitchen') ? 'kitchen' : here} />
+        <Boundary key={here.startsWith('/kitchen') ? 'kitchen' : here}>
+          <View />
+        </Boundary>
       </main>
       <footer>
         <p>

@@ -1,9 +1,8 @@
 // Who is signed in. Signing in is a link to the BFF, and all that this page ever has of the session is whether there is one.
 
-import { cart, EMPTY } from './cart';
 import { ask, onFailure, type ResultOf } from './graphql';
 import { ME } from './operations';
-import { place, readPlace } from './place';
+import { belongsTo, forget } from './owner';
 import { store } from './store';
 
 export type Viewer = NonNullable<ResultOf<typeof ME>['me']>;
@@ -27,6 +26,7 @@ export async function loadSession(): Promise<void> {
   const { data, failures } = await ask(ME, {});
   const before = viewerOf(session.get());
   if (data?.me) {
+    belongsTo(data.me.id);
     // Nothing of somebody else's is left in the page.
     if (before && before.id !== data.me.id) location.reload();
     session.set({ state: 'known', viewer: data.me });
@@ -63,9 +63,7 @@ export async function signOut(): Promise<boolean> {
     if (!response.ok) return false;
     const { logoutUrl } = await response.json();
     session.set({ state: 'anonymous' });
-    // Whoever signs out leaves nothing to the next one: neither what they wanted nor where they live.
-    cart.set(EMPTY);
-    place.set(readPlace(null));
+    forget();
     location.assign(typeof logoutUrl === 'string' ? logoutUrl : '/');
     return true;
   } catch {

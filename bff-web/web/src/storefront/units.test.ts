@@ -9,6 +9,7 @@ import type { Order, Ticket } from './operations';
 import { pauseAfter } from './pause';
 import { AREAS, areaOf, placeIn, readPlace, wanted } from './place';
 import { current, isOver, mayChange, steps } from './progress';
+import { isOfAnother } from './owner';
 import { routeOf } from './router';
 import { boardOf, inColumn, withTicket } from './tickets';
 import { relative } from './time';
@@ -53,10 +54,18 @@ test('a cart holds what was added, of one restaurant', () => {
 test('the same order has the same name for every try, and another order another', () => {
   let names = 0;
   const fresh = () => `name-${++names}`;
-  const first = attempted(changed(EMPTY, SHOP, SOUP, 1), 'one soup', fresh);
-  assert.equal(attempted(first, 'one soup', fresh).attempt.key, 'name-1');
+  const first = attempted(changed(EMPTY, SHOP, SOUP, 1), 'one soup at eight', 'at eight', fresh);
+  // By then it is past eight; it may have been placed already.
+  const late = attempted(first, 'one soup at eight', 'now', fresh);
+  assert.deepEqual(late.attempt, { key: 'name-1', what: 'one soup at eight', sent: 'at eight' });
   const more = changed(first, SHOP, SOUP, 1);
-  assert.equal(attempted(more, 'two soups', fresh).attempt.key, 'name-2');
+  assert.deepEqual(attempted(more, 'two soups', 'now', fresh).attempt, { key: 'name-2', what: 'two soups', sent: 'now' });
+});
+
+test('what somebody has left is not the next one’s, but what nobody had is', () => {
+  assert.ok(isOfAnother('anna', 'bert'));
+  assert.ok(!isOfAnother('anna', 'anna'));
+  assert.ok(!isOfAnother(null, 'anna'));
 });
 
 test('what is found in the storage is a cart or none', () => {

@@ -432,6 +432,38 @@ async fn a_redis_that_hangs_holds_up_nobody_for_longer_than_once() {
 }
 
 #[tokio::test]
+async fn what_redis_refuses_to_forget_is_not_read() {
+    let redis = TestRedis::start().await;
+    let [a] = replicas(&redis).await;
+    let rights = |rule: &str| {
+        let mut command = redis::cmd("ACL");
+        command.arg("SETUSER").arg("default").arg(rule);
+        let () = command.query(&mut redis.connection()).unwrap();
+    };
+    a.fills(&ASKS, FRESH, "old").await;
+    rights("-del");
+    a.fixture.tags.purge("widget:1");
+    // It is connected again and again, and each time refused.
+    let metrics = a.second.metrics();
+    let began = Instant::now();
+    while metrics.barred.value() < 5 {
+        assert!(
+            began.elapsed() < Duration::from_secs(60),
+            "it is never barred"
+        );
+        a.is_connected().await;
+        a.misses(&ASKS).await;
+    }
+    // The others know nothing of it, which is the limit, and shows that it was there to be found.
+    let [b] = replicas(&redis).await;
+    assert_eq!(b.fixture.hit(&ASKS).await.body, "old");
+    rights("+del");
+    eventually(|| metrics.purges_waiting.value() == 0.0).await;
+    let [c] = replicas(&redis).await;
+    c.misses(&ASKS).await;
+}
+
+#[tokio::test]
 async fn what_was_purged_while_redis_was_away_is_not_found_by_who_missed_it_too() {
     let redis = TestRedis::start().await;
     let short = "timeout = \"500ms\"";

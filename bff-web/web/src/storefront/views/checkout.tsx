@@ -44,19 +44,23 @@ export function Checkout() {
       setFailure(null);
       const { street1, street2, city, state, zip } = here;
       const at = wanted(here);
-      const input = {
+      const wish = {
         restaurantId: restaurant.id,
         lineItems: order.lines.map(({ id, quantity }) => ({ menuItemId: id, quantity })),
         deliveryAddress: { street1, city, state, zip, ...(street2.trim() ? { street2 } : {}) },
-        ...(at ? { deliveryTime: at } : {}),
       };
+      const input = { ...wish, ...(at ? { deliveryTime: at } : {}) };
       // Kept before it is sent: if the answer is lost, the next try is still the same order.
-      const trying = attempted(cart.get(), JSON.stringify(input), () => crypto.randomUUID());
+      const trying = attempted(cart.get(), JSON.stringify([wish, here.at]), JSON.stringify(input), () => crypto.randomUUID());
       cart.set(trying);
-      const { data, failures } = await ask(PLACE_ORDER, { input: { ...input, idempotencyKey: trying.attempt.key } });
+      const { key, sent } = trying.attempt;
+      const { data, failures } = await ask(PLACE_ORDER, { input: { ...(JSON.parse(sent) as typeof input), idempotencyKey: key } });
       const placed = data?.placeOrder;
       if (!placed) {
-        setFailure(failures[0] ?? null);
+        const failure = failures[0] ?? null;
+        setFailure(failure);
+        // It was looked at and turned down: what is sent next is another attempt.
+        if (failure && failure.faults.length > 0) cart.set({ ...cart.get(), attempt: null });
         return;
       }
       cart.set(EMPTY);
