@@ -84,9 +84,11 @@ def growth(world, _folder, arguments, say):
     lines = ["| bff-web with | CPU per request | memory |", "|---|--:|--:|"]
     lines += [f"| {name} | {value:.1f} µs | {memory[name] / (1 << 20):.0f} MiB |" for name, value in result.items()]
     routes, keys = result["1,000 routes"] / result["2 routes"], result["250,000 keys"] / result["1,000 keys"]
+    breakers = result[f"{footprint.BREAKERS} open breakers"] / result["1 open breaker"]
     return "\n".join(lines), [
         ("1,000 routes cost at most 1.05 of 2", routes, routes <= 1.05),
         ("250,000 limiter keys (as many as are ever held) cost at most 1.05 of 1,000", keys, keys <= 1.05),
+        (f"{footprint.BREAKERS} open breakers cost at most 1.05 of 1", breakers, breakers <= 1.05),
     ]
 
 

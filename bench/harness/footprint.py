@@ -1,5 +1,7 @@
 """Rows about size: memory of idle connections, growth with routes and limiter keys, two workers against one."""
 
+import http.client
+import json
 import socket
 import statistics
 import time
@@ -9,6 +11,7 @@ from .peers import PEERS, gateway
 from .world import BENCH
 
 CONNECTIONS = 9000
+BREAKERS = 200
 IDLE_PEERS = ["bff-web", "nginx", "haproxy", "Envoy", "pingora", "fastify + undici"]
 
 
@@ -79,8 +82,8 @@ def _in_turn(world, running, rounds, seconds):
 
 
 def growth(world, row, rounds, seconds, say):
-    """CPU time per request with 2 and 1,000 routes, and with 1,000 and some 250,000 limiter keys (its configured bound), in
-    microseconds; and the memory that the keys take."""
+    """CPU time per request with 2 and 1,000 routes, with 1,000 and some 250,000 limiter keys (its configured bound), and
+    beside 1 and 200 upstreams whose breakers are open, in microseconds; and the memory that the keys take."""
     work = row.works["bff-web"]
     many = world.run / "routes.toml"
     shipped = (BENCH.parent / "config" / "web.toml").read_text()
@@ -99,6 +102,8 @@ def growth(world, row, rounds, seconds, say):
     variants = {
         "2 routes": gateway("web"), "1,000 routes": gateway("web", more=[many]),
         "1,000 keys": gateway("web", more=[proxied]), "250,000 keys": gateway("web", more=[proxied]),
+        "1 open breaker": gateway("web", more=[_dead(world, 1, routes)]),
+        f"{BREAKERS} open breakers": gateway("web", more=[_dead(world, BREAKERS, routes)]),
     }
     running, memory = {}, {}
     try:
@@ -107,6 +112,8 @@ def growth(world, row, rounds, seconds, say):
             requests = world.requests("growth-" + name.split()[0].replace(",", "") + name.split()[1], work.path)
             if "keys" in name:
                 _with_addresses(requests, 250_000 if "250" in name else 1000)
+            if "breaker" in name:
+                _open_breakers(port, process.admin, int(name.split()[0]))
             running[name] = (process, port, requests)
             run_load(world, port, requests, 12 if "250" in name else 2, 64)
             memory[name] = process.memory()
@@ -116,6 +123,39 @@ def growth(world, row, rounds, seconds, say):
     finally:
         for process, *_ in running.values():
             process.stop()
+
+
+def _dead(world, number, routes):
+    """A file with so many upstreams that nobody listens at, each with a route. A list replaces one in the files before: the
+    shipped routes are there, too."""
+    path = world.run / f"dead-{number}.toml"
+    path.write_text(
+        routes
+        + "".join(
+            f'[upstreams.dead-{index}]\naddress = "http://127.0.0.1:1"\n'
+            'retry = { retries = 0 }\nbreaker = { min_calls = 2, open = "10m", max_open = "10m" }\n'
+            f'[[routes]]\nname = "dead-{index}"\npath = "/dead/{index}"\nupstream = "dead-{index}"\naccess = "public"\n'
+            for index in range(number)
+        )
+    )
+    return path
+
+
+def _open_breakers(port, admin, number):
+    """Asks for what is dead until the gateway does not try any more."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    for index in range(number):
+        for _ in range(3):
+            connection.request("GET", f"/dead/{index}", headers={"Host": "gateway.example"})
+            connection.getresponse().read()
+    connection.close()
+    connection = http.client.HTTPConnection("127.0.0.1", admin, timeout=10)
+    connection.request("GET", "/upstreams")
+    upstreams = json.loads(connection.getresponse().read())
+    connection.close()
+    opened = sum(upstream["breaker"]["state"] == "open" for upstream in upstreams)
+    if opened != number:
+        raise RuntimeError(f"{opened} of {number} breakers are open")
 
 
 def _with_addresses(path, number):

@@ -24,6 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use axum::body::Body;
+use foldhash::quality::RandomState;
 use http::header::{CONTENT_LOCATION, IF_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LOCATION, RANGE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
@@ -123,7 +124,7 @@ pub(crate) struct CacheUsage {
 }
 
 struct Store {
-    entries: Cache<Key, Variants>,
+    entries: Cache<Key, Variants, RandomState>,
     fills: Arc<Fills>,
     /// Changes by unsafe methods, by upstream and target.
     epochs: Epochs,
@@ -163,7 +164,7 @@ impl ResponseCache {
                 .weigher(|key: &Key, variants: &Variants| {
                     u32::try_from(key.weight() + variants.weight()).unwrap_or(u32::MAX)
                 })
-                .build();
+                .build_with_hasher(RandomState::default());
             Arc::new(Store {
                 entries,
                 fills: Fills::new(),

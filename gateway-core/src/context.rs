@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -27,6 +27,8 @@ use crate::waterfall::{
 /// The longest `X-Request-Id` that is taken over from a client.
 const MAX_REQUEST_ID: usize = 128;
 
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
 /// The id by which a request is found in every log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestId(HeaderValue);
@@ -43,7 +45,7 @@ impl RequestId {
                     .all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(b))
         };
         let known = headers
-            .get("x-request-id")
+            .get(X_REQUEST_ID)
             .map(HeaderValue::as_bytes)
             .filter(|id| sane(id));
         let mut buffer = Uuid::encode_buffer();

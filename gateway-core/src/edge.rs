@@ -31,10 +31,9 @@ use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 
+use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use axum::{BoxError, Router};
-use bytes::Bytes;
 use futures_util::FutureExt;
 use http::header::UPGRADE;
 use http::{HeaderMap, Method, Request};
@@ -57,7 +56,7 @@ use crate::context::{ContextParts, RequestContext, RequestId};
 use crate::deadline::{Deadline, StreamEnd};
 use crate::error::{ClientError, Error, GatewayError};
 use crate::gateway::Shared;
-use crate::proxy::{OverTls, Proxy};
+use crate::proxy::{Admitted, Proxy};
 use crate::route::{Action, Matched, NoMatch, Route};
 use crate::session::{self, Session};
 use crate::streams::HasPlace;
@@ -126,11 +125,7 @@ impl Edge {
     }
 
     /// Answers one request. It never fails: what goes wrong is an answer, too.
-    pub(crate) async fn serve<B>(&self, request: Request<B>, peer: SocketAddr) -> Response
-    where
-        B: http_body::Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<BoxError>,
-    {
+    pub(crate) async fn serve(&self, request: Box<Request<Body>>, peer: SocketAddr) -> Response {
         let arrival = Arrival {
             request_id: RequestId::from_headers(request.headers()),
             trace: TraceContext::from_headers(request.headers(), self.shared.sampling),
@@ -149,7 +144,7 @@ impl Edge {
 
         // A bug in a handler costs its own request a 500, never the connection's other requests.
         let answered = {
-            let answering = pin!(self.answer(request.map(Body::new), &client, &mut observation));
+            let answering = pin!(self.answer(request, &client, &mut observation));
             AssertUnwindSafe(answering).catch_unwind().await
         };
         let response = match answered {
@@ -188,7 +183,7 @@ impl Edge {
     /// request comes from, permission, limits by caller, size.
     async fn answer(
         &self,
-        mut request: Request<Body>,
+        mut request: Box<Request<Body>>,
         client: &Client,
         observation: &mut Observation,
     ) -> Result<Response, Error> {
@@ -208,7 +203,7 @@ impl Edge {
         let (matched, is_preflight) = match found {
             Ok(found) => found,
             Err(error) => {
-                self.count_unmatched(address, observation).await?;
+                Box::pin(self.count_unmatched(address, observation)).await?;
                 return Err(error);
             }
         };
@@ -287,7 +282,8 @@ impl Edge {
             .limit(&route.limits.after, &counted, told)
             .await?;
         if let Some(policies) = &route.limits.plan {
-            let usage = self.meter.count_in_plan(policies, &counted, told).await?;
+            let counting = self.meter.count_in_plan(policies, &counted, told);
+            let usage = Box::pin(counting).await?;
             request.extensions_mut().insert(usage);
         }
         asked?;
@@ -299,7 +295,8 @@ impl Edge {
         if route.only_json {
             accept::check(request.headers())?;
         }
-        let mut request = body_limit::apply(request, route.max_body_bytes);
+        let limit = BodyLimit(route.max_body_bytes);
+        body_limit::apply(request.body_mut(), limit);
         if compression::is_off(route.compression, client) {
             compression::ask_for_none(request.headers_mut());
         }
@@ -324,23 +321,21 @@ impl Edge {
             &self.shared.config.deadline,
         );
         observation.context = Some(context.clone());
-        request.extensions_mut().insert(context.clone());
-        request.extensions_mut().insert(OverTls(client.secure));
-
-        if matches!(route.action, Action::Composed) && request.headers().contains_key(UPGRADE) {
-            let tunnels = self.proxy.tunnels().clone();
-            request.extensions_mut().insert(tunnels);
-        }
-
         // Pinned where it is: it is large, and would be moved with every step that wraps it.
         let action = pin!(async {
             match &route.action {
                 Action::Proxy(rule) => {
+                    let admitted = Admitted {
+                        request,
+                        context: &context,
+                        over_tls: client.secure,
+                        limit,
+                    };
                     self.proxy
-                        .forward(rule, &matched.parameters, request, &context)
+                        .forward(rule, &matched.parameters, admitted)
                         .await
                 }
-                Action::Composed => self.compose(head::as_get(request)).await,
+                Action::Composed => self.compose(*request, limit, &context).await,
             }
         });
         let mut response = deadline::cut(deadline.at(), action).await??;
@@ -374,7 +369,7 @@ impl Edge {
     ) -> Result<Option<Arc<Session>>, Error> {
         match (&self.shared.sessions, client.credential) {
             (Some(sessions), Credential::Cookie) if !session::is_own(path) => {
-                sessions.find(headers, deadline).await
+                Box::pin(sessions.find(headers, deadline)).await
             }
             _ => Ok(None),
         }
@@ -432,7 +427,21 @@ impl Edge {
         self.meter.limit(&limits.before, &counted, told).await
     }
 
-    async fn compose(&self, request: Request<Body>) -> Result<Response, Error> {
+    /// Calls a BFF's handler, which finds with the request what the edge knows of it.
+    async fn compose(
+        &self,
+        request: Request<Body>,
+        limit: BodyLimit,
+        context: &RequestContext,
+    ) -> Result<Response, Error> {
+        let mut request = head::as_get(request);
+        let upgrades = request.headers().contains_key(UPGRADE);
+        let extensions = request.extensions_mut();
+        extensions.insert(limit);
+        extensions.insert(context.clone());
+        if upgrades {
+            extensions.insert(self.proxy.tunnels().clone());
+        }
         let mut service = self.composed.clone();
         match service.ready().await {
             Ok(service) => match service.call(request).await {

@@ -99,18 +99,20 @@ impl FinishedRequest {
 /// `path` as it may be shown. A segment of at most 36 letters, digits, `.`, `-` and `_` is the name of something, or its
 /// id; others may hold anything, also tokens, keys and addresses of people, and are left out.
 pub(crate) fn shown_path(path: &str) -> Cow<'_, str> {
-    let plain = |segment: &str| {
-        segment.len() <= MAX_SEGMENT
-            && segment
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b))
-    };
-    if path.split('/').all(plain) {
+    let letter = |b: u8| matches!(b, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_');
+    let plain = |segment: &[u8]| segment.len() <= MAX_SEGMENT && segment.iter().all(|b| letter(*b));
+    if path.as_bytes().split(|b| *b == b'/').all(plain) {
         return Cow::Borrowed(path);
     }
     let shown: Vec<&str> = path
         .split('/')
-        .map(|segment| if plain(segment) { segment } else { "…" })
+        .map(|segment| {
+            if plain(segment.as_bytes()) {
+                segment
+            } else {
+                "…"
+            }
+        })
         .collect();
     Cow::Owned(shown.join("/"))
 }

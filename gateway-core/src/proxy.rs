@@ -56,9 +56,14 @@ pub(crate) struct Tunnels {
     pub(crate) drain: CancellationToken,
 }
 
-/// Whether a request came over TLS, as far as we or a trusted proxy can say; the edge leaves it with the request.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct OverTls(pub(crate) bool);
+/// A request as the edge hands it over.
+pub(crate) struct Admitted<'a> {
+    pub(crate) request: Box<Request<Body>>,
+    pub(crate) context: &'a RequestContext,
+    /// Whether it came over TLS, as far as we or a trusted proxy can say.
+    pub(crate) over_tls: bool,
+    pub(crate) limit: BodyLimit,
+}
 
 impl Proxy {
     pub(crate) fn new(upstreams: Upstreams, cache: Arc<ResponseCache>, tunnels: Tunnels) -> Self {
@@ -83,22 +88,25 @@ impl Proxy {
         &self,
         rule: &ProxyRule,
         parameters: &Params<'_, '_>,
-        request: Request<Body>,
-        context: &RequestContext,
+        admitted: Admitted<'_>,
     ) -> Result<Response, Error> {
+        let context = admitted.context;
         // The table refuses routes to upstreams that do not exist.
         let upstream = rule.destination.choose(context);
         let stack = self
             .upstreams
             .stack(upstream)
             .ok_or_else(|| GatewayError::Bug(format!("no upstream {upstream}")))?;
-        if rule.websocket && upgrade::asks(&request) {
-            return self.open(stack, rule, parameters, request, context).await;
+        if rule.websocket && upgrade::asks(&admitted.request) {
+            return Box::pin(self.open(stack, rule, parameters, admitted)).await;
         }
-        let limit = request.extensions().get::<BodyLimit>().copied();
-        if let Some(limit) = limit {
-            limit.check_announced(request.headers())?;
-        }
+        let Admitted {
+            mut request,
+            over_tls,
+            limit,
+            ..
+        } = admitted;
+        limit.check_announced(request.headers())?;
         let everybody;
         let share = rule.cache.share;
         let context = match share {
@@ -110,13 +118,13 @@ impl Proxy {
         };
         let path = path(rule, parameters, request.uri());
         if share != RouteCache::Off
-            && let Some(response) = self.glance(rule, upstream, &path, &request, context)
+            && let Some(response) = self.glance(rule, upstream, &path, &request, over_tls, context)
         {
             return Ok(failure::in_our_form(stack, response, context).await);
         }
         let authorized = headers::show_credentials(request.headers());
         let path = path.into_owned();
-        let (request, upload) = outgoing(rule, path, request, context, stack)?;
+        let upload = make_outgoing(&mut request, rule, path, over_tls, context, stack)?;
         let mirror = rule
             .mirror
             .as_ref()
@@ -134,7 +142,7 @@ impl Proxy {
                 mirror.as_ref(),
             ))
             .await
-            .map_err(|error| failure::at_fault(error, &upload, limit))
+            .map_err(|error| failure::at_fault(error, &upload, Some(limit)))
         } else {
             let way = Way {
                 share,
@@ -142,14 +150,14 @@ impl Proxy {
                 stack: stack.clone(),
                 context: context.clone(),
                 upload,
-                limit,
+                limit: Some(limit),
                 mirror,
             };
             match kind {
                 CallKind::Safe => {
-                    Box::pin(self.through_cache(rule, parameters, request, authorized, way)).await
+                    Box::pin(self.through_cache(rule, parameters, *request, authorized, way)).await
                 }
-                CallKind::Command => Box::pin(self.command(rule, parameters, request, way)).await,
+                CallKind::Command => Box::pin(self.command(rule, parameters, *request, way)).await,
             }
         }?;
         if upgrade::agreed(&response) {
@@ -167,16 +175,13 @@ impl Proxy {
         upstream: &'static str,
         path: &str,
         request: &Request<Body>,
+        over_tls: bool,
         context: &RequestContext,
     ) -> Option<Response> {
         let headers = request.headers();
         if !request.body().is_end_stream() || !headers::has_plain_connection(headers) {
             return None;
         }
-        let over_tls = request
-            .extensions()
-            .get::<OverTls>()
-            .is_some_and(|tls| tls.0);
         let proto = headers::proto(over_tls);
         self.cache.glance(&Glance {
             upstream,
@@ -256,15 +261,20 @@ impl Proxy {
         stack: &Stack,
         rule: &ProxyRule,
         parameters: &Params<'_, '_>,
-        mut request: Request<Body>,
-        context: &RequestContext,
+        admitted: Admitted<'_>,
     ) -> Result<Response, Error> {
+        let Admitted {
+            mut request,
+            context,
+            over_tls,
+            ..
+        } = admitted;
         if self.tunnels.drain.is_cancelled() {
             return Err(GatewayError::Overloaded.into());
         }
         let client = upgrade::take(&mut request)?;
         let path = path(rule, parameters, request.uri()).into_owned();
-        let (mut request, upload) = outgoing(rule, path, request, context, stack)?;
+        let upload = make_outgoing(&mut request, rule, path, over_tls, context, stack)?;
         upgrade::mark(request.headers_mut());
         let off = RouteCache::Off;
         let mut response = exchange(stack, request, rule.template, context, &upload, off, None)
@@ -350,28 +360,27 @@ fn path<'a>(rule: &ProxyRule, parameters: &Params<'_, '_>, uri: &'a Uri) -> Cow<
     }
 }
 
-/// The request as it is sent upstream.
-fn outgoing(
+/// Makes a client's request the one that is sent upstream.
+fn make_outgoing(
+    request: &mut Request<Body>,
     rule: &ProxyRule,
     target: String,
-    request: Request<Body>,
+    over_tls: bool,
     context: &RequestContext,
     stack: &Stack,
-) -> Result<(Request<Body>, Upload), Error> {
-    let (mut parts, body) = request.into_parts();
+) -> Result<Upload, Error> {
     let target = uri::PathAndQuery::try_from(target)
         .map_err(|e| GatewayError::Bug(format!("rewrite: {e}")))?;
     let hop = headers::Hop {
-        version: parts.version,
-        over_tls: parts.extensions.get().is_some_and(|tls: &OverTls| tls.0),
+        version: request.version(),
+        over_tls,
         // What is stored has none.
-        trailers: rule.cache.share == RouteCache::Off && headers::likes_trailers(&parts.headers),
+        trailers: rule.cache.share == RouteCache::Off && headers::likes_trailers(request.headers()),
     };
-    headers::prepare_request(&mut parts.headers, context, hop);
-    parts.uri = stack.uri(target);
-    parts.extensions = http::Extensions::new();
-    let (body, upload) = Upload::watch(body);
-    Ok((Request::from_parts(parts, body), upload))
+    headers::prepare_request(request.headers_mut(), context, hop);
+    *request.uri_mut() = stack.uri(target);
+    request.extensions_mut().clear();
+    Ok(Upload::watch(request.body_mut()))
 }
 
 /// A forwarded request's way behind the cache.
@@ -398,7 +407,7 @@ impl Forward for Way {
         let upload = &self.upload;
         exchange(
             &self.stack,
-            request,
+            Box::new(request),
             self.template,
             context,
             upload,
@@ -413,20 +422,19 @@ impl Forward for Way {
 /// The call itself: the deadline ends with the response head, the body streams.
 async fn exchange(
     stack: &Stack,
-    request: Request<Body>,
+    mut request: Box<Request<Body>>,
     template: &'static str,
     context: &RequestContext,
     upload: &Upload,
     share: RouteCache,
     mirror: Option<&Mirror>,
 ) -> Result<Response, UpstreamError> {
-    let request = match mirror {
-        Some(mirror) => mirror.copy(request, context),
-        None => request,
-    };
+    if let Some(mirror) = mirror {
+        mirror.copy(&mut request, context);
+    }
     let kind = CallKind::of(request.method());
     let trailers = request.headers().contains_key(TE);
-    let (request, gate) = expect::wait(request);
+    let gate = expect::wait(&mut request);
     let target = CallTarget::Http {
         method: request.method().clone(),
         template: Some(template),
@@ -449,7 +457,7 @@ async fn exchange(
 
 async fn send(
     stack: &Stack,
-    request: Request<Body>,
+    request: Box<Request<Body>>,
     mut attempt: Attempt,
     upload: &Upload,
     kind: CallKind,

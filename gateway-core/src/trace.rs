@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
 
 /// The header that carries a trace across processes.
-const TRACEPARENT: &str = "traceparent";
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// What tracing systems on the way have added to it.
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
@@ -109,7 +109,7 @@ impl TraceContext {
 
     /// Makes an upstream call part of the trace, whatever its headers said before. `span` stands for the call.
     pub(crate) fn inject(&self, headers: &mut HeaderMap, span: SpanId) {
-        headers.insert(HeaderName::from_static(TRACEPARENT), self.header(span));
+        headers.insert(TRACEPARENT, self.header(span));
         match &self.state {
             Some(state) => headers.insert(TRACESTATE, state.clone()),
             None => headers.remove(TRACESTATE),
@@ -134,9 +134,14 @@ impl TraceContext {
     /// The trace's id in 32 hexadecimal digits.
     #[must_use]
     pub fn trace_id(&self) -> String {
+        self.trace_id_text().as_str().to_owned()
+    }
+
+    /// The same for a log line, without memory of its own.
+    pub(crate) fn trace_id_text(&self) -> TraceIdText {
         let mut text = [0; 32];
         hex(&self.trace_id.to_be_bytes(), &mut text);
-        text.into_iter().map(char::from).collect()
+        TraceIdText(text)
     }
 
     /// The span that stands for the request.
@@ -157,6 +162,16 @@ impl TraceContext {
     /// `tracestate` as it goes on.
     pub(crate) fn state(&self) -> Option<&str> {
         self.state.as_ref().and_then(|state| state.to_str().ok())
+    }
+}
+
+/// A trace's id in 32 hexadecimal digits.
+pub(crate) struct TraceIdText([u8; 32]);
+
+impl TraceIdText {
+    pub(crate) fn as_str(&self) -> &str {
+        // Digits are always text.
+        str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 

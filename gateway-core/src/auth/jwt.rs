@@ -134,7 +134,8 @@ impl Authenticator {
             }
             return principal;
         }
-        let verified = self.verify(token, now, deadline).await?;
+        // Boxed: hardly a request waits for it.
+        let verified = Box::pin(self.verify(token, now, deadline)).await?;
         let principal = self.unless_revoked(Arc::clone(&verified.principal))?;
         self.verified.remember(digest, verified);
         Ok(principal)

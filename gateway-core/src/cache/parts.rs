@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant as SystemInstant};
 
 use axum::body::Bytes;
+use foldhash::quality::RandomState;
 use http::HeaderMap;
 use http::header::CACHE_CONTROL;
 use moka::Expiry;
@@ -85,7 +86,7 @@ impl Standing {
 
 /// The stored parts of a process. All workers share them.
 pub(crate) struct Parts {
-    store: Option<Cache<Arc<RequestKey>, Arc<Part>>>,
+    store: Option<Cache<Arc<RequestKey>, Arc<Part>, RandomState>>,
     tags: Arc<Tags>,
 }
 
@@ -121,7 +122,7 @@ impl Parts {
                     u32::try_from(key.weight() + part.weight()).unwrap_or(u32::MAX)
                 })
                 .expire_after(UntilOfNoUse)
-                .build()
+                .build_with_hasher(RandomState::default())
         });
         Self {
             store,

@@ -199,6 +199,7 @@ fn log(request: &FinishedRequest) {
     let calls = &request.waterfall.calls;
     tracing::info!(
         target: "access",
+        message = "request",
         method = request.method.as_str(),
         path = request.path,
         route = request.route.as_ref().map(|route| route.name),
@@ -209,12 +210,11 @@ fn log(request: &FinishedRequest) {
         complete = request.complete,
         principal = request.principal.unwrap_or("unknown"),
         request_id = request.request_id.as_str(),
-        trace_id = request.trace.trace_id(),
+        trace_id = request.trace.trace_id_text().as_str(),
         error_source = fault.map(|fault| fault.source.as_str()),
         error = fault.map(|fault| fault.cause.as_str()),
         upstream = fault.and_then(|fault| fault.upstream),
         upstream_calls = (!calls.is_empty()).then(|| upstream_calls(calls)).as_deref(),
-        "request"
     );
 }
 

@@ -150,7 +150,7 @@ impl Admission {
         let free = Arc::clone(&self.places.free);
         let permit = match free.try_acquire_owned() {
             Ok(permit) => permit,
-            Err(_full) => self.wait().await.ok_or_else(|| {
+            Err(_full) => Box::pin(self.wait()).await.ok_or_else(|| {
                 self.metrics.shed.increment(1);
                 GatewayError::Overloaded
             })?,

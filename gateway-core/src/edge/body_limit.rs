@@ -2,15 +2,16 @@
 //! a byte is read. When that is, is up to who reads (`extract.rs`, `proxy.rs`): what comes first is told first.
 
 use axum::body::Body;
+use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, Request};
+use http_body::Body as _;
 use http_body_util::Limited;
 
 use crate::error::{ClientError, Error};
 
 /// The limit that applies to a request, for the error that names it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct BodyLimit(u64);
+pub(crate) struct BodyLimit(pub(super) u64);
 
 impl BodyLimit {
     #[cfg(test)]
@@ -35,9 +36,10 @@ impl BodyLimit {
     }
 }
 
-pub(super) fn apply(request: Request<Body>, limit: u64) -> Request<Body> {
-    let bytes = usize::try_from(limit).unwrap_or(usize::MAX);
-    let mut request = request.map(|body| Body::new(Limited::new(body, bytes)));
-    request.extensions_mut().insert(BodyLimit(limit));
-    request
+pub(super) fn apply(body: &mut Body, limit: BodyLimit) {
+    if body.is_end_stream() {
+        return;
+    }
+    let bytes = usize::try_from(limit.0).unwrap_or(usize::MAX);
+    *body = Body::new(Limited::new(std::mem::take(body), bytes));
 }

@@ -6,8 +6,8 @@ mod coded;
 use axum::body::Body;
 use axum::response::Response;
 use http::header::{
-    ACCEPT_ENCODING, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
-    CONTENT_TYPE, ETAG,
+    ACCEPT_ENCODING, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE,
+    ETAG,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body::Body as _;
@@ -17,13 +17,18 @@ use super::vary;
 use crate::config::{Coding, CompressionConfig};
 use coded::Coded;
 
-/// Fields that say something about the very bytes of a body (RFC 9530): it stays as it is.
-const DIGESTS: [HeaderName; 4] = [
-    HeaderName::from_static("content-digest"),
-    HeaderName::from_static("repr-digest"),
-    HeaderName::from_static("digest"),
-    HeaderName::from_static("content-md5"),
-];
+/// Fields of a body that stays as it is: it is coded already, is a part, or something is said about its very bytes (RFC 9530).
+fn keeps_its_bytes(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "content-encoding"
+            | "content-range"
+            | "content-digest"
+            | "repr-digest"
+            | "digest"
+            | "content-md5"
+    )
+}
 
 /// What a client likes, in thousandths (RFC 9110, 12.4.2); 0 = not at all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -168,9 +173,7 @@ fn is_eligible(response: &Response, is_head: bool, config: &CompressionConfig) -
             status,
             StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::PARTIAL_CONTENT
         )
-        || headers.contains_key(CONTENT_ENCODING)
-        || headers.contains_key(CONTENT_RANGE)
-        || DIGESTS.iter().any(|name| headers.contains_key(name))
+        || headers.keys().any(keeps_its_bytes)
         || !headers.get(CONTENT_TYPE).is_some_and(is_text)
         || must_stay(headers)
     {

@@ -5,12 +5,12 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use tokio::time::{Instant, timeout_at};
 
 use crate::error::{Error, GatewayError};
 
-const REQUEST_TIMEOUT: &str = "request-timeout";
+const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("request-timeout");
 
 /// How long after the deadline an action is cut that did not keep to it. Short enough for a 504 within 50 ms.
 const BACKSTOP: Duration = Duration::from_millis(20);

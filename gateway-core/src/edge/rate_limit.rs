@@ -270,7 +270,8 @@ impl<C: Clock + Clone> RateLimiter<C> {
     ) -> Result<(), Denied> {
         let outcome = match &self.store {
             Some(store) if !limits.is_empty() => {
-                self.check_shared(store, limits, request, told).await
+                // Boxed: who limits alone has no room for it.
+                Box::pin(self.check_shared(store, limits, request, told)).await
             }
             _ => self.check_own(limits, request, told),
         };

@@ -15,6 +15,13 @@ const CROSS_ORIGIN_OPENER_POLICY: HeaderName =
     HeaderName::from_static("cross-origin-opener-policy");
 const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
 
+const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+const DENY: HeaderValue = HeaderValue::from_static("DENY");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+/// Of data, which is no page.
+const NOTHING_ALLOWED: HeaderValue =
+    HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+
 /// Sets them on an answer. `secure`: it goes over TLS.
 pub(super) fn set(
     headers: &mut HeaderMap,
@@ -22,8 +29,8 @@ pub(super) fn set(
     secure: bool,
     config: &SecurityHeadersConfig,
 ) {
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+    headers.insert(X_FRAME_OPTIONS, DENY);
     // RFC 6797, 7.2: never over plain text.
     let hsts = match config.hsts {
         Hsts::Off => false,
@@ -41,12 +48,9 @@ pub(super) fn set(
     };
     unless_said(REFERRER_POLICY, &config.referrer_policy);
     unless_said(CROSS_ORIGIN_RESOURCE_POLICY, &config.resource_policy);
-    unless_said(
-        CONTENT_SECURITY_POLICY,
-        &HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
-    );
+    unless_said(CONTENT_SECURITY_POLICY, &NOTHING_ALLOWED);
     if status.is_client_error() || status.is_server_error() {
-        unless_said(CACHE_CONTROL, &HeaderValue::from_static("no-store"));
+        unless_said(CACHE_CONTROL, &NO_STORE);
     }
     if is_page(headers) {
         let mut unless_said = |name: HeaderName, value: &HeaderValue| {
@@ -62,8 +66,11 @@ pub(super) fn set(
 
 fn is_page(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|value| {
-        let value = value.as_bytes().to_ascii_lowercase();
-        value.starts_with(b"text/html") || value.starts_with(b"application/xhtml")
+        let starts = |kind: &[u8]| {
+            let start = value.as_bytes().get(..kind.len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case(kind))
+        };
+        starts(b"text/html") || starts(b"application/xhtml")
     })
 }
 

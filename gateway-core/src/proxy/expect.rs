@@ -38,25 +38,24 @@ struct Inner {
 struct NotWanted;
 
 /// Lets the body of a request that waits for a 100 wait, too.
-pub(super) fn wait(request: Request<Body>) -> (Request<Body>, Option<Gate>) {
+pub(super) fn wait(request: &mut Request<Body>) -> Option<Gate> {
     if request.body().is_end_stream() || !is_expected(request.headers()) {
-        return (request, None);
+        return None;
     }
     let gate = Gate::default();
-    let mut request = request.map(|body| {
-        Body::new(Gated {
-            body,
-            gate: gate.clone(),
-            patience: None,
-        })
+    let body = std::mem::take(request.body_mut());
+    *request.body_mut() = Body::new(Gated {
+        body,
+        gate: gate.clone(),
+        patience: None,
     });
     let opened = gate.clone();
-    hyper::ext::on_informational(&mut request, move |response| {
+    hyper::ext::on_informational(request, move |response| {
         if response.status() == StatusCode::CONTINUE {
             opened.settle(OPEN);
         }
     });
-    (request, Some(gate))
+    Some(gate)
 }
 
 fn is_expected(headers: &HeaderMap) -> bool {

@@ -76,6 +76,12 @@ pub(super) async fn in_our_form(
     if !status.is_client_error() && !status.is_server_error() {
         return response;
     }
+    // Boxed: most answers are not.
+    Box::pin(as_problem(stack, response, context)).await
+}
+
+async fn as_problem(stack: &Stack, response: Response, context: &RequestContext) -> Response {
+    let status = response.status();
     let (parts, body) = response.into_parts();
     let header = |name| parts.headers.get(name).cloned();
     if UpstreamError::is_failure(status) {

@@ -2,50 +2,51 @@
 
 use std::net::IpAddr;
 
-use http::header::{
-    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALT_SVC,
-    AUTHORIZATION, CONNECTION, COOKIE, FORWARDED, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
-    SERVER, SET_COOKIE, STRICT_TRANSPORT_SECURITY, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
-};
+use http::header::{AUTHORIZATION, CONNECTION, COOKIE, FORWARDED, HOST, TE, TRAILER, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
 use crate::context::RequestContext;
 use crate::digits::push_address;
 
 /// `Trailer` is none of them: it announces what comes after the body, and that crosses.
-static HOP_BY_HOP: [HeaderName; 8] = [
-    CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION,
-    TE,
-    TRANSFER_ENCODING,
-    UPGRADE,
-];
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
 
 /// A service gets the caller's identity from us, never the credentials that the client showed.
 static CREDENTIALS: [HeaderName; 3] = [AUTHORIZATION, COOKIE, HeaderName::from_static("x-api-key")];
 
 /// What a service says about how it is built and how it is doing is not for clients; and what it says to browsers about a
 /// whole host is not its to say: it gets no cookie of theirs, does not know their origins, and is not where they connect to.
-static INTERNAL: [HeaderName; 14] = [
-    SERVER,
-    HeaderName::from_static("x-powered-by"),
-    HeaderName::from_static("x-aspnet-version"),
-    HeaderName::from_static("x-runtime"),
-    HeaderName::from_static("server-timing"),
-    SET_COOKIE,
-    ALT_SVC,
-    STRICT_TRANSPORT_SECURITY,
-    ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_ALLOW_CREDENTIALS,
-    ACCESS_CONTROL_ALLOW_HEADERS,
-    ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_EXPOSE_HEADERS,
-    ACCESS_CONTROL_MAX_AGE,
-];
+fn is_internal(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "server"
+            | "x-powered-by"
+            | "x-aspnet-version"
+            | "x-runtime"
+            | "server-timing"
+            | "set-cookie"
+            | "alt-svc"
+            | "strict-transport-security"
+            | "access-control-allow-origin"
+            | "access-control-allow-credentials"
+            | "access-control-allow-headers"
+            | "access-control-allow-methods"
+            | "access-control-expose-headers"
+            | "access-control-max-age"
+    )
+}
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -88,7 +89,7 @@ pub(super) fn is_altered(name: &HeaderName) -> bool {
         X_FORWARDED_HOST,
         VIA,
     ];
-    SET.contains(name) || CREDENTIALS.contains(name) || HOP_BY_HOP.contains(name)
+    SET.contains(name) || CREDENTIALS.contains(name) || is_hop_by_hop(name)
 }
 
 /// Whether a client's `Connection` says nothing but how long it is to stay: no field is taken away for it.
@@ -105,7 +106,7 @@ pub(super) fn proto(over_tls: bool) -> HeaderValue {
 }
 
 pub(super) fn prepare_request(headers: &mut HeaderMap, context: &RequestContext, hop: Hop) {
-    remove_hop_by_hop(headers, &CREDENTIALS);
+    remove_hop_by_hop(headers, |name| CREDENTIALS.contains(name));
     headers.reserve(ADDED);
     if hop.trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
@@ -119,7 +120,7 @@ pub(super) fn prepare_request(headers: &mut HeaderMap, context: &RequestContext,
 
 /// `trailers`: the client gets those that the answer announces.
 pub(super) fn prepare_response(headers: &mut HeaderMap, version: Version, trailers: bool) {
-    remove_hop_by_hop(headers, &INTERNAL);
+    remove_hop_by_hop(headers, is_internal);
     headers.reserve(ADDED);
     if !trailers {
         headers.remove(TRAILER);
@@ -136,9 +137,9 @@ fn via(version: Version) -> HeaderValue {
     })
 }
 
-/// The fields that `Connection` names, the hop-by-hop ones, and `others`. Looks through the fields that are there: there
-/// are fewer of them than of those that must not be.
-fn remove_hop_by_hop(headers: &mut HeaderMap, others: &[HeaderName]) {
+/// The fields that `Connection` names, the hop-by-hop ones, and `others`. Looks through the fields that are there, once:
+/// there are fewer of them than of those that must not be.
+fn remove_hop_by_hop(headers: &mut HeaderMap, others: impl Fn(&HeaderName) -> bool) {
     if headers.contains_key(CONNECTION) {
         let named: Vec<HeaderName> = headers
             .get_all(CONNECTION)
@@ -151,8 +152,9 @@ fn remove_hop_by_hop(headers: &mut HeaderMap, others: &[HeaderName]) {
             headers.remove(name);
         }
     }
-    let stays_here = |name: &&HeaderName| HOP_BY_HOP.contains(name) || others.contains(name);
-    while let Some(name) = headers.keys().find(stays_here).cloned() {
+    let stays_here = |name: &&HeaderName| is_hop_by_hop(name) || others(name);
+    let stay_here: Vec<HeaderName> = headers.keys().filter(stays_here).cloned().collect();
+    for name in stay_here {
         headers.remove(name);
     }
 }

@@ -52,9 +52,9 @@ impl Mirror {
         Some(Self { stack, template })
     }
 
-    /// Sends a copy of `request` as its body is read; the request itself, to go on with.
-    pub(super) fn copy(&self, request: Request<Body>, context: &RequestContext) -> Request<Body> {
-        let (parts, body) = request.into_parts();
+    /// Sends a copy of `request` as its body is read.
+    pub(super) fn copy(&self, request: &mut Request<Body>, context: &RequestContext) {
+        let body = std::mem::take(request.body_mut());
         let (body, copied) = if body.is_end_stream() {
             (body, Body::empty())
         } else {
@@ -66,28 +66,28 @@ impl Mirror {
             let copy = Some(copy);
             (Body::new(Observed { body, copy }), Body::new(copied))
         };
+        *request.body_mut() = body;
         let mut copied = Request::new(copied);
-        *copied.method_mut() = parts.method.clone();
-        *copied.headers_mut() = parts.headers.clone();
+        *copied.method_mut() = request.method().clone();
+        *copied.headers_mut() = request.headers().clone();
         // Both sides would have to agree on when the body may go.
         copied.headers_mut().remove(http::header::EXPECT);
-        let path = parts.uri.path_and_query().cloned();
+        let path = request.uri().path_and_query().cloned();
         *copied.uri_mut() = self
             .stack
             .uri(path.unwrap_or_else(|| uri::PathAndQuery::from_static("/")));
         tokio::spawn(self.clone().send(copied, context.renewed()));
-        Request::from_parts(parts, body)
     }
 
     /// Sends a copy, and reads and forgets the answer: the connection is good for another one then.
-    async fn send(self, request: Request<Body>, context: RequestContext) {
+    async fn send(self, mut request: Request<Body>, context: RequestContext) {
         let kind = CallKind::of(request.method());
         let target = CallTarget::Http {
             method: request.method().clone(),
             template: Some(self.template),
         };
         let mut attempt = self.stack.begin(&context, target);
-        let (request, upload) = watched(request);
+        let upload = Upload::watch(request.body_mut());
         let request = Box::new(request.map(Outgoing::stream));
         let result = self
             .stack
@@ -112,12 +112,6 @@ impl Mirror {
         // When it takes too long the connection is given up.
         let _ = timeout_at(context.deadline().at(), forget).await;
     }
-}
-
-fn watched(request: Request<Body>) -> (Request<Body>, Upload) {
-    let (parts, body) = request.into_parts();
-    let (body, upload) = Upload::watch(body);
-    (Request::from_parts(parts, body), upload)
 }
 
 /// A body that is copied as it is read.

@@ -29,28 +29,29 @@ pub(super) enum Progress {
     Stalled = 5,
 }
 
-/// Looks at an upload from outside, also after its body is gone.
+/// Looks at an upload from outside, also after its body is gone. Without a body there is nothing to look at.
 #[derive(Clone, Debug)]
-pub(super) struct Upload(Arc<AtomicU8>);
+pub(super) struct Upload(Option<Arc<AtomicU8>>);
 
 impl Upload {
-    /// The same body, watched.
-    pub(super) fn watch(body: Body) -> (Body, Self) {
-        let start = if body.is_end_stream() {
-            Progress::Ended
-        } else {
-            Progress::Offered
-        };
-        let upload = Self(Arc::new(AtomicU8::new(start as u8)));
-        let watched = Body::new(Watched {
-            body,
-            upload: upload.clone(),
+    /// Looks at `body` from now on.
+    pub(super) fn watch(body: &mut Body) -> Self {
+        if body.is_end_stream() {
+            return Self(None);
+        }
+        let progress = Arc::new(AtomicU8::new(Progress::Offered as u8));
+        *body = Body::new(Watched {
+            body: std::mem::take(body),
+            progress: Arc::clone(&progress),
         });
-        (watched, upload)
+        Self(Some(progress))
     }
 
     pub(super) fn progress(&self) -> Progress {
-        match self.0.load(Ordering::Relaxed) {
+        let Some(progress) = &self.0 else {
+            return Progress::Ended;
+        };
+        match progress.load(Ordering::Relaxed) {
             0 => Progress::Offered,
             1 => Progress::Awaited,
             2 => Progress::Ended,
@@ -59,15 +60,11 @@ impl Upload {
             _ => Progress::Broken,
         }
     }
-
-    fn is(&self, progress: Progress) {
-        self.0.store(progress as u8, Ordering::Relaxed);
-    }
 }
 
 struct Watched {
     body: Body,
-    upload: Upload,
+    progress: Arc<AtomicU8>,
 }
 
 impl HttpBody for Watched {
@@ -79,7 +76,7 @@ impl HttpBody for Watched {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
-        self.upload.is(match &polled {
+        let progress = match &polled {
             Poll::Pending => Progress::Awaited,
             Poll::Ready(None) => Progress::Ended,
             // Nobody polls again once all that was announced is there.
@@ -88,7 +85,8 @@ impl HttpBody for Watched {
             Poll::Ready(Some(Err(error))) if is_length_limit(error) => Progress::TooLarge,
             Poll::Ready(Some(Err(error))) if is_stalled(error) => Progress::Stalled,
             Poll::Ready(Some(Err(_))) => Progress::Broken,
-        });
+        };
+        self.progress.store(progress as u8, Ordering::Relaxed);
         polled
     }
 
@@ -112,12 +110,14 @@ mod tests {
 
     #[tokio::test]
     async fn it_is_known_whose_turn_it_is() {
-        let (body, upload) = Upload::watch(Body::empty());
+        let mut body = Body::empty();
+        let upload = Upload::watch(&mut body);
         assert_eq!(upload.progress(), Progress::Ended);
         drop(body);
 
         let frames = stream::iter([Ok::<_, std::io::Error>("abc")]).chain(stream::pending());
-        let (mut body, upload) = Upload::watch(Body::from_stream(frames));
+        let mut body = Body::from_stream(frames);
+        let upload = Upload::watch(&mut body);
         assert_eq!(upload.progress(), Progress::Offered);
         assert!(body.frame().await.unwrap().is_ok());
         assert_eq!(upload.progress(), Progress::Offered);
@@ -126,20 +126,22 @@ mod tests {
         drop(body);
         assert_eq!(upload.progress(), Progress::Awaited);
 
-        let (body, upload) = Upload::watch(Body::from("abc"));
+        let mut body = Body::from("abc");
+        let upload = Upload::watch(&mut body);
         assert!(body.collect().await.is_ok());
         assert_eq!(upload.progress(), Progress::Ended);
     }
 
     #[tokio::test]
     async fn a_limit_is_told_from_a_break() {
-        let limited = Body::new(Limited::new(Body::from("abc"), 2));
-        let (body, upload) = Upload::watch(limited);
+        let mut body = Body::new(Limited::new(Body::from("abc"), 2));
+        let upload = Upload::watch(&mut body);
         assert!(body.collect().await.is_err());
         assert_eq!(upload.progress(), Progress::TooLarge);
 
         let broken = stream::iter([Err::<&str, _>(std::io::Error::other("gone"))]);
-        let (body, upload) = Upload::watch(Body::from_stream(broken));
+        let mut body = Body::from_stream(broken);
+        let upload = Upload::watch(&mut body);
         assert!(body.collect().await.is_err());
         assert_eq!(upload.progress(), Progress::Broken);
     }

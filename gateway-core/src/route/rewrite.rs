@@ -3,6 +3,9 @@
 
 use crate::encode::decoded;
 
+/// For most paths with their queries.
+const ROOM: usize = 128;
+
 /// A parsed template such as `/widgets/{id}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rewrite(Vec<Piece>);
@@ -41,7 +44,7 @@ impl Rewrite {
 
     /// The path for one request: parameters go in as the client encoded them.
     pub(crate) fn apply(&self, parameters: &matchit::Params<'_, '_>) -> String {
-        let mut path = String::new();
+        let mut path = String::with_capacity(ROOM);
         for piece in &self.0 {
             match piece {
                 Piece::Text(text) => path.push_str(text),

@@ -18,11 +18,12 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::activity::{Activity, TrackedBody};
 use super::client_io::{ClientIo, Ended, Patience};
 use super::refusal::Refusals;
-use super::request_body::BodyInProgress;
+use super::request_body;
 use crate::config::ServerConfig;
 use crate::edge::EdgeSlot;
 use crate::error::ClientError;
@@ -129,26 +130,11 @@ impl Connections {
         socket: TcpStream,
         peer: SocketAddr,
     ) {
-        let mut shaking = std::pin::pin!(timeout(self.handshake, acceptor.accept(socket)));
-        let shaken = tokio::select! {
-            shaken = &mut shaking => shaken,
-            () = self.lifecycle.close_connections.cancelled() => {
-                match timeout(LAST_CALL, shaking).await {
-                    Ok(shaken) => shaken,
-                    Err(_elapsed) => return,
-                }
-            }
-        };
-        let stream = match shaken {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => {
-                tracing::debug!(%peer, %error, "a TLS handshake failed");
-                return;
-            }
-            Err(_elapsed) => {
-                tracing::debug!(%peer, "closed: the TLS handshake took too long");
-                return;
-            }
+        // Boxed, both: a connection has no room for its handshake afterwards, and a TLS stream is large and would stand at
+        // every step of the way.
+        let shaken = Box::pin(self.shake_hands(acceptor, socket, peer)).await;
+        let Some(stream) = shaken.map(Box::new) else {
+            return;
         };
         let protocol = match stream.get_ref().1.alpn_protocol() {
             Some(b"h2") => Some(Protocol::Http2),
@@ -156,6 +142,36 @@ impl Connections {
             None => None,
         };
         self.serve(stream, peer, protocol).await;
+    }
+
+    /// The TLS handshake, within its time.
+    async fn shake_hands(
+        &self,
+        acceptor: TlsAcceptor,
+        socket: TcpStream,
+        peer: SocketAddr,
+    ) -> Option<TlsStream<TcpStream>> {
+        let mut shaking = std::pin::pin!(timeout(self.handshake, acceptor.accept(socket)));
+        let shaken = tokio::select! {
+            shaken = &mut shaking => shaken,
+            () = self.lifecycle.close_connections.cancelled() => {
+                match timeout(LAST_CALL, shaking).await {
+                    Ok(shaken) => shaken,
+                    Err(_elapsed) => return None,
+                }
+            }
+        };
+        match shaken {
+            Ok(Ok(stream)) => Some(stream),
+            Ok(Err(error)) => {
+                tracing::debug!(%peer, %error, "a TLS handshake failed");
+                None
+            }
+            Err(_elapsed) => {
+                tracing::debug!(%peer, "closed: the TLS handshake took too long");
+                None
+            }
+        }
     }
 
     /// Serves `stream` to its end. Without a `protocol` the client's first bytes tell it.
@@ -240,7 +256,8 @@ impl Connections {
         }
         // There are no parts when the connection has been upgraded: it is somebody else's then.
         if let Some(parts) = connection.into_parts() {
-            self.end(parts.io.into_inner(), unreadable, peer).await;
+            // Boxed: a connection has no room for its end before it comes.
+            Box::pin(self.end(parts.io.into_inner(), unreadable, peer)).await;
         }
     }
 
@@ -347,27 +364,30 @@ struct Answering {
 }
 
 impl Answering {
-    async fn answer(
+    /// The request is boxed at once: the future of its answer would have room for it at every step.
+    fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
-    ) -> Result<Response<TrackedBody>, Infallible> {
+    ) -> impl Future<Output = Result<Response<TrackedBody>, Infallible>> + Send {
         let running = self.activity.begin();
         let http1 = request.version() < Version::HTTP_2;
         let (head, body) = request.into_parts();
-        let (body, reading) = BodyInProgress::new(body, self.patience);
-        let request = Request::from_parts(head, body);
-        // The newest one: a reload does not wait for connections to end.
-        let edge = self.edge.load();
-        let mut response = edge.serve(request, self.peer).await;
-        // What is not said here the client would find out by losing its next request: the connection does not go on
-        // during a drain, nor behind a body that nobody reads.
-        let last = self.lifecycle.close_connections.is_cancelled() || !reading.ended();
-        if http1 && last {
-            response
-                .headers_mut()
-                .insert(CONNECTION, HeaderValue::from_static("close"));
+        let (body, reading) = request_body::watched(body, self.patience);
+        let request = Box::new(Request::from_parts(head, body));
+        async move {
+            // The newest one: a reload does not wait for connections to end.
+            let edge = self.edge.load();
+            let mut response = edge.serve(request, self.peer).await;
+            // What is not said here the client would find out by losing its next request: the connection does not go on
+            // during a drain, nor behind a body that nobody reads.
+            let last = self.lifecycle.close_connections.is_cancelled() || !reading.ended();
+            if http1 && last {
+                response
+                    .headers_mut()
+                    .insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response.map(|body| running.until_sent(body, !http1)))
         }
-        Ok(response.map(|body| running.until_sent(body, !http1)))
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -22,7 +23,7 @@ pub(crate) enum BodyError {
     Stalled,
 }
 
-/// Tells, after a request has been answered, whether all of its body had been read.
+/// Tells, after a request has been answered, whether all of its body had been read, if it had one.
 pub(super) struct Reading(Option<Arc<AtomicBool>>);
 
 impl Reading {
@@ -34,28 +35,31 @@ impl Reading {
     }
 }
 
-/// Fails when nothing comes for `patience`. Time in which nobody reads it does not count.
-pub(super) struct BodyInProgress {
+/// `body` as the edge gets it: it fails when nothing comes for `patience`. Where there is no body, none is carried through
+/// all that looks after bodies.
+pub(super) fn watched(body: Incoming, patience: Duration) -> (Body, Reading) {
+    if body.is_end_stream() {
+        return (Body::empty(), Reading(None));
+    }
+    let ended = Arc::<AtomicBool>::default();
+    let body = BodyInProgress {
+        body,
+        patience,
+        waiting_since: None,
+        timer: Timer::default(),
+        ended: Arc::clone(&ended),
+    };
+    (Body::new(body), Reading(Some(ended)))
+}
+
+/// Time in which nobody reads it does not count.
+struct BodyInProgress {
     body: Incoming,
     patience: Duration,
     waiting_since: Option<Instant>,
     timer: Timer,
-    /// Set at the end; there is none for a request without a body.
-    ended: Option<Arc<AtomicBool>>,
-}
-
-impl BodyInProgress {
-    pub(super) fn new(body: Incoming, patience: Duration) -> (Self, Reading) {
-        let ended = (!body.is_end_stream()).then(Arc::default);
-        let body = Self {
-            body,
-            patience,
-            waiting_since: None,
-            timer: Timer::default(),
-            ended: ended.clone(),
-        };
-        (body, Reading(ended))
-    }
+    /// Set at the end.
+    ended: Arc<AtomicBool>,
 }
 
 impl HttpBody for BodyInProgress {
@@ -69,10 +73,8 @@ impl HttpBody for BodyInProgress {
         let this = &mut *self;
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
             this.waiting_since = None;
-            if (frame.is_none() || this.body.is_end_stream())
-                && let Some(ended) = &this.ended
-            {
-                ended.store(true, Ordering::Relaxed);
+            if frame.is_none() || this.body.is_end_stream() {
+                this.ended.store(true, Ordering::Relaxed);
             }
             return Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Broken)));
         }

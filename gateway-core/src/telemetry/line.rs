@@ -76,12 +76,15 @@ fn push_time(text: &mut String, now: SystemTime) {
             SECOND.set((since.as_secs(), second));
         }
     }
-    text.extend(second.into_iter().map(char::from));
-    text.push('.');
-    let micros = since.subsec_micros();
-    let digits = |place: u32| char::from(b'0' + (micros / 10_u32.pow(place) % 10) as u8);
-    text.extend((0..6).rev().map(digits));
-    text.push('Z');
+    let mut fraction = *b".000000Z";
+    let mut micros = since.subsec_micros();
+    for digit in fraction[1..7].iter_mut().rev() {
+        *digit += (micros % 10) as u8;
+        micros /= 10;
+    }
+    // Digits and the marks between them are always text.
+    text.push_str(str::from_utf8(&second).unwrap_or_default());
+    text.push_str(str::from_utf8(&fraction).unwrap_or_default());
 }
 
 /// Writes fields as members.
@@ -91,9 +94,10 @@ impl Fields<'_> {
     fn name(&mut self, field: &Field) {
         let Self(text) = self;
         text.push_str(",\"");
-        // `r#type` is Rust's way to write it, not the field's name.
+        // Names stand in the source: none has a character that would have to be escaped. `r#type` is Rust's way to write it, not
+        // the field's name.
         let name = field.name();
-        push_escaped(text, name.strip_prefix("r#").unwrap_or(name));
+        text.push_str(name.strip_prefix("r#").unwrap_or(name));
         text.push_str("\":");
     }
 }
@@ -134,13 +138,50 @@ impl Visit for Fields<'_> {
 
     fn record_f64(&mut self, field: &Field, value: f64) {
         self.name(field);
-        if value.is_finite() {
-            // Writing to a string does not fail.
-            let _ = write!(self.0, "{value}");
-        } else {
-            // JSON has no other word for it.
-            self.0.push_str("null");
-        }
+        push_float(self.0, value);
+    }
+}
+
+fn push_float(text: &mut String, value: f64) {
+    if let Some(thousandths) = whole_thousandths(value) {
+        push_thousandths(text, thousandths);
+    } else if value.is_finite() {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{value}");
+    } else {
+        // JSON has no other word for it.
+        text.push_str("null");
+    }
+}
+
+/// `value` in thousandths, if it is positive and has no more than three decimals, as times in milliseconds have: they are
+/// written without the search for the shortest decimals.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "within the bound all of them are whole numbers that both types have"
+)]
+fn whole_thousandths(value: f64) -> Option<u64> {
+    const BOUND: f64 = 1e12;
+    if !(0.0..BOUND).contains(&value) || value.is_sign_negative() {
+        return None;
+    }
+    let thousandths = (value * 1e3).round() as u64;
+    (thousandths as f64 / 1e3 == value).then_some(thousandths)
+}
+
+/// `1.25` for 1250.
+fn push_thousandths(text: &mut String, thousandths: u64) {
+    push_number(text, thousandths / 1000);
+    let mut rest = thousandths % 1000;
+    if rest == 0 {
+        return;
+    }
+    text.push('.');
+    while rest > 0 {
+        push_number(text, rest / 100);
+        rest = rest % 100 * 10;
     }
 }
 
@@ -157,10 +198,9 @@ impl Write for Escaping<'_> {
 /// The inside of a JSON string (RFC 8259, section 7).
 fn push_escaped(text: &mut String, value: &str) {
     let mut plain = 0;
-    for (at, byte) in value.bytes().enumerate() {
-        if byte >= b' ' && byte != b'"' && byte != b'\\' {
-            continue;
-        }
+    while let Some(next) = first_escaped(&value.as_bytes()[plain..]) {
+        let at = plain + next;
+        let byte = value.as_bytes()[at];
         // Every byte that is escaped is a character of its own.
         text.push_str(&value[plain..at]);
         plain = at + 1;
@@ -176,6 +216,34 @@ fn push_escaped(text: &mut String, value: &str) {
         }
     }
     text.push_str(&value[plain..]);
+}
+
+/// Where the first byte is that cannot stand in a JSON string as it is. Hardly a value has one: that is found out by looks at
+/// eight bytes at once.
+fn first_escaped(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+    /// A high bit for each byte that is `byte`, and perhaps for bytes after it.
+    fn equal(word: u64, byte: u8) -> u64 {
+        below(word ^ (ONES * u64::from(byte)), 1)
+    }
+    /// The same for each byte that is less than `bound`.
+    fn below(word: u64, bound: u8) -> u64 {
+        word.wrapping_sub(ONES * u64::from(bound)) & !word
+    }
+    let has_one = |word: &[u8; 8]| {
+        let word = u64::from_le_bytes(*word);
+        (below(word, b' ') | equal(word, b'"') | equal(word, b'\\')) & HIGH != 0
+    };
+    // The last word may have bytes in common with the one before it.
+    let is_plain = bytes
+        .last_chunk()
+        .is_some_and(|last| !bytes.as_chunks().0.iter().any(has_one) && !has_one(last));
+    if is_plain {
+        return None;
+    }
+    let is_escaped = |byte: &u8| *byte < b' ' || *byte == b'"' || *byte == b'\\';
+    bytes.iter().position(is_escaped)
 }
 
 #[cfg(test)]
@@ -250,6 +318,47 @@ mod tests {
         let timestamp = timestamp.as_str().unwrap().to_owned();
         assert_eq!(timestamp.len(), "2030-01-01T18:00:00.000000Z".len());
         assert!(DateTime::parse_from_rfc3339(&timestamp).is_ok());
+    }
+
+    #[test]
+    fn what_has_to_be_escaped_is_found_wherever_it_stands() {
+        for length in 0..20 {
+            for place in 0..length {
+                for escaped in ['"', '\\', '\n', '\u{0}', '\u{1f}'] {
+                    let mut text = vec!['é'; length];
+                    text[place] = escaped;
+                    let value = text.into_iter().collect::<String>();
+                    let mut written = String::from("\"");
+                    push_escaped(&mut written, &value);
+                    written.push('"');
+                    assert_eq!(serde_json::from_str::<String>(&written).unwrap(), value);
+                }
+            }
+            let plain = " !~\u{7f}".repeat(length);
+            let mut written = String::new();
+            push_escaped(&mut written, &plain);
+            assert_eq!(written, plain);
+        }
+    }
+
+    #[test]
+    fn numbers_are_written_as_the_standard_library_does() {
+        let millis = (0..20_000).map(|micros| f64::from(micros) / 1e3);
+        let others = [
+            1e9,
+            999_999_999_999.999,
+            1e12,
+            1e300,
+            0.000_1,
+            1.0005,
+            -1.5,
+            -0.0,
+        ];
+        for value in millis.chain(others) {
+            let mut text = String::new();
+            push_float(&mut text, value);
+            assert_eq!(text, value.to_string());
+        }
     }
 
     #[test]

@@ -8,14 +8,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 use tokio::time::Instant;
-use tonic::{Code, Status};
+use tonic::Code;
 
 use super::breaker::{Ticket, Verdict};
 use super::endpoints::Endpoint;
 use super::outgoing::Awaited;
 use super::shared::Upstream;
+
+/// A name, where tonic has a text that would be parsed for every answer.
+pub(super) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// For upstreams without a breaker.
 const FAIR_TIME: Duration = Duration::from_millis(250);
@@ -138,7 +141,7 @@ pub(super) fn verdict(status: StatusCode, headers: &HeaderMap) -> Verdict {
 
 /// What a `grpc-status` says about the service, in the head of an answer without a body, or in its trailers.
 pub(super) fn grpc_verdict(headers: &HeaderMap) -> Option<Verdict> {
-    let code = Code::from_bytes(headers.get(Status::GRPC_STATUS)?.as_bytes());
+    let code = Code::from_bytes(headers.get(GRPC_STATUS)?.as_bytes());
     Some(match code {
         Code::Unavailable
         | Code::DeadlineExceeded

@@ -7,9 +7,10 @@ use std::time::{Duration, SystemTime};
 
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, Request, Response, StatusCode};
-use tonic::{Code, Status};
+use tonic::Code;
 
 use super::error::{UpstreamError, UpstreamErrorKind};
+use super::flight::GRPC_STATUS;
 use super::outgoing::{Outgoing, Replay};
 use super::shared::Upstream;
 use crate::config::RetryConfig;
@@ -159,7 +160,7 @@ impl<'a> Retries<'a> {
 pub(super) fn is_worth_repeating(status: StatusCode, headers: &HeaderMap) -> bool {
     matches!(status.as_u16(), 502..=504)
         || headers
-            .get(Status::GRPC_STATUS)
+            .get(GRPC_STATUS)
             .is_some_and(|code| Code::from_bytes(code.as_bytes()) == Code::Unavailable)
 }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use foldhash::quality::RandomState;
 use http::HeaderValue;
 use tokio::time::Instant;
 
@@ -28,9 +29,12 @@ pub(crate) struct InternalTokens {
 /// in use moves back to the younger one.
 #[derive(Default)]
 struct Generations {
-    young: HashMap<Caller, Signed>,
-    old: HashMap<Caller, Signed>,
+    young: Tokens,
+    old: Tokens,
 }
+
+/// Only callers who have proved who they are get here.
+type Tokens = HashMap<Caller, Signed, RandomState>;
 
 struct Signed {
     header: HeaderValue,

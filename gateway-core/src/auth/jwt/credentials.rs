@@ -3,6 +3,7 @@
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use memchr::memchr;
 
 use crate::error::{ClientError, Error};
 
@@ -48,13 +49,16 @@ fn bearer(authorization: &HeaderValue) -> Result<&str, Error> {
     let text = authorization
         .to_str()
         .map_err(|_| ClientError::InvalidToken("not text"))?;
-    let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
+    let (scheme, token) = match memchr(b' ', text.as_bytes()) {
+        Some(space) => (&text[..space], &text[space..]),
+        None => (text, ""),
+    };
     if !scheme.eq_ignore_ascii_case("bearer") {
         // RFC 6750, 3.1: no error code for a scheme that is not ours.
         return Err(ClientError::Unauthenticated.into());
     }
     let token = token.trim_matches(' ');
-    if token.is_empty() || token.contains(' ') {
+    if token.is_empty() || memchr(b' ', token.as_bytes()).is_some() {
         return Err(ClientError::InvalidToken("not one token").into());
     }
     Ok(token)
