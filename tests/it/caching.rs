@@ -221,18 +221,25 @@ async fn stored_parts_stand_in_for_a_service_that_fails_and_say_so() -> Result<(
     let order = Order::approved(&system).await?;
     let url = system.mobile_url(&format!("/orders/{}", order.id));
     let complete = system.http.get(&url, &order.token).await?;
+    // It has parts that are the caller's own, beside a restaurant that is everybody's.
+    assert_eq!(
+        complete.header("cache-control"),
+        Some("private, no-cache"),
+        "{complete:?}"
+    );
+    system.services.stop_service(Service::Accounting).await?;
     system.services.stop_service(Service::Kitchen).await?;
     system.services.stop_service(Service::Order).await?;
     let stale = eventually("stale sections", async || {
         let answer = system.http.get(&url, &order.token).await?;
         ensure!(answer.status == 200, "{answer:?}");
-        let stale = ["order", "ticket"]
+        let stale = ["order", "ticket", "bill"]
             .iter()
             .all(|section| answer.body[section]["status"] == "stale");
         Ok(stale.then_some(answer))
     })
     .await?;
-    for section in ["order", "ticket"] {
+    for section in ["order", "ticket", "bill"] {
         assert_eq!(stale.body[section]["data"], complete.body[section]["data"]);
         assert!(stale.body[section]["age"].is_u64(), "{stale:?}");
     }

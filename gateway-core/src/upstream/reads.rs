@@ -112,13 +112,14 @@ impl Call {
         let key = Arc::new(key);
         let error = match self.ask(Arc::clone(&key), read).await {
             Ok(answer) => {
-                // What is the caller's own has no time anyway.
-                if context.is_for_everybody() {
+                // What is the caller's own has none, whatever is stored of it.
+                let left = if context.is_for_everybody() {
                     let stored = reads.parts.get(&key);
-                    context.note_lifetime(
-                        stored.map_or(Duration::ZERO, |part| reads.parts.standing(&part).left()),
-                    );
-                }
+                    stored.map_or(Duration::ZERO, |part| reads.parts.standing(&part).left())
+                } else {
+                    Duration::ZERO
+                };
+                context.note_lifetime(left);
                 return Ok(answer);
             }
             Err(error) => error,
