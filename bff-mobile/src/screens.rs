@@ -9,6 +9,7 @@ pub(crate) mod order_details;
 pub(crate) mod order_events;
 pub(crate) mod order_history;
 pub(crate) mod place_order;
+mod polling;
 pub(crate) mod restaurants;
 
 use gateway_core::error::Error;

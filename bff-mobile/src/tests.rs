@@ -1,7 +1,9 @@
 //! The app's screens and actions in front of services that answer as each test says, over real sockets.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod compression;
 mod courier;
+mod events;
 mod fake;
 mod matrix;
 mod openapi;
@@ -183,6 +185,87 @@ async fn states_that_contradict_each_other_are_shown_and_flagged() {
 }
 
 #[tokio::test]
+async fn lists_flag_contradictions_and_say_which_versions_they_are_between() {
+    let world = start(|seen| {
+        let usual = (fake::SETUP.usual)(seen);
+        (seen.call == "GET /orders").then(|| {
+            usual
+                .changed("/items/0/state", &json!("APPROVED"))
+                .changed("/items/0/version", &json!(2))
+                .changed("/items/0/ticketState", &json!("CANCELLED"))
+                .changed("/items/0/ticketVersion", &json!(5))
+        })
+    })
+    .await;
+    let history = shown(world.get("/orders")).await;
+    let home = shown(world.get("/home?lat=37.8&lng=-122.27")).await;
+    for orders in [
+        &history["items"],
+        &home["activeOrders"]["data"],
+        &home["recentOrders"]["data"],
+    ] {
+        let [first, others @ ..] = &orders.as_array().unwrap()[..] else {
+            panic!("{orders}");
+        };
+        assert_eq!(first["inconsistent"], true, "{first}");
+        assert_eq!(
+            (&first["state"], &first["version"]),
+            (&json!("APPROVED"), &json!(2))
+        );
+        assert_eq!(
+            (&first["ticketState"], &first["ticketVersion"]),
+            (&json!("CANCELLED"), &json!(5))
+        );
+        assert!(others.iter().all(|order| order["inconsistent"] == false));
+    }
+}
+
+#[tokio::test]
+async fn orders_under_way_and_orders_that_ended_are_asked_for_by_themselves() {
+    let world = start(|seen| {
+        let ended = seen.call == "GET /orders" && seen.parameter("active") == Some("false");
+        ended.then(|| Answer::refused(500, "internal", json!({})))
+    })
+    .await;
+    let home = shown(world.get("/home?lat=37.8&lng=-122.27")).await;
+    assert_eq!(home["activeOrders"]["data"][0]["id"], "order-1");
+    assert_eq!(home["recentOrders"]["reason"], "upstream_error");
+    let targets: Vec<_> = world.seen().iter().map(Seen::target).collect();
+    for target in [
+        "/orders?consumerId=consumer-1&pageSize=100&active=true",
+        "/orders?consumerId=consumer-1&pageSize=10&active=false",
+    ] {
+        assert!(targets.contains(&target.to_owned()), "{targets:?}");
+    }
+}
+
+#[tokio::test]
+async fn polling_ends_when_nothing_moves_any_more() {
+    let world = start(|seen| {
+        let usual = (fake::SETUP.usual)(seen);
+        match seen.call.as_str() {
+            "GET /orders/order-1" => {
+                Some(usual.changed("/createdAt", &json!("2020-01-01T18:00:00Z")))
+            }
+            "GET /deliveries/order-1" => Some(Answer::refused(500, "internal", json!({}))),
+            _ => None,
+        }
+    })
+    .await;
+    for (path, after) in [
+        ("/orders/order-1?fields=order", None),
+        ("/orders/order-1", None),
+        ("/orders/order-1/events", None),
+        ("/orders/order-1?fields=ticket", Some("5")),
+    ] {
+        let response = world.get(path).send().await.unwrap();
+        assert_eq!(response.status(), 200, "{path}");
+        let told = response.headers().get("retry-after");
+        assert_eq!(told.map(|told| told.to_str().unwrap()), after, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn an_app_that_is_too_old_is_told_where_to_get_a_newer_one() {
     let world = start(as_usual).await;
     let ask = |version: &str| world.get("/orders").header("app-version", version);
@@ -298,6 +381,30 @@ async fn an_idempotency_key_is_the_callers_own_in_either_form() {
     )
     .await;
     assert_eq!(status, 400);
+}
+
+#[tokio::test]
+async fn a_media_type_is_judged_before_a_key_and_a_payload_is_all_that_was_sent() {
+    let world = start(as_usual).await;
+    let place = |key: &str, body: &Value| {
+        let request = world.post("/orders", body);
+        request.header("idempotency-key", key)
+    };
+    let text = world.request(http::Method::POST, "/orders", 0);
+    let text = text.header("content-type", "text/plain").body("{}");
+    let (status, _) = problem(text.header("idempotency-key", "\"open")).await;
+    assert_eq!(status, 415);
+    let (status, _) = problem(place("\"open", &json!({}))).await;
+    assert_eq!(status, 400);
+
+    shown(place("key-1", &order())).await;
+    let mut other = order();
+    other["unknown"] = json!("still ignored, and another word");
+    let (status, reused) = problem(place("key-1", &other)).await;
+    assert_eq!(status, 422);
+    let kind = reused["type"].as_str().unwrap();
+    assert!(kind.ends_with("/idempotency-key-reused"), "{reused}");
+    assert_eq!(world.seen().len(), 1);
 }
 
 #[tokio::test]

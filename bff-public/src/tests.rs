@@ -23,29 +23,25 @@ const SETUP: Setup = Setup {
     keys: &[
         Key {
             owner: "partner-1",
-            scopes: &[
-                "orders:read",
-                "orders:write",
-                "restaurants:read",
-                "menus:write",
-                "webhooks:write",
-            ],
+            scopes: SCOPES,
             attributes: &[],
         },
         Key {
             owner: "partner-2",
-            scopes: &[
-                "orders:read",
-                "orders:write",
-                "restaurants:read",
-                "menus:write",
-                "webhooks:write",
-            ],
+            scopes: SCOPES,
             attributes: &[],
         },
     ],
     usual,
 };
+
+const SCOPES: &[&str] = &[
+    "orders:read",
+    "orders:write",
+    "restaurants:read",
+    "menus:write",
+    "webhooks:write",
+];
 
 const PARTNERS: &str = r#"
 [partners.partner-1]

@@ -10,6 +10,7 @@ pub(crate) mod webhooks;
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use gateway_core::compose::Answer;
+use gateway_core::encode::with_parameters;
 use gateway_core::error::Error;
 use gateway_core::openapi::{Describe, Operation};
 use http::HeaderValue;
@@ -52,9 +53,8 @@ pub(crate) struct Linked<T> {
 fn linked<T>(page: Answer<Page<T>>, first: &str, next: Option<&str>) -> Linked<T> {
     let mut links = String::new();
     if let Some(cursor) = next {
-        let glue = if first.contains('?') { '&' } else { '?' };
-        let cursor = gateway_core::encode::query_value(cursor);
-        links = format!("<{first}{glue}cursor={cursor}>; rel=\"next\", ");
+        let next = with_parameters(first.to_owned(), [("cursor", Some(cursor))]);
+        links = format!("<{next}>; rel=\"next\", ");
     }
     links.push_str(&format!("<{first}>; rel=\"first\""));
     Linked { page, links }

@@ -1,6 +1,7 @@
 //! **The** edge: what every request goes through before its route's action runs, and every answer on its way out.
 //! One column each way, outermost first. A step's own rules are in `edge/*`; the action is `proxy.rs` or a BFF's handler.
 
+mod accept;
 mod access_log;
 mod admission;
 mod app_version;
@@ -289,6 +290,10 @@ impl Edge {
         expectation::check(request.headers())?;
         if expectation::is_last_hop(&mut request) {
             return Ok(expectation::options(matched.methods()));
+        }
+        // Before anything is done: a command whose answer cannot be taken is not carried out.
+        if route.only_json {
+            accept::check(request.headers())?;
         }
         let limit = BodyLimit(route.max_body_bytes);
         body_limit::apply(request.body_mut(), limit);

@@ -20,6 +20,22 @@ pub fn query_value(text: &str) -> Encoded<'_> {
     Encoded(text)
 }
 
+/// A request's target with those of `parameters` that have a value behind what it has already.
+#[must_use]
+pub fn with_parameters<'a>(
+    mut target: String,
+    parameters: impl IntoIterator<Item = (&'static str, Option<&'a str>)>,
+) -> String {
+    for (name, value) in parameters {
+        if let Some(value) = value {
+            let glue = if target.contains('?') { '&' } else { '?' };
+            // Writing to a string does not fail.
+            let _ = write!(target, "{glue}{name}={}", query_value(value));
+        }
+    }
+    target
+}
+
 /// Two digits for each byte, in lower case.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(2 * bytes.len());
@@ -94,6 +110,12 @@ mod tests {
         assert_eq!(segment("a b/c?d#e%").to_string(), "a%20b%2Fc%3Fd%23e%25");
         assert_eq!(segment("..").to_string(), "%2E%2E");
         assert_eq!(segment("a.b-c_d~e").to_string(), "a.b-c_d~e");
+        let found = [("a", Some("b&c")), ("d", None), ("e", Some(""))];
+        assert_eq!(with_parameters("/x".to_owned(), found), "/x?a=b%26c&e=");
+        assert_eq!(
+            with_parameters("/x?y=1".to_owned(), found),
+            "/x?y=1&a=b%26c&e="
+        );
         assert_eq!(query_value("a&b=ü").to_string(), "a%26b%3D%C3%BC");
     }
 }

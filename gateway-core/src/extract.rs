@@ -70,13 +70,24 @@ impl<S: Send + Sync, T: DeserializeOwned + JsonSchema + 'static> FromRequest<S> 
     type Rejection = Error;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Error> {
-        let (parts, body) = request.into_parts();
-        expect_json(&parts.headers)?;
-        let bytes = read_body(&parts, body).await?;
-        let body = parse(&bytes)?;
-        limits::check::<T>(&bytes)?;
-        Ok(Self(body))
+        let (_head, text) = json_text(request).await?;
+        fitting(&text).map(Self)
     }
+}
+
+/// The head of a request and its body, which says that it is JSON and is not too large.
+pub(crate) async fn json_text(request: Request) -> Result<(Parts, Bytes), Error> {
+    let (parts, body) = request.into_parts();
+    expect_json(&parts.headers)?;
+    let text = read_body(&parts, body).await?;
+    Ok((parts, text))
+}
+
+/// A JSON text as `T`, within the limits that `T`'s schema states.
+pub(crate) fn fitting<T: DeserializeOwned + JsonSchema + 'static>(text: &[u8]) -> Result<T, Error> {
+    let body = parse(text)?;
+    limits::check::<T>(text)?;
+    Ok(body)
 }
 
 fn expect_json(headers: &HeaderMap) -> Result<(), Error> {

@@ -1,7 +1,8 @@
 //! `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): reading it, and deriving the key that a service gets.
-//! Doing something once for each key is `idempotency/once.rs`; the service that does the work deduplicates in its own
+//! Reading the body beside it is `idempotency/command.rs`, doing something once for each key `idempotency/once.rs`; the service that does the work deduplicates in its own
 //! transaction all the same.
 
+mod command;
 mod once;
 mod records;
 
@@ -17,6 +18,7 @@ use crate::encode::hex;
 use crate::error::Error;
 use crate::openapi::{Describe, Operation};
 use crate::store::Store;
+pub use command::{Command, Payload, Received};
 pub use once::{Idempotency, OnceAnswer};
 pub use records::TABLES;
 
@@ -45,13 +47,7 @@ impl<S: Send + Sync> FromRequestParts<S> for OptionalKey {
 
 impl Describe for OptionalKey {
     fn describe(operation: &mut Operation<'_>) {
-        operation.header_like(
-            "Idempotency-Key",
-            false,
-            "The client's name for this attempt, 1 to 255 printable characters, bare or as a structured-field string: repeated \
-             with the same name, it is done once. The answer is given again for 24 hours.",
-            schema(),
-        );
+        describe(operation, false);
     }
 }
 
@@ -71,14 +67,18 @@ impl<S: Send + Sync> FromRequestParts<S> for RequiredKey {
 
 impl Describe for RequiredKey {
     fn describe(operation: &mut Operation<'_>) {
-        operation.header_like(
-            "Idempotency-Key",
-            true,
-            "The client's name for this attempt, 1 to 255 printable characters, bare or as a structured-field string: repeated \
-             with the same name, it is done once. The answer is given again for 24 hours.",
-            schema(),
-        );
+        describe(operation, true);
     }
+}
+
+fn describe(operation: &mut Operation<'_>, required: bool) {
+    operation.header_like(
+        "Idempotency-Key",
+        required,
+        "The client's name for this attempt, 1 to 255 printable characters, bare or as a structured-field string: repeated \
+         with the same name, it is done once. What came of it, also a refusal, is given again for 24 hours.",
+        schema(),
+    );
 }
 
 /// What [`IdempotencyKey::parse`] takes: a string between quotes, or visible characters with spaces at most between them.

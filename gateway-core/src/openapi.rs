@@ -13,7 +13,7 @@ mod served;
 
 pub use describe::{Describe, Described, Operation};
 pub use document::Info;
-pub(crate) use document::{Documented, document};
+pub(crate) use document::{Documented, answers_in_json_alone, document};
 pub(crate) use page::Page;
 pub(crate) use served::Served;
 

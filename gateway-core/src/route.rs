@@ -12,7 +12,9 @@ use http::{HeaderMap, Method};
 use serde_json::Value;
 
 use crate::config::Config;
-use crate::openapi::{Described, Documented, Info, Operation, Page, Served, document};
+use crate::openapi::{
+    Described, Documented, Info, Operation, Page, Served, answers_in_json_alone, document,
+};
 
 pub(crate) use destination::{Destination, MirrorRule};
 pub(crate) use rewrite::{Rewrite, TagTemplate};
@@ -27,6 +29,8 @@ pub struct DeclaredRoute {
     pub path: &'static str,
     /// The same for everybody: who asks is not found out.
     pub open: bool,
+    /// It answers in JSON and nothing else, and 406 to who takes none.
+    pub only_json: bool,
 }
 
 /// The composed routes of a BFF.
@@ -185,6 +189,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
             method,
             path,
             open: false,
+            only_json: answers_in_json_alone(<H as Described<D>>::describe),
         });
         self.described.push(DescribedRoute {
             summary: "",

@@ -89,7 +89,7 @@ pub fn any_key() -> NewApiKey {
 }
 
 /// What a test lays over the shipped file: ports that are free, where the services are, and the key that they trust. No
-/// parts of composed answers are stored: most tests ask what comes of a service as it is now.
+/// parts of composed answers are stored: most tests ask what comes of a service as it is now. No file is written.
 pub fn overlay(bff: Bff, services: &BTreeMap<Service, SocketAddr>) -> Result<String> {
     let issuer = services
         .get(&Service::Identity)
@@ -100,7 +100,8 @@ pub fn overlay(bff: Bff, services: &BTreeMap<Service, SocketAddr>) -> Result<Str
          [[issuers]]\nissuer = \"http://{issuer}\"\naudiences = [\"{}\"]\n\
          algorithms = [\"RS256\", \"ES256\"]\ntoken_types = [\"at+jwt\"]\n\
          partner_claim = \"partner_id\"\n\
-         [cache]\nparts_max_bytes = \"0B\"\n",
+         [cache]\nparts_max_bytes = \"0B\"\n\
+         [store]\npath = \"\"\n",
         bff.audience()
     );
     let shipped = config::from_text(&[bff.shipped(), DEMO])?;

@@ -22,7 +22,7 @@ pub fn overlay_trusting(issuers: &[String], upstream: SocketAddr, more: &str) ->
     format!(
         "issuers = [{issuers}]\nserver.address = \"127.0.0.1:0\"\nserver.workers = 1\n\
          server.lame_duck = \"0ms\"\nadmin.address = \"127.0.0.1:0\"\nlog.filter = \"info,access=off\"\n\
-         upstreams.order.address = \"http://{upstream}\"\n{more}"
+         store.path = \"\"\nupstreams.order.address = \"http://{upstream}\"\n{more}"
     )
 }
 

@@ -1,10 +1,8 @@
 //! order-history: the views that are fed by events: a consumer's orders, and the restaurants that can deliver somewhere.
 
-use std::fmt::Write;
-
 use gateway_core::RequestContext;
 use gateway_core::cache::Lifetime;
-use gateway_core::encode::{query_value, segment};
+use gateway_core::encode::{query_value, segment, with_parameters};
 use gateway_core::error::{Error, GatewayError, UpstreamError};
 use gateway_core::events::ChangeEvent;
 use gateway_core::upstream::{UnknownUpstream, UpstreamClient, Upstreams};
@@ -26,23 +24,28 @@ pub(crate) struct OrderHistoryClient {
 /// Which of a consumer's orders; `None` restricts nothing.
 #[derive(Debug, Default)]
 pub(crate) struct OrderSearch<'a> {
+    /// Those that are under way, or those that have ended.
+    pub(crate) active: Option<bool>,
     pub(crate) status: Option<&'a str>,
     pub(crate) keyword: Option<&'a str>,
     pub(crate) since: Option<&'a str>,
     pub(crate) cursor: Option<&'a str>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PastOrder {
     pub(crate) id: String,
     pub(crate) restaurant_id: String,
     pub(crate) restaurant_name: String,
     pub(crate) state: String,
+    pub(crate) version: i64,
     pub(crate) total: Money,
     pub(crate) line_items: Vec<PastLineItem>,
     pub(crate) ticket_state: Option<String>,
+    pub(crate) ticket_version: Option<i64>,
     pub(crate) delivery_state: Option<String>,
+    pub(crate) delivery_version: Option<i64>,
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
 }
@@ -132,15 +135,22 @@ impl OrderHistoryClient {
         search: &OrderSearch<'_>,
         limit: u32,
     ) -> Result<Page<PastOrder>, UpstreamError> {
-        let mut path = format!(
+        let all = format!(
             "/orders?consumerId={}&pageSize={limit}",
             query_value(consumer_id)
         );
-        add(&mut path, "status", search.status);
-        add(&mut path, "keyword", search.keyword);
-        add(&mut path, "since", search.since);
-        add(&mut path, "cursor", search.cursor);
-        self.upstream.get(context, path).json_answer().await
+        let active = search.active.map(|active| active.to_string());
+        let found = with_parameters(
+            all,
+            [
+                ("active", active.as_deref()),
+                ("status", search.status),
+                ("keyword", search.keyword),
+                ("since", search.since),
+                ("cursor", search.cursor),
+            ],
+        );
+        self.upstream.get(context, found).json_answer().await
     }
 
     /// What happened to an order after a position in the feed of events, or a part of it.
@@ -178,24 +188,22 @@ impl OrderHistoryClient {
         let RestaurantSearch {
             lat, lng, radius, ..
         } = search;
-        let mut path =
+        let all =
             format!("/restaurants/available?lat={lat}&lng={lng}&radius={radius}&pageSize={limit}");
-        add(&mut path, "at", search.at);
-        add(&mut path, "cuisine", search.cuisine);
-        add(&mut path, "cursor", search.cursor);
+        let found = with_parameters(
+            all,
+            [
+                ("at", search.at),
+                ("cuisine", search.cuisine),
+                ("cursor", search.cursor),
+            ],
+        );
         // Whether one is open changes with the time of day, of which no event tells.
         self.upstream
-            .get(context.for_everybody(), path)
+            .get(context.for_everybody(), found)
             .cached(Lifetime::seconds(5))
             .tagged([tags::RESTAURANTS])
             .json_answer()
             .await
-    }
-}
-
-fn add(path: &mut String, name: &str, value: Option<&str>) {
-    if let Some(value) = value {
-        // Writing to a string does not fail.
-        let _ = write!(path, "&{name}={}", query_value(value));
     }
 }

@@ -16,8 +16,8 @@ use crate::values::Page;
 
 /// How many restaurants and how many past orders fit on the screen.
 const SHOWN: u32 = 10;
-/// Both sections of orders are cut from this many of the newest.
-const LOOKED_AT: u32 = 50;
+/// More orders than that nobody has under way; it is as many as a page can have.
+const MOST_ACTIVE: u32 = 100;
 
 #[derive(Deserialize, JsonSchema)]
 pub(crate) struct HomeQuery {
@@ -56,39 +56,28 @@ pub(crate) async fn show(
         cuisine: None,
         cursor: None,
     };
-    let newest = OrderSearch::default();
-    let (restaurants, orders) = page
+    let orders = |active| OrderSearch {
+        active: Some(active),
+        ..OrderSearch::default()
+    };
+    let (active, ended) = (orders(true), orders(false));
+    let (restaurants, active, recent) = page
         .all((
             page.optional("restaurants", |call| {
                 clients.history.available_restaurants(call, &nearby, SHOWN)
             }),
-            page.optional(["activeOrders", "recentOrders"], |call| {
-                clients.history.orders(call, consumer, &newest, LOOKED_AT)
+            page.optional("activeOrders", |call| {
+                clients.history.orders(call, consumer, &active, MOST_ACTIVE)
+            }),
+            page.optional("recentOrders", |call| {
+                clients.history.orders(call, consumer, &ended, SHOWN)
             }),
         ))
         .await?;
+    let summaries = |orders: Page<PastOrder>| orders.map(OrderSummary::from).items;
     Ok(page.answer(Home {
         restaurants: restaurants.map(|nearby| nearby.map(NearbyRestaurant::from).items),
-        active_orders: orders.as_ref().map(active),
-        recent_orders: orders.as_ref().map(recent),
+        active_orders: active.map(summaries),
+        recent_orders: recent.map(summaries),
     }))
-}
-
-/// All orders under way.
-fn active(newest: &Page<PastOrder>) -> Vec<OrderSummary> {
-    let active = newest.items.iter().filter(|order| is_active(order));
-    active.cloned().map(OrderSummary::from).collect()
-}
-
-/// The latest of those that have ended.
-fn recent(newest: &Page<PastOrder>) -> Vec<OrderSummary> {
-    let ended = newest.items.iter().filter(|order| !is_active(order));
-    let latest = ended.take(SHOWN as usize);
-    latest.cloned().map(OrderSummary::from).collect()
-}
-
-/// Whether the consumer still waits for something.
-fn is_active(order: &PastOrder) -> bool {
-    let ended = matches!(order.state.as_str(), "REJECTED" | "CANCELLED");
-    !ended && order.delivery_state.as_deref() != Some("DELIVERED")
 }

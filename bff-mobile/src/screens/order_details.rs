@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use axum::extract::State;
+use chrono::Utc;
 use gateway_core::compose::{Composition, Polled, Required, Section};
 use gateway_core::error::Error;
 use gateway_core::extract::PathParam;
@@ -11,6 +12,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::contradictions::{Contradiction, States};
+use super::polling::Progress;
 use crate::clients::Clients;
 use crate::clients::accounting::Bill;
 use crate::clients::delivery::Delivery;
@@ -77,20 +79,23 @@ pub(crate) async fn show(
         bill: bill.map(BillView::from),
         restaurant: restaurant.map(RestaurantView::from),
     };
-    let after = ask_again(&details.order, details.delivery.data());
+    let after = ask_again(&details.order, &details.ticket, &details.delivery);
     Ok(page.answer(details).ask_again(after))
 }
 
-/// When it is worth asking again: soon while a saga is at work, now and then while the food is under way, never after the
-/// end. Who wants to know earlier follows the order's events.
-pub(crate) fn ask_again(order: &OrderView, delivery: Option<&DeliveryView>) -> Option<Duration> {
-    let delivered = delivery.is_some_and(|delivery| delivery.state == "DELIVERED");
-    match order.state.as_str() {
-        "REJECTED" | "CANCELLED" => None,
-        _ if delivered => None,
-        "APPROVED" => Some(Duration::from_secs(5)),
-        _ => Some(Duration::from_secs(1)),
-    }
+/// When it is worth asking again; `None` when it is not.
+pub(super) fn ask_again(
+    order: &OrderView,
+    ticket: &Section<TicketView>,
+    delivery: &Section<DeliveryView>,
+) -> Option<Duration> {
+    let progress = Progress {
+        order: &order.state,
+        wanted: order.delivery_time.as_ref().unwrap_or(&order.created_at),
+        ticket: ticket.as_ref().map(|ticket| ticket.state.as_str()),
+        delivery: delivery.as_ref().map(|delivery| delivery.state.as_str()),
+    };
+    progress.ask_again(Utc::now())
 }
 
 #[derive(Serialize, JsonSchema)]

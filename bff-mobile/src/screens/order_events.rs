@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use chrono::{SecondsFormat, Utc};
 use gateway_core::RequestContext;
 use gateway_core::compose::{Composition, Required, Section};
 use gateway_core::error::{Error, GatewayError};
@@ -93,7 +94,7 @@ pub(crate) async fn follow(
     let start = match asked {
         Asked::State => {
             let now = now(&page, &clients, &id).await?;
-            let after = ask_again(&now.order, now.delivery.data());
+            let after = ask_again(&now.order, &now.ticket, &now.delivery);
             return Ok(StateOrStream::State(page.answer(now).ask_again(after)));
         }
         Asked::Stream(start) => start,
@@ -162,8 +163,9 @@ impl Source for OrderStream {
         } = beginning;
         let mut messages = Messages::default();
         if let Start::After(position) = start
-            && let Some(begun) = self.since(&context, position).await?
+            && let Some(mut begun) = self.since(&context, position).await?
         {
+            self.locate(context, &mut begun.messages).await?;
             return Ok(begun);
         }
         let position = match heard {
@@ -229,6 +231,31 @@ impl OrderStream {
             change,
         };
         messages.add(&event.kind, event.position, &told)
+    }
+
+    /// Where the courier is who carries the food: of moves that were missed none is told. Who cannot be found now is heard of
+    /// at the next move.
+    async fn locate(&self, context: RequestContext, messages: &mut Messages) -> Result<(), Error> {
+        let page = self.page.again(context);
+        let delivery = page
+            .optional("delivery", |call| {
+                self.clients.deliveries.delivery(call, &self.id)
+            })
+            .await;
+        let carried = delivery
+            .data()
+            .filter(|delivery| matches!(delivery.state.as_str(), "SCHEDULED" | "PICKED_UP"));
+        let courier = carried.and_then(|delivery| delivery.courier.as_ref());
+        let Some(location) = courier.and_then(|courier| courier.location) else {
+            return Ok(());
+        };
+        let told = Told {
+            kind: tags::COURIER_LOCATION_CHANGED,
+            order_id: &self.id,
+            time: Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true),
+            change: Change::Location(location),
+        };
+        add(messages, told.kind, None, &told)
     }
 
     /// What came after `position`; `None` when that cannot be told any more.

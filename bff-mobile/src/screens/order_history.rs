@@ -40,6 +40,7 @@ pub(crate) async fn show(
 ) -> Result<Answer<Page<OrderSummary>>, Error> {
     let limit = limit(query.limit)?;
     let search = OrderSearch {
+        active: None,
         status: given(query.status.as_ref()),
         keyword: given(query.keyword.as_ref()),
         since: moment("since", query.since.as_ref())?,
@@ -61,10 +62,16 @@ pub(crate) async fn show(
 pub(crate) struct OrderSummary {
     id: String,
     state: String,
+    /// Which of the order's versions had this state; it grows with every change.
+    version: i64,
     /// `null` while the kitchen knows nothing of the order.
     ticket_state: Option<String>,
+    /// As `version`, of the ticket.
+    ticket_version: Option<i64>,
     /// `null` while there is no delivery.
     delivery_state: Option<String>,
+    /// As `version`, of the delivery.
+    delivery_version: Option<i64>,
     restaurant_id: String,
     restaurant_name: String,
     line_items: Vec<PastLineItem>,
@@ -87,8 +94,11 @@ impl From<PastOrder> for OrderSummary {
             inconsistent: !states.contradictions().is_empty(),
             id: order.id,
             state: order.state,
+            version: order.version,
             ticket_state: order.ticket_state,
+            ticket_version: order.ticket_version,
             delivery_state: order.delivery_state,
+            delivery_version: order.delivery_version,
             restaurant_id: order.restaurant_id,
             restaurant_name: order.restaurant_name,
             line_items: order.line_items,

@@ -1,18 +1,15 @@
 //! Placing an order. Here it is checked that the body has a sensible shape; whether the restaurant delivers there, and
 //! whether the consumer may order, is the services' to say. The answer comes before they have: 202.
 
-use std::sync::Arc;
-
 use axum::extract::State;
 use chrono::{DateTime, FixedOffset, SecondsFormat, Utc};
 use gateway_core::RequestContext;
 use gateway_core::encode::segment;
 use gateway_core::error::{ClientError, Error, FieldError};
-use gateway_core::extract::JsonBody;
-use gateway_core::idempotency::{OnceAnswer, OptionalKey};
+use gateway_core::idempotency::{Command, OnceAnswer, OptionalKey, Received};
 use http::{HeaderValue, StatusCode};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::caller;
 use crate::clients::Clients;
@@ -20,7 +17,7 @@ use crate::clients::order::{Attempt, OrderClient, OrderRequest, Pending, Quantit
 use crate::values::Address;
 
 /// An order to be placed.
-#[derive(Serialize, Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("examples" = [{
     "restaurantId": "restaurant-1",
@@ -41,10 +38,14 @@ pub(crate) struct NewOrder {
 pub(crate) async fn place(
     context: RequestContext,
     State(clients): State<Clients>,
-    OptionalKey(key): OptionalKey,
-    JsonBody(order): JsonBody<NewOrder>,
+    command: Command<OptionalKey, NewOrder>,
 ) -> Result<OnceAnswer<Pending>, Error> {
     let consumer = caller::consumer(&context)?.to_owned();
+    let Received {
+        key: OptionalKey(key),
+        body: order,
+        payload,
+    } = command.read().await?;
     check(&order)?;
     let call = context.for_required("order");
     let Some(key) = key else {
@@ -52,12 +53,10 @@ pub(crate) async fn place(
     };
     // An app that repeats its request after a broken connection gets one order; another caller's key is another key.
     let scope = ["mobile", &consumer.clone(), "POST /orders"];
-    let order = Arc::new(order);
     let orders = clients.orders.clone();
-    let payload = Arc::clone(&order);
     clients
         .idempotency
-        .once(&context, &key, &scope, &*payload, move |derived| async move {
+        .once(&context, &key, &scope, &payload, move |derived| async move {
             send(&orders, call, &consumer, &order, Some(derived)).await
         })
         .await

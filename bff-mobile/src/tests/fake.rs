@@ -124,18 +124,26 @@ fn usual(seen: &Seen) -> Answer {
             ]},
         }),
         "GET /restaurants/available" => json!({
-            "items": [{
-                "id": "restaurant-1", "name": "Ajanta", "address": address, "location": {"lat": 37.8, "lng": -122.27},
-                "cuisine": "Indian", "distance": 420.5, "openUntil": "2030-01-02T07:00:00Z",
-                "orderMinimum": usd("15.00"),
-            }],
+            "items": [nearby()],
             "nextCursor": "restaurants-2",
         }),
         "GET /orders" => json!({
-            "items": [past("order-1", "APPROVED", Some("SCHEDULED")), past("order-0", "APPROVED", Some("DELIVERED")),
-                past("order-00", "REJECTED", None)],
+            "items": past_orders(seen.parameter("active")),
             "nextCursor": "orders-2",
         }),
+        // What was logged of the order, up to the end of the feed.
+        "GET /orders/order-1/events" => {
+            let event = json!({
+                "specversion": "1.0", "id": "event-7", "source": "/kitchen", "type": "TicketPreparing", "subject": "order-1",
+                "time": "2030-01-01T18:10:00Z",
+                "data": {"id": "order-1", "state": "PREPARING", "version": 3, "updatedAt": "2030-01-01T18:10:00Z"},
+            });
+            let items = match seen.parameter("since") {
+                Some(_) => vec![json!({"position": 7, "event": event})],
+                None => Vec::new(),
+            };
+            json!({"items": items, "position": 9, "more": false, "reset": false})
+        }
         "GET /couriers/courier-1/plan" => {
             let action = |kind: &str, time: &str| {
                 json!({
@@ -162,12 +170,41 @@ fn usual(seen: &Seen) -> Answer {
     })
 }
 
+/// A restaurant in a list.
+pub(super) fn nearby() -> Value {
+    json!({
+        "id": "restaurant-1", "name": "Ajanta", "location": {"lat": 37.8, "lng": -122.27},
+        "address": {"street1": "1 Main Library", "city": "Oakland", "state": "CA", "zip": "94612"},
+        "cuisine": "Indian", "distance": 420.5, "openUntil": "2030-01-02T07:00:00Z",
+        "orderMinimum": {"amount": "15.00", "currency": "USD"},
+    })
+}
+
+/// Those that `active` asks for, as order-history does.
+fn past_orders(active: Option<&str>) -> Vec<Value> {
+    let under_way = vec![past("order-1", "APPROVED", Some("SCHEDULED"))];
+    let ended = vec![
+        past("order-0", "APPROVED", Some("DELIVERED")),
+        past("order-00", "REJECTED", None),
+    ];
+    match active {
+        Some("true") => under_way,
+        Some(_) => ended,
+        None => [under_way, ended].concat(),
+    }
+}
+
 fn past(id: &str, state: &str, delivery: Option<&str>) -> Value {
+    let ticket = delivery.map(|state| match state {
+        "DELIVERED" => "PICKED_UP",
+        _ => "ACCEPTED",
+    });
     json!({
         "id": id, "consumerId": "consumer-1", "restaurantId": "restaurant-1", "restaurantName": "Ajanta",
-        "state": state, "total": {"amount": "61.70", "currency": "USD"},
+        "state": state, "version": 3, "total": {"amount": "61.70", "currency": "USD"},
         "lineItems": [{"menuItemId": "item-1", "name": "Chicken Vindaloo", "quantity": 5}],
-        "ticketState": delivery.map(|_| "ACCEPTED"), "deliveryState": delivery,
+        "ticketState": ticket, "ticketVersion": delivery.map(|_| 2),
+        "deliveryState": delivery, "deliveryVersion": delivery.map(|_| 4),
         "createdAt": "2030-01-01T18:00:00Z", "updatedAt": "2030-01-01T18:00:01Z",
     })
 }

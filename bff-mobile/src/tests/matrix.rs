@@ -29,6 +29,12 @@ fn matrix() -> Matrix {
             .required("order", "order", "GET /orders/order-1").or_not_found()
             .optional("ticket", "kitchen", "GET /tickets/order-1")
             .optional("delivery", "delivery", "GET /deliveries/order-1"),
+        // As a stream, with the feed of events lost: where the log ends has to be asked, too.
+        Screen::get("order-events", "/orders/order-1/events").as_stream()
+            .required("order", "order", "GET /orders/order-1").or_not_found()
+            .required("", "order-history", "GET /orders/order-1/events").or_not_found()
+            .optional("ticket", "kitchen", "GET /tickets/order-1")
+            .optional("delivery", "delivery", "GET /deliveries/order-1"),
         Screen::get("order-history", "/orders")
             .required("", "order-history", "GET /orders"),
         Screen::get("restaurants", "/restaurants?lat=37.8&lng=-122.27")

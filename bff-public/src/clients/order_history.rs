@@ -1,10 +1,8 @@
 //! order-history: the restaurants that can deliver somewhere, and a consumer account's orders.
 
-use std::fmt::Write;
-
 use gateway_core::RequestContext;
 use gateway_core::cache::Lifetime;
-use gateway_core::encode::query_value;
+use gateway_core::encode::{query_value, with_parameters};
 use gateway_core::error::Error;
 use gateway_core::upstream::{UnknownUpstream, UpstreamClient, Upstreams};
 use serde::Deserialize;
@@ -106,21 +104,19 @@ impl OrderHistoryClient {
             limit,
             ..
         } = search;
-        let mut uri =
+        let all =
             format!("/restaurants/available?lat={lat}&lng={lng}&radius={radius}&pageSize={limit}");
-        for (name, value) in [
-            ("at", search.at),
-            ("cuisine", search.cuisine),
-            ("cursor", search.cursor),
-        ] {
-            if let Some(value) = value {
-                // Writing to a string does not fail.
-                let _ = write!(uri, "&{name}={}", query_value(value));
-            }
-        }
+        let found = with_parameters(
+            all,
+            [
+                ("at", search.at),
+                ("cuisine", search.cuisine),
+                ("cursor", search.cursor),
+            ],
+        );
         self.upstream
             // Whether one is open changes with the time of day, of which no event tells.
-            .get(context.for_everybody(), uri)
+            .get(context.for_everybody(), found)
             .cached(Lifetime::seconds(5))
             .tagged([tags::RESTAURANTS])
             .json_answer()
@@ -138,23 +134,21 @@ impl OrderHistoryClient {
         consumer: &str,
         search: &OrderSearch<'_>,
     ) -> Result<OrderPage, Error> {
-        let mut uri = format!(
+        let all = format!(
             "/orders?consumerId={}&pageSize={}",
             query_value(consumer),
             search.limit
         );
-        for (name, value) in [
-            ("status", search.status),
-            ("keyword", search.keyword),
-            ("since", search.since),
-            ("cursor", search.cursor),
-        ] {
-            if let Some(value) = value {
-                // Writing to a string does not fail.
-                let _ = write!(uri, "&{name}={}", query_value(value));
-            }
-        }
-        let call = self.upstream.get(context, uri);
+        let found = with_parameters(
+            all,
+            [
+                ("status", search.status),
+                ("keyword", search.keyword),
+                ("since", search.since),
+                ("cursor", search.cursor),
+            ],
+        );
+        let call = self.upstream.get(context, found);
         call.json_answer().await.map_err(of_search)
     }
 }

@@ -188,6 +188,43 @@ async fn an_order_is_placed_once_for_each_key() {
 }
 
 #[tokio::test]
+async fn a_media_type_is_judged_before_a_key_and_a_caller_before_both() {
+    let world = start().await;
+    let send = async |caller: usize, media_type: &str, key: &str| {
+        let request = world.request(Method::POST, "/v2/orders", caller);
+        let request = request.header("content-type", media_type);
+        let request = request.header("idempotency-key", key).body("{}");
+        request.send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(send(BOUND, "text/plain", "\"open").await, 415);
+    assert_eq!(send(BOUND, "application/json", "\"open").await, 400);
+    assert_eq!(send(BOUND, "application/json", "good").await, 422);
+    // Who may place nothing does not learn what else is wrong.
+    for (media_type, key) in [("text/plain", "\"open"), ("application/json", "good")] {
+        assert_eq!(send(UNBOUND, media_type, key).await, 403, "{media_type}");
+    }
+    assert!(world.seen().is_empty());
+}
+
+#[tokio::test]
+async fn a_member_that_nobody_reads_is_a_part_of_the_payload() {
+    let world = start().await;
+    let noted = |note: Value| {
+        let mut order = order();
+        order["note"] = note;
+        order
+    };
+    let first = place(&world, Some("one"), &noted(json!("ring twice"))).await;
+    assert_eq!(first.status(), 202);
+    let again = place(&world, Some("one"), &noted(json!("ring twice"))).await;
+    assert_eq!(again.headers()["idempotent-replayed"], "true");
+    for other in [noted(json!("do not ring")), noted(Value::Null), order()] {
+        assert_eq!(place(&world, Some("one"), &other).await.status(), 422);
+    }
+    assert_eq!(world.seen().len(), 1);
+}
+
+#[tokio::test]
 async fn faults_of_the_body_are_told_before_anything_is_remembered() {
     let world = start().await;
     for (body, status) in [
@@ -236,6 +273,35 @@ async fn a_refusal_is_given_again_and_a_failure_is_not() {
         .collect();
     assert_eq!(keys.len(), 2, "a failure is tried again");
     assert_eq!(keys[0], keys[1], "with the same key");
+}
+
+#[tokio::test]
+async fn who_takes_no_json_is_told_before_anything_is_done_and_version_1_does_not_ask() {
+    let world = start().await;
+    let ask = async |method: Method, path: &str, accept: &str| {
+        let request = world.request(method, path, BOUND).header("accept", accept);
+        let request = request.header("idempotency-key", "one").json(&order());
+        request.send().await.unwrap()
+    };
+    for path in [
+        "/v2/usage",
+        "/v2/orders",
+        "/v2/orders/order-1",
+        "/v2/webhooks",
+    ] {
+        let refused = ask(Method::GET, path, "text/csv").await;
+        assert_eq!(refused.status(), 406, "{path}");
+        let problem: Value = refused.json().await.unwrap();
+        assert_eq!(problem["type"], "/problems/not-acceptable");
+        let taken = ask(Method::GET, path, "text/csv, */*;q=0.1").await;
+        assert_eq!(taken.status(), 200, "{path}");
+    }
+    let before = world.seen().len();
+    let refused = ask(Method::POST, "/v2/orders", "text/csv").await;
+    assert_eq!(refused.status(), 406);
+    assert_eq!(world.seen().len(), before);
+    let frozen = ask(Method::GET, "/v1/orders/order-1", "text/csv").await;
+    assert_eq!(frozen.status(), 200);
 }
 
 #[tokio::test]

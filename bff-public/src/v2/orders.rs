@@ -1,10 +1,8 @@
 //! `/v2/orders` and `/v2/orders/{id}`: the orders of the partner's account. How one is placed is `place_order.rs`.
 
-use std::fmt::Write;
-
 use axum::extract::State;
 use gateway_core::compose::{Answer, Composition};
-use gateway_core::encode::query_value;
+use gateway_core::encode::with_parameters;
 use gateway_core::error::Error;
 use gateway_core::extract::{PathParam, QueryParams};
 use schemars::JsonSchema;
@@ -71,18 +69,15 @@ pub(crate) async fn list(
 }
 
 fn first_page(search: &OrderSearch<'_>) -> String {
-    let mut first = format!("/v2/orders?limit={}", search.limit);
-    for (name, value) in [
-        ("status", search.status),
-        ("keyword", search.keyword),
-        ("since", search.since),
-    ] {
-        if let Some(value) = value {
-            // Writing to a string does not fail.
-            let _ = write!(first, "&{name}={}", query_value(value));
-        }
-    }
-    first
+    let first = format!("/v2/orders?limit={}", search.limit);
+    with_parameters(
+        first,
+        [
+            ("status", search.status),
+            ("keyword", search.keyword),
+            ("since", search.since),
+        ],
+    )
 }
 
 /// An order.

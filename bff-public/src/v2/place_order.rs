@@ -6,8 +6,7 @@ use chrono::{DateTime, FixedOffset, SecondsFormat};
 use gateway_core::RequestContext;
 use gateway_core::encode::segment;
 use gateway_core::error::{ClientError, Error, FieldError};
-use gateway_core::extract::JsonBody;
-use gateway_core::idempotency::{OnceAnswer, RequiredKey};
+use gateway_core::idempotency::{Command, OnceAnswer, Received, RequiredKey};
 use http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -58,21 +57,32 @@ pub(crate) struct PlacedV2 {
 pub(crate) async fn place(
     context: RequestContext,
     State(clients): State<Clients>,
-    RequiredKey(key): RequiredKey,
-    JsonBody(order): JsonBody<NewOrderV2>,
+    command: Command<RequiredKey, NewOrderV2>,
 ) -> Result<OnceAnswer<PlacedV2>, Error> {
+    // Before the command is looked at: what is wrong with it is nothing to those who may not place it.
     let consumer = partner::consumer(&context)?.to_owned();
-    check(&order)?;
     let scope = ["public", partner::known(&context)?, "POST", "/v2/orders"];
+    let Received {
+        key: RequiredKey(key),
+        body: order,
+        payload,
+    } = command.read().await?;
+    check(&order)?;
     let request = request(consumer, &order);
     let call = context.for_required("order");
     let orders = clients.orders.clone();
     clients
         .idempotency
-        .once(&context, &key, &scope, &order, move |derived| async move {
-            let placed = orders.place(call, &request, derived).await?;
-            answer(placed.pending, placed.is_repeated)
-        })
+        .once(
+            &context,
+            &key,
+            &scope,
+            &payload,
+            move |derived| async move {
+                let placed = orders.place(call, &request, derived).await?;
+                answer(placed.pending, placed.is_repeated)
+            },
+        )
         .await
 }
 

@@ -1,10 +1,8 @@
 //! `/v2/restaurants`: the restaurants that deliver to a place, page by page; without a place, the partner's own.
 
-use std::fmt::Write;
-
 use axum::extract::State;
 use gateway_core::compose::Composition;
-use gateway_core::encode::query_value;
+use gateway_core::encode::with_parameters;
 use gateway_core::error::{ClientError, Error};
 use gateway_core::extract::QueryParams;
 use schemars::JsonSchema;
@@ -120,14 +118,8 @@ fn first_page(search: &RestaurantSearch<'_>) -> String {
         limit,
         ..
     } = search;
-    let mut first = format!("/v2/restaurants?lat={lat}&lng={lng}&radius={radius}&limit={limit}");
-    for (name, value) in [("at", search.at), ("cuisine", search.cuisine)] {
-        if let Some(value) = value {
-            // Writing to a string does not fail.
-            let _ = write!(first, "&{name}={}", query_value(value));
-        }
-    }
-    first
+    let first = format!("/v2/restaurants?lat={lat}&lng={lng}&radius={radius}&limit={limit}");
+    with_parameters(first, [("at", search.at), ("cuisine", search.cuisine)])
 }
 
 /// A restaurant in a list.

@@ -14,6 +14,11 @@ use crate::error::{ClientError, Error};
 pub(crate) struct BodyLimit(pub(super) u64);
 
 impl BodyLimit {
+    #[cfg(test)]
+    pub(crate) fn of_bytes(bytes: u64) -> Self {
+        Self(bytes)
+    }
+
     pub(crate) fn bytes(self) -> u64 {
         self.0
     }

@@ -14,12 +14,11 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use schemars::JsonSchema;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use super::records::{self, Claim, Known, Outcome, Owner, RecordError};
-use super::{IDEMPOTENT_REPLAYED, IdempotencyKey, hex};
+use super::{IDEMPOTENT_REPLAYED, IdempotencyKey, Payload};
 use crate::RequestContext;
 use crate::accepted::Accepted;
 use crate::error::{ClientError, Error, GatewayError, Refusal};
@@ -101,7 +100,7 @@ impl Idempotency {
         context: &RequestContext,
         key: &IdempotencyKey,
         scope: &[&str],
-        payload: &impl Serialize,
+        payload: &Payload,
         work: W,
     ) -> Result<OnceAnswer<T>, Error>
     where
@@ -110,11 +109,9 @@ impl Idempotency {
         F: Future<Output = Result<OnceAnswer<T>, Error>> + Send + 'static,
     {
         let derived = key.scoped_to(scope);
-        let payload = serde_json::to_vec(payload)
-            .map_err(|error| GatewayError::Bug(format!("payload: {error}")))?;
         let claim = Claim {
             key: derived.to_str().unwrap_or_default().to_owned(),
-            fingerprint: hex(&Sha256::digest(payload)),
+            fingerprint: payload.fingerprint(),
             owner: Owner::new(&self.store),
             lease: context.deadline().remaining() + MARGIN,
         };

@@ -54,7 +54,21 @@ pub struct Operation<'a> {
 /// nothing, or are refused before anything is looked up.
 const SEGMENT: &str = "^[A-Za-z0-9_-][A-Za-z0-9._~-]*$";
 
-impl Operation<'_> {
+impl<'a> Operation<'a> {
+    /// Of which nothing has been said yet.
+    pub(super) fn new(schemas: &'a mut Schemas, segments: Vec<&'static str>) -> Self {
+        Self {
+            schemas,
+            segments,
+            parameters: Vec::new(),
+            body: None,
+            answers: Map::new(),
+            description: None,
+            deprecated: false,
+            may_disagree: false,
+        }
+    }
+
     /// A parameter in the header: any text.
     pub fn header(&mut self, name: &str, required: bool, description: &str) {
         self.header_like(name, required, description, json!({"type": "string"}));

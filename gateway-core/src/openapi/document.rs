@@ -69,6 +69,20 @@ pub(crate) fn document(info: &Info, routes: &[Documented<'_>], config: &Config) 
     document
 }
 
+/// Whether success is told in JSON and in nothing else. A version that will go away does not begin to ask.
+pub(crate) fn answers_in_json_alone(describe: fn(&mut Operation<'_>)) -> bool {
+    let mut schemas = Schemas::new();
+    let mut operation = Operation::new(&mut schemas, Vec::new());
+    describe(&mut operation);
+    !operation.deprecated && is_json_alone(&operation.answers)
+}
+
+fn is_json_alone(answers: &Map<String, Value>) -> bool {
+    let contents = answers.values().map(|answer| answer["content"].as_object());
+    let mut media_types = contents.flatten().flat_map(Map::keys).peekable();
+    media_types.peek().is_some() && media_types.all(|name| name == "application/json")
+}
+
 fn operation(
     route: &Documented<'_>,
     policy: Option<&PolicyConfig>,
@@ -76,16 +90,7 @@ fn operation(
     schemas: &mut Schemas,
     problems: &mut Map<String, Value>,
 ) -> Value {
-    let mut operation = Operation {
-        schemas,
-        segments: segments(route.path),
-        parameters: Vec::new(),
-        body: None,
-        answers: Map::new(),
-        description: None,
-        deprecated: false,
-        may_disagree: false,
-    };
+    let mut operation = Operation::new(schemas, segments(route.path));
     (route.describe)(&mut operation);
     let Operation {
         segments,
@@ -126,6 +131,7 @@ fn operation(
         is_limited: policy.is_some_and(|policy| !policy.limits.is_empty()),
         has_segments: !segments.is_empty(),
         has_body: body.is_some(),
+        only_json: !deprecated && is_json_alone(&answers),
         may_disagree,
     };
     for answer in answers.values_mut() {

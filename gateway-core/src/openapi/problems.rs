@@ -17,6 +17,8 @@ pub(super) struct Risks<'a> {
     pub(super) is_limited: bool,
     pub(super) has_segments: bool,
     pub(super) has_body: bool,
+    /// It has no other media type to offer.
+    pub(super) only_json: bool,
     pub(super) may_disagree: bool,
     pub(super) has_streams: bool,
     /// It names the version that it writes over.
@@ -98,6 +100,9 @@ impl Risks<'_> {
         if self.may_disagree {
             let detail = "from and to: have to be there together.".to_owned();
             errors.push(ClientError::ParametersDisagree(detail).into());
+        }
+        if self.only_json {
+            errors.push(ClientError::NotAcceptable.into());
         }
         if self.has_body {
             let expected = "application/json";

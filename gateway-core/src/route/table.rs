@@ -34,6 +34,8 @@ pub(crate) struct Route {
     pub(crate) compression: bool,
     /// The same for everybody: credentials are not looked at.
     pub(crate) open: bool,
+    /// It has JSON to offer and nothing else.
+    pub(crate) only_json: bool,
     pub(crate) metrics: RouteMetrics,
 }
 
@@ -280,6 +282,7 @@ impl Builder<'_> {
         );
         if let Some(route) = self.routes.last_mut() {
             route.open = declared.open;
+            route.only_json = declared.only_json;
         }
     }
 
@@ -347,6 +350,7 @@ impl Builder<'_> {
                 .unwrap_or_else(|| self.config.csrf.rule_for(path)),
             compression: policy.compression,
             open: false,
+            only_json: false,
             metrics: self.metrics.route(name),
         });
     }

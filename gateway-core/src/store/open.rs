@@ -114,31 +114,36 @@ fn create(path: &Path) -> Result<(), OpenError> {
 async fn migrate(connection: &mut SqliteConnection, tables: &Tables) -> Result<(), OpenError> {
     let owner = tables.owner;
     let failed = |source| OpenError::Migrate { owner, source };
-    let done: i64 = sqlx::query_scalar("SELECT count(*) FROM store_migrations WHERE owner = ?")
-        .bind(owner)
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(failed)?;
-    let done = usize::try_from(done).unwrap_or(usize::MAX);
-    if done > tables.migrations.len() {
-        return Err(OpenError::Newer { owner });
-    }
-    for (number, script) in (1_i64..).zip(tables.migrations).skip(done) {
+    loop {
+        // What is left is looked at when nobody else can write: another process may be at it.
         let mut tx = connection
             .begin_with("BEGIN IMMEDIATE")
             .await
             .map_err(failed)?;
+        let done: i64 = sqlx::query_scalar("SELECT count(*) FROM store_migrations WHERE owner = ?")
+            .bind(owner)
+            .fetch_one(&mut *tx)
+            .await
+            .map_err(failed)?;
+        let Some(left) = usize::try_from(done)
+            .ok()
+            .and_then(|done| tables.migrations.get(done..))
+        else {
+            return Err(OpenError::Newer { owner });
+        };
+        let Some(script) = left.first() else {
+            return Ok(());
+        };
         sqlx::raw_sql(*script)
             .execute(&mut *tx)
             .await
             .map_err(failed)?;
         sqlx::query("INSERT INTO store_migrations (owner, number) VALUES (?, ?)")
             .bind(owner)
-            .bind(number)
+            .bind(done + 1)
             .execute(&mut *tx)
             .await
             .map_err(failed)?;
         tx.commit().await.map_err(failed)?;
     }
-    Ok(())
 }

@@ -3,6 +3,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Barrier;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -173,6 +174,25 @@ async fn tables_are_brought_up_to_date_once_and_never_back() {
     }
     let before = open(&folder, &[WIDGETS]);
     assert!(matches!(before, Err(OpenError::Newer { owner: "widgets" })));
+}
+
+#[test]
+fn who_opens_a_new_file_at_the_same_time_finds_it_complete() {
+    for _ in 0..5 {
+        let folder = TempDir::new().unwrap();
+        let together = Barrier::new(8);
+        std::thread::scope(|scope| {
+            let opened = [(); 8].map(|()| {
+                scope.spawn(|| {
+                    together.wait();
+                    open(&folder, &[NEXT]).map(|store| store.close())
+                })
+            });
+            for one in opened {
+                one.join().unwrap().unwrap();
+            }
+        });
+    }
 }
 
 #[tokio::test]

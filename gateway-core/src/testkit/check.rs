@@ -114,7 +114,7 @@ fn failures_are(
     reason: impl Fn(&str) -> Option<&'static str>,
 ) -> Result<(), String> {
     match screen.shape {
-        Shape::Sections => sections_are(screen, answered, reason),
+        Shape::Sections | Shape::State => sections_are(screen, answered, reason),
         Shape::GraphQl => fields_are(screen, answered, reason),
     }
 }

@@ -92,6 +92,8 @@ impl TestGateway {
         let mut config = config::from_text(&texts).unwrap();
         // Services see what requests make of them alone: nothing is stored, and nobody listens for events.
         config.events = None;
+        // Nor does anything outlive a test.
+        config.store.path = None;
         let gateway = Gateway::start(setup.app, config).unwrap();
         Self {
             gateway,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use http::Method;
+use http::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -71,6 +72,8 @@ pub(super) enum NotFound {
 pub(super) enum Shape {
     /// Members are sections, or there are only required parts.
     Sections,
+    /// The event `state` at the beginning of a stream that goes on, and its members are sections.
+    State,
     GraphQl,
 }
 
@@ -116,6 +119,13 @@ impl Screen {
     pub fn as_caller(mut self, caller: usize) -> Self {
         self.caller = caller;
         self
+    }
+
+    /// Asked for as a stream of events; it is judged by its first state.
+    #[must_use]
+    pub fn as_stream(mut self) -> Self {
+        self.shape = Shape::State;
+        self.header("accept", "text/event-stream")
     }
 
     /// With a header of its own.
@@ -213,7 +223,13 @@ impl Screen {
         let exchange = async {
             let response = request.send().await.unwrap();
             let (status, headers) = (response.status().as_u16(), response.headers().clone());
-            let text = response.text().await.unwrap();
+            let is_stream = headers
+                .get(CONTENT_TYPE)
+                .is_some_and(|is| is == "text/event-stream");
+            let text = match is_stream {
+                true => first_state(response).await,
+                false => response.text().await.unwrap(),
+            };
             (status, headers, text, began.elapsed())
         };
         let mut machine_late = Duration::ZERO;
@@ -232,6 +248,22 @@ impl Screen {
             request_id,
             seen,
         }
+    }
+}
+
+/// The data of a stream's event `state`; with that it is left.
+async fn first_state(mut stream: reqwest::Response) -> String {
+    let mut text = String::new();
+    loop {
+        let begun = text.split_once("event: state\n");
+        if let Some((block, _)) = begun.and_then(|(_, rest)| rest.split_once("\n\n")) {
+            let data = block.lines().find_map(|line| line.strip_prefix("data: "));
+            return data.unwrap_or_default().to_owned();
+        }
+        let Some(chunk) = stream.chunk().await.unwrap() else {
+            return text;
+        };
+        text.push_str(std::str::from_utf8(&chunk).unwrap());
     }
 }
 

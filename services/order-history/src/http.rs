@@ -40,6 +40,7 @@ pub(crate) fn router(state: AppState) -> Router {
 pub(crate) fn document() -> Document {
     let text = json!({"type": "string"});
     let optional = json!({"type": ["string", "null"]});
+    let optional_integer = json!({"type": ["integer", "null"]});
     let money = json!({"type": "object", "properties": {"amount": text, "currency": text}});
     let page = |item: &str| -> Value {
         json!({
@@ -55,7 +56,8 @@ pub(crate) fn document() -> Document {
                 "type": "object",
                 "properties": {
                     "id": text, "consumerId": text, "restaurantId": text, "restaurantName": text, "state": text,
-                    "total": money, "ticketState": optional, "deliveryState": optional,
+                    "version": {"type": "integer"}, "total": money, "ticketState": optional, "ticketVersion": optional_integer,
+                    "deliveryState": optional, "deliveryVersion": optional_integer,
                     "createdAt": text, "updatedAt": text,
                     "lineItems": {"type": "array", "items": {
                         "type": "object",
@@ -80,6 +82,7 @@ pub(crate) fn document() -> Document {
                 .query("consumerId", true, "Whose orders")
                 .query("since", false, "RFC 3339: created then or later")
                 .query("status", false, "Order states, separated by commas")
+                .query("active", false, "true: neither rejected nor cancelled nor delivered; false: the others")
                 .query("keyword", false, "Part of the restaurant's name or of an item's")
                 .query("pageSize", false, "1 to 100; 20 unless given")
                 .query("cursor", false, "nextCursor of the page before")

@@ -28,12 +28,16 @@ pub(crate) struct OrderRow {
     pub(crate) restaurant_id: String,
     pub(crate) restaurant_name: String,
     pub(crate) state: String,
+    /// Of the order, when this was its state.
+    pub(crate) version: i64,
     pub(crate) total: Money,
     pub(crate) line_items: Vec<LineItem>,
     /// `None` until the kitchen has told of the ticket.
     pub(crate) ticket_state: Option<String>,
+    pub(crate) ticket_version: Option<i64>,
     /// `None` until the delivery has been scheduled.
     pub(crate) delivery_state: Option<String>,
+    pub(crate) delivery_version: Option<i64>,
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) updated_at: DateTime<Utc>,
 }
@@ -46,6 +50,8 @@ pub(crate) struct HistoryFilter {
     pub(crate) since: Option<DateTime<Utc>>,
     /// One of these states; all states when empty.
     pub(crate) states: Vec<String>,
+    /// Only those that are under way (neither rejected nor cancelled nor delivered), or only the others.
+    pub(crate) active: Option<bool>,
     /// Part of the restaurant's name or of an item's, whatever the case.
     pub(crate) keyword: Option<String>,
 }
@@ -188,10 +194,13 @@ struct StoredOrder {
     restaurant_id: String,
     restaurant_name: String,
     state: String,
+    version: i64,
     total: String,
     line_items: String,
     ticket_state: Option<String>,
+    ticket_version: Option<i64>,
     delivery_state: Option<String>,
+    delivery_version: Option<i64>,
     created_at: i64,
     updated_at: i64,
 }
@@ -204,8 +213,9 @@ pub(crate) async fn find(
     page_size: usize,
 ) -> Result<HistoryPage, HistoryError> {
     let mut query = QueryBuilder::<Sqlite>::new(
-        "SELECT o.id, o.consumer_id, o.restaurant_id, o.restaurant_name, o.state, o.total, o.line_items,
-             t.state AS ticket_state, d.state AS delivery_state, o.created_at, o.updated_at
+        "SELECT o.id, o.consumer_id, o.restaurant_id, o.restaurant_name, o.state, o.version, o.total, o.line_items,
+             t.state AS ticket_state, t.version AS ticket_version, d.state AS delivery_state, d.version AS delivery_version,
+             o.created_at, o.updated_at
          FROM order_view o LEFT JOIN ticket_view t ON t.order_id = o.id LEFT JOIN delivery_view d ON d.order_id = o.id
          WHERE o.consumer_id = ",
     );
@@ -221,6 +231,10 @@ pub(crate) async fn find(
             states.push_bind(state.as_str());
         }
         query.push(")");
+    }
+    if let Some(active) = filter.active {
+        query.push(if active { " AND NOT " } else { " AND " });
+        query.push("(o.state IN ('REJECTED', 'CANCELLED') OR coalesce(d.state, '') = 'DELIVERED')");
     }
     if let Some(keyword) = &filter.keyword {
         query.push(" AND instr(o.search_text, ");
@@ -271,8 +285,11 @@ impl TryFrom<StoredOrder> for OrderRow {
             restaurant_id: row.restaurant_id,
             restaurant_name: row.restaurant_name,
             state: row.state,
+            version: row.version,
             ticket_state: row.ticket_state,
+            ticket_version: row.ticket_version,
             delivery_state: row.delivery_state,
+            delivery_version: row.delivery_version,
             created_at: Utc.timestamp_nanos(row.created_at),
             updated_at: Utc.timestamp_nanos(row.updated_at),
         })

@@ -14,16 +14,31 @@ use crate::domain::Restaurant;
 
 pub(crate) const RESTAURANT_EVENTS: &str = "restaurant.events";
 
-/// How long a request waits for a restaurant or a menu item that may be on its way.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a request waits for a restaurant or a menu item that may be on its way. An event takes some milliseconds from commit
+/// to commit, and a relay that has missed its signal looks every 250.
+const PATIENCE: Duration = Duration::from_millis(400);
 
 /// The replica's rows are in order's database; this is what wakes those who wait for one.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Replica {
     changed: Notify,
+    patience: Duration,
+}
+
+impl Default for Replica {
+    fn default() -> Self {
+        Self::with_patience(PATIENCE)
+    }
 }
 
 impl Replica {
+    pub(crate) fn with_patience(patience: Duration) -> Self {
+        Self {
+            changed: Notify::new(),
+            patience,
+        }
+    }
+
     /// Takes over what the event says, unless something newer is known already. Both events carry the whole restaurant.
     pub(crate) async fn apply(
         &self,
@@ -59,14 +74,14 @@ impl Replica {
     }
 
     /// The restaurant as soon as it is known and `suffices`. A restaurant or menu item that was created a moment ago
-    /// may not have arrived, so that its absence is believed only after a second; then the answer is what there is.
+    /// may not have arrived, so that its absence is not believed at once; in the end the answer is what there is.
     pub(crate) async fn wait_for(
         &self,
         readers: &SqlitePool,
         id: &str,
         suffices: impl Fn(&Restaurant) -> bool,
     ) -> Result<Option<Restaurant>, sqlx::Error> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + self.patience;
         loop {
             let mut changed = pin!(self.changed.notified());
             // Before the look, or a change right after it would be missed.

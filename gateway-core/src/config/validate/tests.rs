@@ -543,6 +543,21 @@ fn every_shipped_file_is_valid_and_warns_of_nothing() {
 }
 
 #[test]
+fn what_has_to_outlive_a_restart_does_without_being_asked_to() {
+    for (name, file) in [
+        ("mobile.toml", "state/bff-mobile.db"),
+        ("public.toml", "state/bff-public.db"),
+    ] {
+        let config = from_files(&[shipped(name)]).unwrap();
+        assert_eq!(
+            config.store.path.as_deref(),
+            Some(Path::new(file)),
+            "{name}"
+        );
+    }
+}
+
+#[test]
 fn the_demo_only_changes_what_it_warns_about() {
     for name in ["mobile.toml", "web.toml", "public.toml"] {
         let demo = from_files(&[shipped(name), shipped("demo.toml")])

@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use super::{Idempotency, OnceAnswer};
 use crate::RequestContext;
 use crate::error::{ClientError, Error, Refusal};
-use crate::idempotency::{IdempotencyKey, TABLES};
+use crate::idempotency::{IdempotencyKey, Payload, TABLES};
 use crate::store::Store;
 use crate::store::redis::test_server::TestRedis;
 
@@ -91,11 +91,17 @@ impl World {
         let key = IdempotencyKey::parse(key).unwrap();
         let context = RequestContext::for_tests(time);
         self.idempotency
-            .once(&context, &key, SCOPE, &payload, move |derived| async move {
-                service.calls.fetch_add(1, Ordering::SeqCst);
-                service.keys.lock().unwrap().push(derived);
-                work(service).await
-            })
+            .once(
+                &context,
+                &key,
+                SCOPE,
+                &Payload::of(&payload).unwrap(),
+                move |derived| async move {
+                    service.calls.fetch_add(1, Ordering::SeqCst);
+                    service.keys.lock().unwrap().push(derived);
+                    work(service).await
+                },
+            )
             .await
     }
 

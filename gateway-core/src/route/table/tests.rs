@@ -25,6 +25,7 @@ const SHOW: DeclaredRoute = DeclaredRoute {
     method: Method::GET,
     path: "/widgets/{id}",
     open: false,
+    only_json: false,
 };
 
 fn config(more: &str) -> Config {
@@ -136,7 +137,7 @@ fn a_composed_route_without_a_policy_is_a_fault() {
         name: "hidden",
         method: Method::GET,
         path: "/hidden",
-        open: false,
+        ..SHOW
     };
     assert!(faults(&config(""), &[SHOW, hidden]).contains("policies.hidden"));
 }

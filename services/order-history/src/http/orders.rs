@@ -16,6 +16,7 @@ pub(super) struct HistoryQuery {
     since: Option<DateTime<Utc>>,
     /// Separated by commas.
     status: Option<String>,
+    active: Option<bool>,
     keyword: Option<String>,
     page_size: Option<usize>,
     cursor: Option<String>,
@@ -44,6 +45,7 @@ pub(super) async fn find(
         consumer_id: query.consumer_id,
         since: query.since,
         states: states(query.status.as_deref())?,
+        active: query.active,
         keyword: query
             .keyword
             .map(|keyword| keyword.trim().to_owned())

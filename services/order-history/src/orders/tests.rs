@@ -61,10 +61,10 @@ async fn a_row_shows_the_order_with_the_states_of_ticket_and_delivery() {
     let created = "2026-11-22T12:00:00.123456789Z";
     store(&database, &order("o-1", created, "APPROVED"), 2).await;
     let mut tx = database.write().await.unwrap();
-    apply_ticket_state(&mut tx, "o-1", "ACCEPTED", 2)
+    apply_ticket_state(&mut tx, "o-1", "ACCEPTED", 3)
         .await
         .unwrap();
-    apply_delivery_state(&mut tx, "o-1", "SCHEDULED", 2)
+    apply_delivery_state(&mut tx, "o-1", "SCHEDULED", 4)
         .await
         .unwrap();
     tx.commit().await.unwrap();
@@ -78,10 +78,43 @@ async fn a_row_shows_the_order_with_the_states_of_ticket_and_delivery() {
                 {"menuItemId": "i-1", "name": "Chicken Vindaloo", "quantity": 5},
                 {"menuItemId": "i-2", "name": "Crème brûlée", "quantity": 1},
             ],
-            "ticketState": "ACCEPTED", "deliveryState": "SCHEDULED",
+            "version": 2, "ticketState": "ACCEPTED", "ticketVersion": 3, "deliveryState": "SCHEDULED", "deliveryVersion": 4,
             "createdAt": created, "updatedAt": "2026-11-22T12:34:56.789Z",
         }])
     );
+}
+
+#[tokio::test]
+async fn orders_under_way_are_found_however_many_have_ended_since() {
+    let (_folder, database) = database().await;
+    let at = |minute: usize| format!("2026-11-22T12:{minute:02}:00Z");
+    store(&database, &order("first", &at(0), "APPROVED"), 2).await;
+    store(&database, &order("second", &at(1), "CANCEL_PENDING"), 3).await;
+    let mut ended = Vec::new();
+    for minute in 2..59 {
+        let id = format!("ended-{minute}");
+        let state = ["REJECTED", "CANCELLED", "APPROVED"][minute % 3];
+        store(&database, &order(&id, &at(minute), state), 2).await;
+        if state == "APPROVED" {
+            let mut tx = database.write().await.unwrap();
+            apply_delivery_state(&mut tx, &id, "DELIVERED", 4)
+                .await
+                .unwrap();
+            tx.commit().await.unwrap();
+        }
+        ended.insert(0, id);
+    }
+    let mut tx = database.write().await.unwrap();
+    apply_delivery_state(&mut tx, "first", "PICKED_UP", 3)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    let which = |active: bool| HistoryFilter {
+        active: Some(active),
+        ..all()
+    };
+    assert_eq!(ids(&database, &which(true)).await, ["second", "first"]);
+    assert_eq!(ids(&database, &which(false)).await, ended);
 }
 
 #[tokio::test]

@@ -53,6 +53,14 @@ async fn an_orders_row_follows_its_events() {
     assert_eq!(row["state"], "APPROVED");
     assert_eq!(row["ticketState"], "AWAITING_ACCEPTANCE");
     assert_eq!(row["deliveryState"], "SCHEDULED");
+    let active = history
+        .get_json("/orders?consumerId=consumer-1&active=true")
+        .await;
+    assert_eq!(active, page);
+    let ended = history
+        .get_json("/orders?consumerId=consumer-1&active=false")
+        .await;
+    assert_eq!(ended["items"], json!([]));
     let nobody = history.get_json("/orders?consumerId=consumer-9").await;
     assert_eq!(nobody, json!({"items": [], "nextCursor": null}));
 }
@@ -141,6 +149,7 @@ async fn a_bad_parameter_is_a_400() {
         format!("{orders}&pageSize=-1"),
         format!("{orders}&since=yesterday"),
         format!("{orders}&status=EATEN"),
+        format!("{orders}&active=perhaps"),
         format!("{orders}&cursor=nonsense"),
         format!("{orders}&consumerId=consumer-2"),
         "/restaurants/available".to_owned(),

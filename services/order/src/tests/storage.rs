@@ -95,7 +95,7 @@ async fn a_restaurant_that_cannot_be_read_is_a_permanent_failure_and_other_event
 #[tokio::test]
 async fn who_waits_for_a_restaurant_is_woken_by_its_arrival() {
     let (database, _directory) = database().await;
-    let replica = Arc::new(Replica::default());
+    let replica = Arc::new(Replica::with_patience(Duration::from_hours(1)));
     let waiting = tokio::spawn({
         let (database, replica) = (database.clone(), Arc::clone(&replica));
         async move {
@@ -113,7 +113,7 @@ async fn who_waits_for_a_restaurant_is_woken_by_its_arrival() {
     apply(&database, &replica, &restaurant("r", 2, "Ajanta"))
         .await
         .unwrap();
-    let found = tokio::time::timeout(Duration::from_millis(900), waiting)
+    let found = tokio::time::timeout(Duration::from_secs(20), waiting)
         .await
         .unwrap()
         .unwrap()
@@ -124,7 +124,7 @@ async fn who_waits_for_a_restaurant_is_woken_by_its_arrival() {
 #[tokio::test]
 async fn patience_ends_with_what_there_is() {
     let (database, _directory) = database().await;
-    let replica = Replica::default();
+    let replica = Replica::with_patience(Duration::from_millis(10));
     assert_eq!(
         replica
             .wait_for(database.read(), "r", |_| true)

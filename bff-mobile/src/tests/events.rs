@@ -1,0 +1,111 @@
+//! The beginning of an order's stream, in front of services that answer as each test says. Streams that go on, from real
+//! services, are in `tests/it/mobile/events.rs`.
+
+use gateway_core::testkit::{Answer, Seen, TestGateway};
+use serde_json::{Value, json};
+
+use super::{as_usual, start};
+
+/// The stream's text up to the end of its event `last`.
+async fn read_until(world: &TestGateway, path: &str, since: Option<&str>, last: &str) -> String {
+    let mut request = world.get(path).header("accept", "text/event-stream");
+    if let Some(since) = since {
+        request = request.header("last-event-id", since);
+    }
+    let mut response = request.send().await.unwrap();
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let mut text = String::new();
+    let is_whole = |text: &str| {
+        let event = text.split_once(&format!("event: {last}\n"));
+        event.is_some_and(|(_, rest)| rest.contains("\n\n"))
+    };
+    while !is_whole(&text) {
+        let chunk = tokio::time::timeout(std::time::Duration::from_secs(20), response.chunk());
+        let chunk = chunk.await.unwrap().unwrap();
+        let chunk = chunk.unwrap_or_else(|| panic!("the end, before {last}: {text}"));
+        text.push_str(std::str::from_utf8(&chunk).unwrap());
+    }
+    text
+}
+
+/// The blocks of a stream that are events, by name.
+fn events(text: &str) -> Vec<(&str, &str)> {
+    let blocks = text.split("\n\n");
+    let named = blocks.filter_map(|block| {
+        let name = block.lines().find_map(|line| line.strip_prefix("event: "));
+        name.map(|name| (name, block))
+    });
+    named.collect()
+}
+
+fn names(text: &str) -> Vec<&str> {
+    events(text).into_iter().map(|(name, _)| name).collect()
+}
+
+#[tokio::test]
+async fn who_comes_back_is_told_where_the_courier_is() {
+    let world = start(as_usual).await;
+    let path = "/orders/order-1/events";
+    let text = read_until(&world, path, Some("5"), "CourierLocationChanged").await;
+    let [(missed, _), (located, block)] = events(&text)[..] else {
+        panic!("{text}");
+    };
+    assert_eq!(
+        (missed, located),
+        ("TicketPreparing", "CourierLocationChanged")
+    );
+    // Not a place to come back to.
+    assert!(
+        block.lines().all(|line| !line.starts_with("id:")),
+        "{block}"
+    );
+    let data = block.lines().find_map(|line| line.strip_prefix("data: "));
+    let data: Value = serde_json::from_str(data.unwrap()).unwrap();
+    assert_eq!(data["type"], "CourierLocationChanged");
+    assert_eq!(data["orderId"], "order-1");
+    assert_eq!(data["location"], json!({"lat": 37.81, "lng": -122.26}));
+    assert!(data["time"].is_string());
+    let reads = |world: &TestGateway| {
+        let seen = world.calls();
+        let reads = seen
+            .iter()
+            .filter(|call| *call == "GET /deliveries/order-1");
+        reads.count()
+    };
+    assert_eq!(reads(&world), 1);
+
+    // Who has not picked the delivery has nothing to do with the courier.
+    let world = start(as_usual).await;
+    let path = format!("{path}?fields=ticket");
+    read_until(&world, &path, Some("5"), "TicketPreparing").await;
+    assert_eq!(reads(&world), 0);
+}
+
+#[tokio::test]
+async fn a_courier_who_carries_nothing_or_cannot_be_found_is_not_told_of() {
+    fn changed(seen: &Seen, pointer: &str, value: Value) -> Option<Answer> {
+        let usual = (super::fake::SETUP.usual)(seen);
+        (seen.call == "GET /deliveries/order-1").then(|| usual.changed(pointer, &value))
+    }
+    let worlds: [fn(&Seen) -> Option<Answer>; 4] = [
+        |seen| changed(seen, "/state", json!("DELIVERED")),
+        |seen| changed(seen, "/courier", Value::Null),
+        |seen| changed(seen, "/courier/location", Value::Null),
+        |seen| {
+            (seen.call == "GET /deliveries/order-1")
+                .then(|| Answer::refused(500, "internal", json!({})))
+        },
+    ];
+    for answers in worlds {
+        let world = start(answers).await;
+        let text = read_until(
+            &world,
+            "/orders/order-1/events",
+            Some("5"),
+            "TicketPreparing",
+        )
+        .await;
+        // All that is told at the beginning comes at once.
+        assert_eq!(names(&text), ["TicketPreparing"]);
+    }
+}
