@@ -196,6 +196,23 @@ async fn who_reads_elsewhere_after_a_command_sees_what_it_did() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_waits_for_redis_once_and_no_longer() {
+    let redis = TestRedis::start().await;
+    let [a, _b] = two(&redis).await;
+    redis.pause();
+    for (path, waits) in [("things", true), ("repaint", false)] {
+        let began = Instant::now();
+        a.post(&format!("/{path}/1")).await;
+        // As `redis.timeout` says; who comes after that does not.
+        let waited = began.elapsed() >= Duration::from_millis(900);
+        assert_eq!(waited, waits, "{path}: {:?}", began.elapsed());
+    }
+    redis.resume();
+    let second = a.second();
+    until(|| second.readiness().0 && second.metrics().purges_waiting.value() == 0.0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_operator_is_told_whether_all_replicas_know() {
     let mut redis = TestRedis::start().await;
     let [a, b] = two(&redis).await;
