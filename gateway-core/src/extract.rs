@@ -158,7 +158,7 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     })
 }
 
-fn not_json(error: &serde_json::Error) -> Error {
+pub(crate) fn not_json(error: &serde_json::Error) -> Error {
     let what = if error.is_eof() {
         "it ends too early"
     } else {

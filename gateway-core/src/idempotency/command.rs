@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::hex;
 use crate::error::{Error, GatewayError};
-use crate::extract::{fitting, json_text};
+use crate::extract::{fitting, json_text, not_json};
 use crate::openapi::{Describe, Operation};
 
 /// A command with a key of the kind `K` ([`OptionalKey`](super::OptionalKey) or [`RequiredKey`](super::RequiredKey)) and `T`
@@ -75,8 +75,8 @@ where
         let (mut head, text) = json_text(self.request).await?;
         let key = K::from_request_parts(&mut head, &()).await?;
         let body = fitting(&text)?;
-        let sent: Value = serde_json::from_slice(&text)
-            .map_err(|error| GatewayError::Bug(format!("a body that fits is no JSON: {error}")))?;
+        // Members that the type does not have were not looked at so closely.
+        let sent: Value = serde_json::from_slice(&text).map_err(|error| not_json(&error))?;
         Ok(Received {
             key,
             body,
@@ -104,6 +104,23 @@ mod tests {
     use super::*;
     use crate::edge::BodyLimit;
     use crate::problem::Problem;
+
+    #[derive(Debug, Deserialize, JsonSchema)]
+    struct Boundless {}
+
+    #[tokio::test]
+    async fn what_the_type_leaves_out_has_to_be_json_too() {
+        let text = r#"{"x":1e400}"#;
+        let request = http::Request::post("/widgets")
+            .header(CONTENT_TYPE, "application/json")
+            .header("idempotency-key", "key")
+            .extension(BodyLimit::of_bytes(50))
+            .body(Body::from(text))
+            .unwrap();
+        let command = Command::<RequiredKey, Boundless>::from_request(request, &()).await;
+        let error = command.unwrap().read().await.unwrap_err();
+        assert_eq!(Problem::from(&error).status, 400, "{error:?}");
+    }
 
     #[derive(Debug, Deserialize, JsonSchema)]
     struct Widget {
@@ -138,6 +155,9 @@ mod tests {
             (json, "key", "no JSON", 400),
             (json, "key", "{}", 422),
             (json, "key", r#"{"name":""}"#, 422),
+            // In members that the type does not have.
+            (json, "key", r#"{"name":"a","x":1e400}"#, 400),
+            (json, "key", r#"{"name":"a","x":"\ud800"}"#, 400),
         ] {
             let refused = [
                 read::<RequiredKey>(media_type, key, text)
