@@ -67,6 +67,8 @@ pub(crate) struct SecondLevel {
 /// What an answer can be kept with: how things stood before the service was asked.
 pub(super) struct Ticket {
     name: Name,
+    /// What entries for the request's fields are called, where entries of the name differ by fields.
+    variant: Option<Name>,
     marks: Vec<Mark>,
     /// In microseconds, by Redis' clock, when this was read; and when its answer was there.
     asked: u64,
@@ -176,16 +178,16 @@ impl SecondLevel {
         }
         let sent = Instant::now();
         let looked = timeout(self.timeout, async {
-            let (ticket, kept) = self.read(&connected, name, on).await?;
+            let (mut ticket, kept) = self.read(&connected, name, on).await?;
             let record = kept.and_then(|kept| Record::parse(kept, &ticket.marks));
             let entry = match record {
                 Some(Record::Answer(entry)) => Some(entry),
                 Some(Record::Differ(fields)) => {
                     let variant = ticket.name.variant(&fields, headers);
-                    match self.get(&connected, &variant).await? {
-                        Some(kept) => Record::parse(kept, &ticket.marks).and_then(Record::answer),
-                        None => None,
-                    }
+                    let kept = self.get(&connected, &variant).await?;
+                    ticket.variant = Some(variant);
+                    kept.and_then(|kept| Record::parse(kept, &ticket.marks))
+                        .and_then(Record::answer)
                 }
                 None => None,
             };
@@ -254,6 +256,7 @@ impl SecondLevel {
             .collect::<Result<_, _>>()?;
         let ticket = Ticket {
             name,
+            variant: None,
             marks,
             asked: seconds * 1_000_000 + rest,
             received,
@@ -332,7 +335,13 @@ impl SecondLevel {
             return;
         };
         let mut pipeline = Pipeline::new();
-        pipeline.cmd("DEL").arg(self.key(&ticket.name));
+        let names = [Some(&ticket.name), ticket.variant.as_ref()];
+        let keys: Vec<_> = names
+            .into_iter()
+            .flatten()
+            .map(|name| self.key(name))
+            .collect();
+        pipeline.cmd("DEL").arg(keys);
         let this = Arc::clone(self);
         tokio::spawn(async move {
             let done: Result<(Value,), String> = this.link.exchange(&connected, &pipeline).await;

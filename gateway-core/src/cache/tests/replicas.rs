@@ -257,6 +257,27 @@ async fn answers_that_differ_by_fields_are_found_by_them() {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_not_to_be_stored_ends_the_one_for_its_fields() {
+    let redis = TestRedis::start().await;
+    let [a] = replicas(&redis).await;
+    let sweet = Asks {
+        fields: &[("x-flavour", "sweet")],
+        ..ASKS
+    };
+    let stored = &[("cache-control", "max-age=60"), ("vary", "x-flavour")];
+    a.fills(&sweet, stored, "sweet").await;
+    let again = Asks {
+        fields: &[("x-flavour", "sweet"), ("cache-control", "no-cache")],
+        ..ASKS
+    };
+    // Neither it nor the list of fields, which the next answer for other fields would write anew.
+    assert_eq!(keys(&redis, "*:cache:e:*").len(), 2);
+    a.asks(&again, &[("cache-control", "no-store")], "new")
+        .await;
+    eventually(|| keys(&redis, "*:cache:e:*").is_empty()).await;
+}
+
+#[tokio::test]
 async fn what_is_one_callers_own_never_leaves_the_process() {
     let redis = TestRedis::start().await;
     let [a, b] = replicas(&redis).await;
