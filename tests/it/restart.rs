@@ -277,7 +277,8 @@ async fn ten_reloads_and_a_restart_on_a_socket_that_is_passed_on_lose_nothing() 
     let failures = seen.failures.lock().unwrap_or_else(PoisonError::into_inner);
     assert_eq!(*failures, Vec::<String>::new());
     let (answers, connections) = (seen.answers(), seen.connections.load(Ordering::Relaxed));
-    assert!(connections >= answers / 10, "{connections} for {answers}");
+    // One for ten of the clients' requests; those that wait for a change are answers, too.
+    assert!(connections >= answers / 12, "{connections} for {answers}");
     // Each was answered once, and none was sent on twice.
     assert_eq!(upstream.requests(), answers);
     Ok(())
