@@ -26,6 +26,7 @@ pub struct Answer {
 
 impl Client {
     pub fn new() -> Result<Self> {
+        gateway_core::install_crypto();
         Ok(Self {
             http: reqwest::Client::builder().timeout(TIMEOUT).build()?,
         })

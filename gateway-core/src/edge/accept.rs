@@ -16,7 +16,7 @@ pub(super) fn check(headers: &HeaderMap) -> Result<(), Error> {
     }
 }
 
-/// The most specific range that JSON is in decides.
+/// The most specific range that JSON is in decides; of several like it, one that takes it.
 fn takes_json(headers: &HeaderMap) -> bool {
     let mut says_something = false;
     let mut best: Option<(u8, bool)> = None;
@@ -35,9 +35,7 @@ fn takes_json(headers: &HeaderMap) -> bool {
             _ if media_type.eq_ignore_ascii_case("application/json") => 2,
             _ => continue,
         };
-        if best.is_none_or(|(known, _)| specific >= known) {
-            best = Some((specific, !parts.any(is_refusal)));
-        }
+        best = best.max(Some((specific, !parts.any(is_refusal))));
     }
     best.map_or(!says_something, |(_, takes)| takes)
 }
@@ -68,6 +66,8 @@ mod tests {
             (&["text/html, application/xhtml+xml, */*;q=0.8"], true),
             (&["text/html", "application/json"], true),
             (&["application/json;q=0.001, */*;q=0"], true),
+            (&["application/json, application/json;version=2;q=0"], true),
+            (&["application/json;version=2;q=0, application/json"], true),
             (&["text/html"], false),
             (&["application/xml, text/*"], false),
             (&["application/problem+json"], false),

@@ -5,12 +5,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::StatusCode;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::breaker::Verdict;
-use super::flight::{Flight, grpc_verdict};
+use super::flight::{Flight, GRPC_STATUS};
 use super::limit::Permit;
 use super::pool::Lease;
 use crate::deadline::Deadline;
@@ -91,9 +92,10 @@ impl HttpBody for Answer {
             Poll::Ready(None) => self.ended(),
             Poll::Ready(Some(Err(_))) => self.broke(),
             Poll::Ready(Some(Ok(frame))) => {
-                let verdict = frame.trailers_ref().and_then(grpc_verdict);
-                if let (Some(verdict), Some(flight)) = (verdict, &mut self.flight) {
-                    flight.settle(verdict, Instant::now());
+                let trailers = frame.trailers_ref();
+                let coded = trailers.filter(|trailers| trailers.contains_key(GRPC_STATUS));
+                if let (Some(trailers), Some(flight)) = (coded, &mut self.flight) {
+                    flight.settle(flight.judge(StatusCode::OK, trailers), Instant::now());
                 }
                 if self.body.is_end_stream() {
                     self.ended();

@@ -99,6 +99,23 @@ impl Flight {
     }
 }
 
+impl Flight {
+    /// What an answer says of the service. Where there was hardly any time, a service that says that it is over says nothing of
+    /// itself.
+    pub(super) fn judge(&self, status: StatusCode, headers: &HeaderMap) -> Verdict {
+        let out_of_time = grpc_code(headers) == Some(Code::DeadlineExceeded);
+        if out_of_time && self.deadline - self.began < self.fair_time() {
+            return Verdict::Neutral;
+        }
+        verdict(status, headers)
+    }
+
+    fn fair_time(&self) -> Duration {
+        let breaker = self.upstream.config.breaker.as_ref();
+        breaker.map_or(FAIR_TIME, |breaker| breaker.min_timeout)
+    }
+}
+
 impl Drop for Flight {
     fn drop(&mut self) {
         self.endpoint.load.leave();
@@ -106,15 +123,9 @@ impl Drop for Flight {
             return;
         }
         let now = Instant::now();
-        let fair = self
-            .upstream
-            .config
-            .breaker
-            .as_ref()
-            .map_or(FAIR_TIME, |breaker| breaker.min_timeout);
         // While the client has not sent what was asked for, it is not the service that is late.
         let waits = self.upload.as_ref().is_some_and(Awaited::is_awaited);
-        let late = now >= self.deadline && now - self.began >= fair && !waits;
+        let late = now >= self.deadline && now - self.began >= self.fair_time() && !waits;
         if late {
             self.failed();
         } else {
@@ -129,7 +140,7 @@ impl Drop for Flight {
 }
 
 /// What the head of an answer says about the service.
-pub(super) fn verdict(status: StatusCode, headers: &HeaderMap) -> Verdict {
+fn verdict(status: StatusCode, headers: &HeaderMap) -> Verdict {
     let failed = status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED
         || grpc_verdict(headers) == Some(Verdict::Failure);
     if failed {
@@ -141,8 +152,7 @@ pub(super) fn verdict(status: StatusCode, headers: &HeaderMap) -> Verdict {
 
 /// What a `grpc-status` says about the service, in the head of an answer without a body, or in its trailers.
 pub(super) fn grpc_verdict(headers: &HeaderMap) -> Option<Verdict> {
-    let code = Code::from_bytes(headers.get(GRPC_STATUS)?.as_bytes());
-    Some(match code {
+    Some(match grpc_code(headers)? {
         Code::Unavailable
         | Code::DeadlineExceeded
         | Code::ResourceExhausted
@@ -161,4 +171,9 @@ pub(super) fn grpc_verdict(headers: &HeaderMap) -> Option<Verdict> {
         | Code::Unimplemented
         | Code::Unauthenticated => Verdict::Success,
     })
+}
+
+fn grpc_code(headers: &HeaderMap) -> Option<Code> {
+    let code = headers.get(GRPC_STATUS)?;
+    Some(Code::from_bytes(code.as_bytes()))
 }

@@ -29,7 +29,7 @@ use super::attempt::Attempt;
 use super::breaker::{Admission, Verdict};
 use super::endpoints::Endpoint;
 use super::error::{UpstreamError, UpstreamErrorKind};
-use super::flight::{Flight, verdict};
+use super::flight::Flight;
 use super::limit::Permit;
 use super::outgoing::{Outgoing, Replay, target};
 use super::pool::{ConnectError, Connection, Lease, connection, warm_up};
@@ -402,8 +402,8 @@ impl Stack {
             Ok(Ok((response, lease))) => {
                 let now = Instant::now();
                 attempt.answered(now, self.status_of(&response));
-                let said = verdict(response.status(), response.headers());
-                let known = judged == Judged::AtHead || said == Verdict::Failure;
+                let said = flight.judge(response.status(), response.headers());
+                let known = judged == Judged::AtHead || said != Verdict::Success;
                 flight.answered(now, known.then_some(said));
                 Ok(response.map(|body| Answer::new(body, deadline, lease, flight)))
             }

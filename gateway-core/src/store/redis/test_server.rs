@@ -108,12 +108,20 @@ async fn spawn(address: SocketAddr, folder: &TempDir) -> Option<Child> {
     let patience = Instant::now() + Duration::from_secs(20);
     while child.try_wait().unwrap().is_none() {
         assert!(Instant::now() < patience, "redis-server does not answer");
-        if ping(&store_at(address)).await.is_ok() {
+        // Another test's server may have the port: then ours ends.
+        if answering(address).is_ok_and(|id| id == child.id()) {
             return Some(child);
         }
         sleep(Duration::from_millis(20)).await;
     }
     None
+}
+
+/// The process that answers there.
+fn answering(address: SocketAddr) -> redis::RedisResult<u32> {
+    let mut connection = redis::Client::open(format!("redis://{address}"))?.get_connection()?;
+    let about: redis::InfoDict = redis::cmd("INFO").arg("server").query(&mut connection)?;
+    Ok(about.get("process_id").unwrap_or_default())
 }
 
 /// The way to what listens at `address`, which is not connected yet.

@@ -155,6 +155,26 @@ async fn calls_that_were_given_up_do_not_count() {
 }
 
 #[tokio::test]
+async fn a_grpc_service_that_had_hardly_any_time_says_nothing_of_itself() {
+    let service = Service::start().await;
+    let text = format!(
+        "[upstreams.widgets]\naddress = {}\nprotocol = \"grpc\"\n{SETTINGS}",
+        service.quoted_url()
+    );
+    let world = World::new(&text);
+    let client = world.upstreams.grpc("widgets").unwrap();
+    // That the time is over.
+    let method = GrpcMethod::<(), ()>::new("/grpc/4");
+    for (budget, state) in [(Duration::from_millis(45), "closed"), (TIME, "open")] {
+        for _ in 0..10 {
+            let call = client.read(a_caller(budget), &method, &());
+            assert!(call.answer().await.is_err());
+        }
+        assert_eq!(world.status().breaker.state, state, "{budget:?}");
+    }
+}
+
+#[tokio::test]
 async fn grpc_services_are_judged_by_their_codes() {
     let service = Service::start().await;
     let text = format!(
