@@ -47,17 +47,14 @@ fn a_caller(budget: Duration) -> RequestContext {
 
 /// A worker's upstreams; nothing is stored.
 fn of_worker(worker: usize, shared: &SharedUpstreams, metrics: &Metrics) -> Upstreams {
-    let tags = Arc::default();
-    let reads = Reads::new(0, &tags, metrics);
-    Upstreams::new(
-        shared,
-        worker,
-        &TaskTracker::new(),
-        None,
-        &reads,
-        &Events::new(&tags),
-        &Store::new(None),
-    )
+    with_reads(worker, shared, &Reads::new(0, &Arc::default(), metrics))
+}
+
+/// A worker's upstreams.
+pub(super) fn with_reads(worker: usize, shared: &SharedUpstreams, reads: &Reads) -> Upstreams {
+    let (commands, events) = (TaskTracker::new(), Events::new(&reads.tags));
+    let store = Store::new(None);
+    Upstreams::new(shared, worker, &commands, None, reads, &events, &store)
 }
 
 impl World {

@@ -14,17 +14,15 @@ use http_body_util::{BodyExt, Full};
 use prost::Message;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tokio_util::task::TaskTracker;
 
 use super::{GrpcCall, GrpcMethod, GrpcUpstream, framed};
 use crate::auth::Principal;
-use crate::cache::{Lifetime, Tags};
+use crate::cache::Lifetime;
 use crate::config;
 use crate::context::RequestContext;
-use crate::events::Events;
 use crate::metrics::Metrics;
-use crate::store::Store;
-use crate::upstream::{Reads, SharedUpstreams, UpstreamError, Upstreams};
+use crate::upstream::tests::with_reads;
+use crate::upstream::{Reads, SharedUpstreams, UpstreamError};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -100,18 +98,9 @@ impl World {
         );
         let config = config::from_text(&[&text]).unwrap();
         let metrics = Metrics::new(1);
-        let tags = Arc::<Tags>::default();
-        let reads = Reads::new(1 << 20, &tags, &metrics);
+        let reads = Reads::new(1 << 20, &Arc::default(), &metrics);
         let shared = SharedUpstreams::new(&config.upstreams, 1, &metrics);
-        let upstreams = Upstreams::new(
-            &shared,
-            0,
-            &TaskTracker::new(),
-            None,
-            &reads,
-            &Events::new(&tags),
-            &Store::new(None),
-        );
+        let upstreams = with_reads(0, &shared, &reads);
         Self {
             service,
             client: upstreams.grpc("widgets").unwrap(),

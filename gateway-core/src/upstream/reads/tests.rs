@@ -16,18 +16,16 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
-use tokio_util::task::TaskTracker;
 
 use super::Reads;
 use crate::auth::{ApiKeyPrincipal, Principal};
-use crate::cache::{Lifetime, Tags};
+use crate::cache::Lifetime;
 use crate::config;
 use crate::context::{RequestContext, Staleness};
 use crate::error::UpstreamErrorKind;
-use crate::events::Events;
 use crate::metrics::Metrics;
-use crate::store::Store;
-use crate::upstream::{Call, SharedUpstreams, UpstreamClient, UpstreamError, Upstreams};
+use crate::upstream::tests::with_reads;
+use crate::upstream::{Call, SharedUpstreams, UpstreamClient, UpstreamError};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -108,18 +106,9 @@ impl World {
         let text = format!("[upstreams.widgets]\naddress = \"http://{address}\"\n{more}");
         let config = config::from_text(&[&text]).unwrap();
         let metrics = Metrics::new(1);
-        let tags = Arc::<Tags>::default();
-        let reads = Reads::new(1 << 20, &tags, &metrics);
+        let reads = Reads::new(1 << 20, &Arc::default(), &metrics);
         let shared = SharedUpstreams::new(&config.upstreams, 1, &metrics);
-        let upstreams = Upstreams::new(
-            &shared,
-            0,
-            &TaskTracker::new(),
-            None,
-            &reads,
-            &Events::new(&tags),
-            &Store::new(None),
-        );
+        let upstreams = with_reads(0, &shared, &reads);
         Self {
             service,
             reads,
