@@ -18,7 +18,7 @@ help: ## list the targets
 demo: ## build everything, start FTGO and its three BFFs, until Ctrl-C
 	@scripts/setup.sh build
 	@cargo build --profile demo $(addprefix --bin ,$(DEMO_BINS))
-	@exec $(TARGET_DIR)/demo/ftgo demo --bin-dir $(TARGET_DIR)/demo $(if $(TLS),--tls)
+	@exec $(TARGET_DIR)/demo/ftgo demo --bin-dir $(TARGET_DIR)/demo $(if $(filter 1,$(TLS)),--tls)
 
 .PHONY: clean-demo
 clean-demo: ## drop the demo's data, logs and keys

@@ -221,6 +221,24 @@ async fn lists_flag_contradictions_and_say_which_versions_they_are_between() {
 }
 
 #[tokio::test]
+async fn an_order_that_ends_while_home_is_read_has_ended() {
+    let world = start(|seen| {
+        let active = seen.call == "GET /orders" && seen.parameter("active") == Some("true");
+        // As it was a moment before those that have ended were read.
+        let before = || json!(fake::past_orders(None));
+        active.then(|| (fake::SETUP.usual)(seen).changed("/items", &before()))
+    })
+    .await;
+    let home = shown(world.get("/home?lat=37.8&lng=-122.27")).await;
+    let ids = |section: &str| -> Vec<Value> {
+        let orders = home[section]["data"].as_array().unwrap();
+        orders.iter().map(|order| order["id"].clone()).collect()
+    };
+    assert_eq!(ids("activeOrders"), ["order-1"]);
+    assert_eq!(ids("recentOrders"), ["order-0", "order-00"]);
+}
+
+#[tokio::test]
 async fn orders_under_way_and_orders_that_ended_are_asked_for_by_themselves() {
     let world = start(|seen| {
         let ended = seen.call == "GET /orders" && seen.parameter("active") == Some("false");

@@ -74,6 +74,15 @@ pub(crate) async fn show(
             }),
         ))
         .await?;
+    // Both are read at the same time: an order that ends in between can be in both, and has ended.
+    let has_ended = |order: &PastOrder| {
+        let ended = recent.data();
+        ended.is_some_and(|ended| ended.items.iter().any(|other| other.id == order.id))
+    };
+    let active = active.map(|mut orders| {
+        orders.items.retain(|order| !has_ended(order));
+        orders
+    });
     let summaries = |orders: Page<PastOrder>| orders.map(OrderSummary::from).items;
     Ok(page.answer(Home {
         restaurants: restaurants.map(|nearby| nearby.map(NearbyRestaurant::from).items),

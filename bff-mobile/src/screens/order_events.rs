@@ -2,6 +2,7 @@
 //! location as a stream. How a stream is kept is `gateway_core::streams`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use chrono::{SecondsFormat, Utc};
@@ -13,6 +14,7 @@ use gateway_core::extract::PathParam;
 use gateway_core::streams::{Asked, Beginning, Begun, Messages, Source, Start, StateOrStream};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 
 use super::contradictions::{Contradiction, States};
 use super::order_details::{DeliveryView, OrderView, TicketView, ask_again};
@@ -23,6 +25,9 @@ use crate::clients::order::LineItem;
 use crate::error::of_lookup;
 use crate::tags;
 use crate::values::{Location, Money, Timestamp};
+
+/// The longest that what was missed waits for the courier's place.
+const LOCATING: Duration = Duration::from_millis(500);
 
 /// What has to be read to say how an order is doing.
 #[derive(Serialize, JsonSchema)]
@@ -233,20 +238,17 @@ impl OrderStream {
         messages.add(&event.kind, event.position, &told)
     }
 
-    /// Where the courier is who carries the food: of moves that were missed none is told. Who cannot be found now is heard of
-    /// at the next move.
+    /// Where the courier is who carries the food: of moves that were missed none is told. Who cannot be found at once is heard
+    /// of at the next move.
     async fn locate(&self, context: RequestContext, messages: &mut Messages) -> Result<(), Error> {
         let page = self.page.again(context);
-        let delivery = page
-            .optional("delivery", |call| {
-                self.clients.deliveries.delivery(call, &self.id)
-            })
-            .await;
-        let carried = delivery
-            .data()
-            .filter(|delivery| matches!(delivery.state.as_str(), "SCHEDULED" | "PICKED_UP"));
-        let courier = carried.and_then(|delivery| delivery.courier.as_ref());
-        let Some(location) = courier.and_then(|courier| courier.location) else {
+        let delivery = page.optional("delivery", |call| {
+            self.clients.deliveries.delivery(call, &self.id)
+        });
+        let Ok(delivery) = timeout(LOCATING, delivery).await else {
+            return Ok(());
+        };
+        let Some(location) = location_now(&delivery) else {
             return Ok(());
         };
         let told = Told {
@@ -284,6 +286,16 @@ impl OrderStream {
     }
 }
 
+/// Where the courier is who carries the food, as the service says it now.
+fn location_now(delivery: &Section<Delivery>) -> Option<Location> {
+    let Section::Ok(delivery) = delivery else {
+        return None;
+    };
+    let carries = matches!(delivery.state.as_str(), "SCHEDULED" | "PICKED_UP");
+    let courier = delivery.courier.as_ref().filter(|_| carries)?;
+    courier.location
+}
+
 fn read<T: for<'de> Deserialize<'de>>(
     event: &ChangeEvent,
 ) -> Result<Envelope<T>, serde_json::Error> {
@@ -299,4 +311,46 @@ fn add(
     messages
         .add(name, position, data)
         .map_err(|error| GatewayError::Bug(format!("{name}: {error}")).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clients::delivery::Courier;
+
+    #[test]
+    fn where_a_courier_was_is_not_where_they_are() {
+        let location = Location {
+            lat: 37.8,
+            lng: -122.2,
+        };
+        let delivery = |state: &str| Delivery {
+            id: "order-1".to_owned(),
+            state: state.to_owned(),
+            version: 1,
+            updated_at: "2030-01-01T18:00:00Z".to_owned(),
+            courier: Some(Courier {
+                id: "courier-1".to_owned(),
+                name: "Elena Marsh".to_owned(),
+                location: Some(location),
+            }),
+            scheduled_pickup_time: None,
+            scheduled_delivery_time: None,
+            picked_up_at: None,
+            delivered_at: None,
+        };
+        let stale = Section::Stale {
+            data: delivery("PICKED_UP"),
+            age: Some(3),
+            reason: Some("timeout"),
+        };
+        for (section, is_known) in [
+            (Section::Ok(delivery("PICKED_UP")), true),
+            (Section::Ok(delivery("DELIVERED")), false),
+            (stale, false),
+            (Section::unavailable("timeout"), false),
+        ] {
+            assert_eq!(location_now(&section).is_some(), is_known, "{section:?}");
+        }
+    }
 }

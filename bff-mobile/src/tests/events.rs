@@ -1,10 +1,12 @@
 //! The beginning of an order's stream, in front of services that answer as each test says. Streams that go on, from real
 //! services, are in `tests/it/mobile/events.rs`.
 
-use gateway_core::testkit::{Answer, Seen, TestGateway};
+use std::time::Duration;
+
+use gateway_core::testkit::{Answer, Seen, Setup, TestGateway};
 use serde_json::{Value, json};
 
-use super::{as_usual, start};
+use super::{as_usual, fake, start};
 
 /// The stream's text up to the end of its event `last`.
 async fn read_until(world: &TestGateway, path: &str, since: Option<&str>, last: &str) -> String {
@@ -20,7 +22,7 @@ async fn read_until(world: &TestGateway, path: &str, since: Option<&str>, last: 
         event.is_some_and(|(_, rest)| rest.contains("\n\n"))
     };
     while !is_whole(&text) {
-        let chunk = tokio::time::timeout(std::time::Duration::from_secs(20), response.chunk());
+        let chunk = tokio::time::timeout(Duration::from_secs(20), response.chunk());
         let chunk = chunk.await.unwrap().unwrap();
         let chunk = chunk.unwrap_or_else(|| panic!("the end, before {last}: {text}"));
         text.push_str(std::str::from_utf8(&chunk).unwrap());
@@ -79,6 +81,27 @@ async fn who_comes_back_is_told_where_the_courier_is() {
     let path = format!("{path}?fields=ticket");
     read_until(&world, &path, Some("5"), "TicketPreparing").await;
     assert_eq!(reads(&world), 0);
+}
+
+#[tokio::test]
+async fn what_was_missed_does_not_wait_for_a_delivery_service_that_hangs() {
+    // More time than the test has.
+    let setup = Setup {
+        config: &[
+            include_str!("../../../config/mobile.toml"),
+            fake::OVERLAY,
+            "[deadline]\ndefault = \"60s\"\n",
+        ],
+        ..fake::SETUP
+    };
+    let world = TestGateway::start(&setup, |seen| {
+        (seen.call == "GET /deliveries/order-1").then(Answer::never)
+    })
+    .await;
+    let path = "/orders/order-1/events";
+    let told = read_until(&world, path, Some("5"), "TicketPreparing");
+    let text = tokio::time::timeout(Duration::from_secs(20), told).await;
+    assert_eq!(names(&text.unwrap()), ["TicketPreparing"]);
 }
 
 #[tokio::test]

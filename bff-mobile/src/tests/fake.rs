@@ -37,7 +37,7 @@ pub(super) const SETUP: Setup = Setup {
 /// The place of courier-1 among the callers.
 pub(super) const COURIER: usize = 1;
 
-const OVERLAY: &str = r#"
+pub(super) const OVERLAY: &str = r#"
     [policies.home]
     access = "authenticated"
     [policies.order-details]
@@ -181,7 +181,7 @@ pub(super) fn nearby() -> Value {
 }
 
 /// Those that `active` asks for, as order-history does.
-fn past_orders(active: Option<&str>) -> Vec<Value> {
+pub(super) fn past_orders(active: Option<&str>) -> Vec<Value> {
     let under_way = vec![past("order-1", "APPROVED", Some("SCHEDULED"))];
     let ended = vec![
         past("order-0", "APPROVED", Some("DELIVERED")),

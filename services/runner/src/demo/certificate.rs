@@ -70,7 +70,8 @@ impl Certificate {
             Some(pem) => pem,
             None => {
                 let (pem, key_pem) = generate(now())?;
-                // The key first: a certificate without its key would be kept.
+                // At no time is there a certificate beside a key that is not its own: both would be kept.
+                files::remove(&path)?;
                 files::write_private(&key, &key_pem)?;
                 files::write_private(&path, &pem)?;
                 pem
@@ -161,5 +162,17 @@ mod tests {
         let third = Certificate::ensure(&files).unwrap();
         assert_ne!(third.pem, second.pem);
         assert_eq!(Certificate::ensure(&files).unwrap().pem, third.pem);
+    }
+
+    #[test]
+    fn none_is_left_beside_a_key_that_is_not_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Files::create(folder.path()).unwrap();
+        let first = Certificate::ensure(&files).unwrap();
+        // The next one's key cannot be written: as if the demo had been killed there.
+        fs::remove_file(files.certificate_key()).unwrap();
+        fs::create_dir(files.certificate_key()).unwrap();
+        assert!(Certificate::ensure(&files).is_err());
+        assert!(!first.path.exists());
     }
 }

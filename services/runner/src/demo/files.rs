@@ -130,6 +130,18 @@ pub(crate) fn write_private(path: &Path, content: &str) -> Result<(), FilesError
         .map_err(failed)
 }
 
+/// Takes a file away, if there is one.
+pub(crate) fn remove(path: &Path) -> Result<(), FilesError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(|source| FilesError::Unusable {
+            path: path.to_owned(),
+            verb: "removed",
+            source,
+        }),
+    }
+}
+
 /// The file's text, or nothing when there is no such file.
 pub(crate) fn read(path: &Path) -> Result<Option<String>, FilesError> {
     match fs::read_to_string(path) {
