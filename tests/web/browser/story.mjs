@@ -230,12 +230,16 @@ export const story = (person, picture) => {
 
     // The connection of live updates is closed for good before there is any answer: that says nothing of the order.
     async losesLive({ who, url }) {
-      const { page } = await person(who)
-      let closed
-      const refused = new Promise((resolve) => (closed = resolve))
+      const { context } = await person(who)
+      // Of its own: every WebSocket of this page is closed for good.
+      const page = await context.newPage()
+      let refusals = 0
+      let back
+      const cameBack = new Promise((resolve) => (back = resolve))
       await page.routeWebSocket(/\/graphql$/, (socket) => {
         socket.close({ code: 4400, reason: 'Bad Request' })
-        closed()
+        refusals += 1
+        if (refusals === 2) back()
       })
       let answer
       const wait = new Promise((resolve) => (answer = resolve))
@@ -244,17 +248,22 @@ export const story = (person, picture) => {
         await route.continue()
       })
       await page.goto(url)
-      await refused
-      await visible(page.locator('main [aria-busy="true"], main h1'))
+      // It tries again, so it has dealt with the first end.
+      await cameBack
       must((await page.getByRole('heading', { name: 'Not here' }).count()) === 0, 'it says that there is no such order')
       answer()
       await visible(page.locator('[data-order-state]'))
-      await page.unrouteAll({ behavior: 'wait' })
+      await visible(page.locator('[data-live="interrupted"]'))
+      await look({ page, who }, 'interrupted')
+      await page.close()
     },
 
     // Something that no view can show: it says so, and the rest of the page goes on.
     async breaks({ who, url }) {
-      const { page } = await person(who)
+      const { context } = await person(who)
+      // Of its own: no WebSocket of this page says anything, and nothing comes that could be shown.
+      const page = await context.newPage()
+      await page.routeWebSocket(/\/graphql$/, () => {})
       await page.route('**/graphql', async (route) => {
         const response = await route.fetch()
         const text = await response.text()
@@ -268,6 +277,7 @@ export const story = (person, picture) => {
       await page.getByRole('link', { name: 'Restaurants' }).click()
       await heading(page, /./)
       must((await page.getByRole('heading', { name: 'Something is broken' }).count()) === 0, 'the next view is broken, too')
+      await page.close()
     },
 
     async shows({ who, url, name }) {

@@ -7,7 +7,13 @@ interface State {
   failed: boolean;
 }
 
-export class Boundary extends Component<{ children: ComponentChildren }, State> {
+interface Props {
+  /** The path: what failed at one is tried anew at another. */
+  at: string;
+  children: ComponentChildren;
+}
+
+export class Boundary extends Component<Props, State> {
   override state: State = { failed: false };
 
   static override getDerivedStateFromError(): State {
@@ -17,6 +23,10 @@ export class Boundary extends Component<{ children: ComponentChildren }, State> 
   override componentDidCatch(error: unknown): void {
     // For whoever looks into it; people read what is below.
     console.error(error);
+  }
+
+  override componentDidUpdate(before: Props): void {
+    if (this.state.failed && before.at !== this.props.at) this.setState({ failed: false });
   }
 
   override render() {

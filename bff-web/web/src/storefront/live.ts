@@ -55,6 +55,7 @@ function open(): Client {
   return client;
 }
 
+/** Views that follow something, also while they wait to try again. */
 let followers = 0;
 
 /** Follows something until the returned function is called. `ended`: the server has nothing more to tell. */
@@ -64,7 +65,6 @@ function follow<Data, Variables>(
   told: (answer: Answer<Data>) => void,
   ended: () => void,
 ): () => void {
-  followers += 1;
   let over = false;
   const tell = (answer: Answer<Data>) => {
     if (over) return;
@@ -87,14 +87,9 @@ function follow<Data, Variables>(
   );
   return () => {
     over = true;
-    followers -= 1;
-    if (followers === 0) connection.set('off');
     stop();
   };
 }
-
-/** Pauses before something is followed again that the server itself has ended. */
-const AGAIN = 5_000;
 
 /** Follows it for as long as the view is there; `null` variables = nothing. Each interruption ends with the state as it is then. */
 export function useLive<Data, Variables>(
@@ -107,22 +102,31 @@ export function useLive<Data, Variables>(
   const key = variables === null ? null : JSON.stringify(variables);
   useEffect(() => {
     if (key === null) return;
-    let timer: ReturnType<typeof setTimeout> | undefined;
+    let over = false;
+    let tries = 0;
     let stop = () => {};
     const begin = () => {
+      if (over) return;
       stop = follow(
         document,
         JSON.parse(key) as Variables,
-        (answer) => latest.current(answer),
+        (answer) => {
+          if (answer.data !== null) tries = 0;
+          latest.current(answer);
+        },
         () => {
           stop();
-          timer = setTimeout(begin, AGAIN);
+          pause(tries).then(begin);
+          tries += 1;
         },
       );
     };
+    followers += 1;
     begin();
     return () => {
-      clearTimeout(timer);
+      over = true;
+      followers -= 1;
+      if (followers === 0) connection.set('off');
       stop();
     };
   }, [document, key]);

@@ -119,7 +119,7 @@ function Frame() {
         </div>
       )}
       <main id="main" tabIndex={-1}>
-        <Boundary key={here.startsWith('/kitchen') ? 'kitchen' : here}>
+        <Boundary key={here.startsWith('/kitchen') ? 'kitchen' : here} at={here}>
           <View />
         </Boundary>
       </main>
