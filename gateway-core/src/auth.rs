@@ -22,7 +22,7 @@ pub use jwt::Authenticator;
 pub(crate) use jwt::{SignedClaims, claim_attribute, claim_words};
 pub(crate) use partner::{bind as bind_partner, strip as strip_partner};
 pub use policy::authorize;
-pub(crate) use revocation::{Revocation, RevocationWatch, Revocations, SharedRevocations};
+pub(crate) use revocation::{Full, Revocation, RevocationWatch, Revocations, SharedRevocations};
 
 /// Who is calling. Handlers receive it; nothing else says who a request comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -31,7 +31,7 @@ use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::auth::{KeySets, Revocations};
+use crate::auth::{Full, KeySets, Revocations};
 use crate::config::{Config, CsrfConfig, SessionConfig, covers};
 use crate::deadline::Deadline;
 use crate::edge::Credential;
@@ -45,6 +45,9 @@ use record::{SessionId, SessionKey, unix_time};
 use refresh::Renewal;
 use shared::SharedSessions;
 use used_tokens::UsedTokens;
+
+/// A request that came with a session before that ended has opened by then what it opens. In seconds.
+const OPENING: u64 = 60;
 
 /// Where the routes of sessions are.
 pub(crate) const BASE: &str = "/bff";
@@ -285,21 +288,31 @@ impl Sessions {
                 .await
                 .map_err(|_away| GatewayError::SessionsUnavailable)?;
         }
-        self.forget(key);
+        self.ended_here_too(key);
         Ok(())
     }
 
-    /// It has ended: whatever was opened with it ends, too.
+    /// Nobody says that there was such a session: whatever one that is known here has opened ends.
     fn forget(&self, key: &SessionKey) {
         if let Some(session) = self.inner.memory.remove(key) {
             self.end_streams(&session);
         }
     }
 
-    fn end_streams(&self, session: &Session) {
-        if self.revocations.end(session.token()).is_err() {
-            tracing::warn!("too many sessions have ended: what one has opened ends with its token");
+    /// There was such a session, and it has ended: whatever it has opened ends, also when it is not known here any more, or not
+    /// yet.
+    fn ended_here_too(&self, key: &SessionKey) {
+        match self.inner.memory.remove(key) {
+            Some(session) => self.end_streams(&session),
+            None => warn_if_full(
+                self.revocations
+                    .end_id(key.token_id(), unix_time() + OPENING),
+            ),
         }
+    }
+
+    fn end_streams(&self, session: &Session) {
+        warn_if_full(self.revocations.end(session.token()));
     }
 
     /// Tells the provider, beside everything else, that a session's tokens are not needed any more.
@@ -368,6 +381,12 @@ pub(crate) fn keep_private(headers: &mut HeaderMap) {
         });
     if !says {
         headers.append(CACHE_CONTROL, HeaderValue::from_static("private"));
+    }
+}
+
+fn warn_if_full(ended: Result<(), Full>) {
+    if ended.is_err() {
+        tracing::warn!("too many sessions have ended: what one has opened ends with its token");
     }
 }
 

@@ -206,10 +206,19 @@ impl Revocations {
 
     /// Nobody presents this token any more, as its session has ended: what it has opened ends.
     pub(crate) fn end(&self, token: &TokenPrincipal) -> Result<(), Full> {
+        match &token.token_id {
+            Some(id) => self.end_id(id.clone(), token.expires_at),
+            None => Ok(()),
+        }
+    }
+
+    /// The same of a token that is known by its id alone. What opens with it after `until`, in seconds since the epoch, is not
+    /// looked at.
+    pub(crate) fn end_id(&self, id: String, until: u64) -> Result<(), Full> {
         let now = unix_time();
-        let Some(id) = token.token_id.as_ref().filter(|_| now < token.expires_at) else {
+        if until <= now {
             return Ok(());
-        };
+        }
         {
             let mut ended = self.ended();
             if ended.len() >= MOST_OF_ALL {
@@ -218,7 +227,7 @@ impl Revocations {
             if ended.len() >= MOST_OF_ALL {
                 return Err(Full);
             }
-            ended.insert(id.clone(), token.expires_at);
+            ended.insert(id, until);
         }
         self.told.send_replace(());
         Ok(())

@@ -1,7 +1,6 @@
 //! The ends that somebody asks for: the person (RP-Initiated Logout 1.0, RFC 7009) and the provider (Back-Channel
 //! Logout 1.0). A session that is not used, or whose tokens are refused, ends elsewhere.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
@@ -144,19 +143,23 @@ impl Sessions {
                     (None, None) => false,
                 }
         };
-        let mut ended = None;
+        let mut shared_by_all = None;
         if let Some(shared) = &self.inner.shared {
             let sid = logout.provider_session.as_deref().map(|sid| ("sid", sid));
             let subject = logout.subject.as_deref().map(|sub| ("sub", sub));
             let about: Vec<_> = sid.into_iter().chain(subject).collect();
             let removed = shared.remove_all(issuer, &about).await;
-            ended = Some(removed.map_err(|_away| GatewayError::SessionsUnavailable)?);
+            shared_by_all = Some(removed.map_err(|_away| GatewayError::SessionsUnavailable)?);
         }
         let known = self.inner.memory.remove_all(meant);
-        let ended = ended.unwrap_or(known.len());
+        let mut ended = known.len();
         for session in known {
             self.end_streams(&session);
-            self.revoke_later(Arc::clone(&session));
+            self.revoke_later(session);
+        }
+        if let Some(keys) = shared_by_all {
+            ended = keys.len();
+            keys.iter().for_each(|key| self.ended_here_too(key));
         }
         Ok(ended)
     }

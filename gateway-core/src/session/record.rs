@@ -38,6 +38,13 @@ impl fmt::Debug for SessionId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct SessionKey(pub(super) [u8; 32]);
 
+impl SessionKey {
+    /// By which streams that the session has opened know it.
+    pub(super) fn token_id(&self) -> String {
+        format!("session:{}", hex(&self.0))
+    }
+}
+
 impl SessionId {
     pub(super) fn new() -> Result<Self, Unspecified> {
         let mut bytes = [0; ID_BYTES];
@@ -155,7 +162,7 @@ impl Session {
             attributes: record.attributes.clone(),
             expires_at: record.access_ends.min(record.ends),
             // Streams that it has opened end with the session, and not only with the token.
-            token_id: Some(format!("session:{}", hex(&id.key().0))),
+            token_id: Some(id.key().token_id()),
         });
         Self {
             key: id.key(),

@@ -259,7 +259,7 @@ impl Sessions {
                     return Renewal::Renewed(session);
                 }
                 Ok(Changed::Gone) => {
-                    self.forget(&session.key);
+                    self.ended_here_too(&session.key);
                     self.revoke(&session).await;
                     return Renewal::Ended;
                 }
@@ -288,7 +288,7 @@ impl Sessions {
         {
             return self.as_kept(session).await;
         }
-        self.forget(&session.key);
+        self.ended_here_too(&session.key);
         Renewal::Ended
     }
 }

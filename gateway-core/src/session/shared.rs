@@ -247,15 +247,15 @@ impl SharedSessions {
         self.ask(&pipeline, EXCHANGE_TIMEOUT).await
     }
 
-    /// Ends all sessions that belong to all of `about`: to a person (`sub`), to a session of the provider's (`sid`). How
-    /// many.
+    /// Ends all sessions that belong to all of `about`: to a person (`sub`), to a session of the provider's (`sid`). Which
+    /// there were.
     pub(super) async fn remove_all(
         &self,
         issuer: &str,
         about: &[(&'static str, &str)],
-    ) -> Result<usize, Away> {
+    ) -> Result<Vec<SessionKey>, Away> {
         if about.is_empty() {
-            return Ok(0);
+            return Ok(Vec::new());
         }
         let indexes: Vec<String> = about
             .iter()
@@ -277,7 +277,7 @@ impl SharedSessions {
         pipeline
             .cmd("PUBLISH")
             .arg(&self.channel)
-            .arg(self.announcement(meant))
+            .arg(self.announcement(meant.iter().copied()))
             .ignore();
         // One that was added meanwhile stays in the index.
         if !keys.is_empty() {
@@ -285,9 +285,13 @@ impl SharedSessions {
                 pipeline.cmd("ZREM").arg(index).arg(&keys).ignore();
             }
             let removed: Vec<usize> = self.ask(&pipeline, EXCHANGE_TIMEOUT).await?;
-            return Ok(removed.into_iter().sum());
+            let ended = meant.into_iter().zip(removed);
+            return Ok(ended
+                .filter(|(_, was)| *was > 0)
+                .map(|(key, _)| key)
+                .collect());
         }
-        Ok(0)
+        Ok(meant)
     }
 
     /// Whether the logout token with this digest was used, at whichever replica.
@@ -480,7 +484,7 @@ impl SharedSessions {
                     };
                     heard = true;
                     for key in self.announced(message.get_payload_bytes()) {
-                        sessions.forget(&key);
+                        sessions.ended_here_too(&key);
                     }
                     continue;
                 }

@@ -19,11 +19,21 @@ use crate::web::socket::Socket;
 
 /// Two replicas, known under the origin of the first.
 async fn two(provider: &Provider, echo: &Echo, redis: &Redis) -> Result<(Web, Web)> {
+    two_with(provider, echo, redis, "").await
+}
+
+/// The same, with more said of sessions.
+async fn two_with(
+    provider: &Provider,
+    echo: &Echo,
+    redis: &Redis,
+    session: &str,
+) -> Result<(Web, Web)> {
     let (first, origin) = Web::reserve()?;
     let (second, _) = Web::reserve()?;
     let start = |listener, name| {
         let more = format!(
-            "{}refresh_before = \"0s\"\npublic_url = \"{origin}\"\n[redis]\nurl = \"{}\"\nreplicas = 2\ntimeout = \"1s\"\n",
+            "{}refresh_before = \"0s\"\npublic_url = \"{origin}\"\n{session}[redis]\nurl = \"{}\"\nreplicas = 2\ntimeout = \"1s\"\n",
             of(provider),
             redis.url()
         );
@@ -248,6 +258,48 @@ async fn what_a_session_has_opened_at_one_replica_ends_when_another_ends_it() ->
     redis.restart().await?;
     store_is(&two, 1.0).await?;
     assert_eq!(opened.closed().await?.0, 4403);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_session_has_opened_ends_also_where_the_session_is_not_known_any_more() -> Result<()>
+{
+    let (provider, echo) = (Provider::start().await?, Echo::start().await?);
+    let redis = Redis::start().await?;
+    // Each replica has room for a handful: whoever comes takes somebody's place.
+    let (one, two) = two_with(&provider, &echo, &redis, "max_sessions = 1\n").await?;
+    let open = async |subject: &str| -> Result<(Browser, Socket)> {
+        let browser = Browser::new()?;
+        sign_in(&browser, &one, &provider, subject, 300).await?;
+        let cookie = browser.cookie(HOST, COOKIE).context("no session")?;
+        let cookie = format!("{COOKIE}={cookie}");
+        let fields = [("Cookie", cookie.as_str()), ("Origin", two.origin.as_str())];
+        let socket = Socket::ready(two.gateway.address(), &fields).await?;
+        Ok((browser, socket))
+    };
+    let (ann, of_ann) = open("ann").await?;
+    let (_bob, of_bob) = open("bob").await?;
+    for number in 0..60 {
+        let other = Browser::new()?;
+        sign_in(&other, &one, &provider, &format!("other-{number}"), 300).await?;
+        assert_eq!(user(&other, &two).await?, 200);
+    }
+
+    let out = ann.script(Method::POST, &one.url("/bff/logout"))?;
+    assert_eq!(ann.send(out).await?.status(), 200);
+    assert_eq!(of_ann.closed().await?.0, 4403);
+
+    // The provider tells the replica where it was opened.
+    let now = ftgo_tests::issuer::unix_time();
+    let claims = json!({
+        "iss": provider.url, "aud": ftgo_tests::provider::CLIENT, "iat": now, "exp": now + 60, "jti": "1", "sub": "bob",
+        "events": {"http://schemas.openid.net/event/backchannel-logout": {}},
+    });
+    let token = provider.signed("logout+jwt", &claims)?;
+    let tell = reqwest::Client::new().post(two.url("/bff/backchannel"));
+    let told = tell.form(&[("logout_token", token)]).send().await?;
+    assert_eq!(told.status(), 200);
+    assert_eq!(of_bob.closed().await?.0, 4403);
     Ok(())
 }
 
