@@ -23,6 +23,10 @@ const POISON: &[u8] = b"\0\r\n\r\n";
 /// An answer that hyper makes up is shorter.
 const LONGEST_OWN_HEAD: usize = 256;
 
+/// A connection that nothing has come on for so long after its last answer does without hyper, and hyper's buffers, until
+/// something does.
+const RESTS_AFTER: Duration = Duration::from_millis(500);
+
 /// How long a client may take.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
@@ -37,6 +41,8 @@ pub(super) enum Ended {
     Fault(Fault),
     HeadTimeout,
     IdleTimeout,
+    /// It is idle, and goes on with another hyper when something comes.
+    Rests,
     /// The client does not take its answer.
     WriteTimeout,
 }
@@ -166,6 +172,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
         };
         let (limit, ended) = match awaited {
             Awaited::FirstByte => (self.patience.header, Ended::IdleTimeout),
+            // What is left of the last answer is still hyper's.
+            Awaited::Request
+                if self.write_stalled.is_none() && RESTS_AFTER < self.patience.idle =>
+            {
+                (RESTS_AFTER, Ended::Rests)
+            }
             Awaited::Request => (self.patience.idle, Ended::IdleTimeout),
             Awaited::Head(_) => (self.patience.header, Ended::HeadTimeout),
             // However it goes on: no deadline of a request ends it any more.
@@ -284,7 +296,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ClientIo<S> {
                 // What comes after it is nobody's business.
                 Ended::Fault(fault) if !fault.in_body() => Poll::Pending,
                 Ended::Fault(_) => Poll::Ready(Err(malformed())),
-                Ended::HeadTimeout | Ended::IdleTimeout | Ended::WriteTimeout => {
+                Ended::HeadTimeout | Ended::IdleTimeout | Ended::Rests | Ended::WriteTimeout => {
                     Poll::Ready(Ok(()))
                 }
             };

@@ -1,10 +1,14 @@
-//! The life of one client's connection: which protocol it speaks, hyper serving it, and an end at which the client still
-//! gets its last answer. The bytes are `client_io.rs`'s, the requests the edge's.
+//! The life of one client's connection: which protocol it speaks, hyper serving it, its rest while nothing is asked, and an end
+//! at which the client still gets its last answer. The bytes are `client_io.rs`'s, the requests the edge's.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -14,9 +18,9 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -211,14 +215,28 @@ impl Connections {
                 }
             }
         };
-        match protocol {
-            // Boxed: a connection takes no memory for the protocol that it does not speak.
-            Protocol::Http1 => Box::pin(self.http1(stream, early.freeze(), peer, activity)).await,
-            Protocol::Http2 => Box::pin(self.http2(stream, early.freeze(), peer, activity)).await,
+        let mut early = early.freeze();
+        // Boxed: a connection takes no memory for the protocol that it does not speak, nor for HTTP/1 while nothing is asked.
+        if protocol == Protocol::Http2 {
+            return Box::pin(self.http2(stream, early, peer, activity)).await;
+        }
+        while let Some(resting) = Box::pin(self.http1(stream, early, peer, &activity)).await {
+            stream = resting;
+            match self.rest(&mut stream, peer, &activity).await {
+                Some(bytes) => early = bytes,
+                None => return,
+            }
         }
     }
 
-    async fn http1<S>(&self, stream: S, early: Bytes, peer: SocketAddr, activity: Arc<Activity>)
+    /// Serves `stream` until it has ended, or until nothing has come for a moment: then it is returned.
+    async fn http1<S>(
+        &self,
+        stream: S,
+        early: Bytes,
+        peer: SocketAddr,
+        activity: &Arc<Activity>,
+    ) -> Option<S>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -227,9 +245,9 @@ impl Connections {
             early,
             self.max_target,
             self.patience,
-            Arc::clone(&activity),
+            Arc::clone(activity),
         );
-        let answering = self.answering(peer, &activity);
+        let answering = self.answering(peer, activity);
         // Boxed: a connection has no room for a request's work while it waits for one.
         let service = service_fn(move |request| Box::pin(Arc::clone(&answering).answer(request)));
         let mut connection = self
@@ -243,22 +261,52 @@ impl Connections {
                 match timeout(last_call, &mut connection).await {
                     Ok(ended) => ended,
                     Err(_elapsed) => {
-                        std::pin::Pin::new(&mut connection).graceful_shutdown();
+                        Pin::new(&mut connection).graceful_shutdown();
                         (&mut connection).await
                     }
                 }
             }
         };
+        let well = ended.is_ok();
         let unreadable = ended.as_ref().is_err_and(hyper::Error::is_parse);
         if let Err(error) = ended {
             // Clients that go away or speak something else are their own business; a line at debug helps when they ask.
             tracing::debug!(%peer, %error, "connection ended with an error");
         }
         // There are no parts when the connection has been upgraded: it is somebody else's then.
-        if let Some(parts) = connection.into_parts() {
-            // Boxed: a connection has no room for its end before it comes.
-            Box::pin(self.end(parts.io.into_inner(), unreadable, peer)).await;
+        let parts = connection.into_parts()?;
+        let io = parts.io.into_inner();
+        if well && io.ended() == Some(Ended::Rests) && parts.read_buf.is_empty() {
+            return Some(io.into_stream());
         }
+        // Boxed: a connection has no room for its end before it comes.
+        Box::pin(self.end(io, unreadable, peer)).await;
+        None
+    }
+
+    /// Waits for the next request, without a buffer; its first bytes, or `None` at the connection's end.
+    async fn rest<S>(&self, stream: &mut S, peer: SocketAddr, activity: &Activity) -> Option<Bytes>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let idle_since = activity.idle_since().unwrap_or_else(Instant::now);
+        let come = {
+            let coming = timeout_at(idle_since + self.patience.idle, next_bytes(stream));
+            let mut coming = std::pin::pin!(coming);
+            tokio::select! {
+                come = &mut coming => come.ok(),
+                () = self.lifecycle.close_connections.cancelled() => {
+                    timeout(LAST_CALL, coming).await.ok().and_then(Result::ok)
+                }
+            }
+        };
+        match come {
+            Some(Ok(bytes)) => return Some(bytes).filter(|bytes| !bytes.is_empty()),
+            Some(Err(error)) => tracing::debug!(%peer, %error, "connection ended with an error"),
+            // Boxed, as above.
+            None => Box::pin(linger(stream)).await,
+        }
+        None
     }
 
     /// Says what is left to say, and closes so that it arrives.
@@ -408,6 +456,17 @@ async fn told<S: AsyncRead + Unpin>(
             return Ok(Some(Protocol::Http2));
         }
     }
+}
+
+/// What comes next, or nothing when the client has gone. There is a buffer only while there is something to be read.
+async fn next_bytes<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<Bytes> {
+    poll_fn(|cx| {
+        let mut space = [MaybeUninit::uninit(); EARLY_BYTES];
+        let mut buffer = ReadBuf::uninit(&mut space);
+        ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer))?;
+        Poll::Ready(Ok(Bytes::copy_from_slice(buffer.filled())))
+    })
+    .await
 }
 
 async fn send<S: AsyncWrite + Unpin>(

@@ -6,6 +6,7 @@ mod conformance;
 mod endings;
 mod http2;
 mod limits;
+mod resting;
 mod slow;
 mod timeouts;
 mod tls;
@@ -47,6 +48,7 @@ fn routes(_upstreams: &Upstreams, _config: &Config) -> Result<Routes, UnknownUps
             pieces("text/event-stream", true)
         })
         .get("large", "/large", async || pieces("text/plain", false))
+        .get("whole", "/whole", async || Bytes::from(vec![b'x'; WHOLE]))
         .post("count", "/count", count)
         .post("small", "/small", count)
         .with_state(()))
@@ -56,6 +58,9 @@ async fn count(request: Request) -> Result<String, Error> {
     let (parts, body) = request.into_parts();
     Ok(read_body(&parts, body).await?.len().to_string())
 }
+
+/// More than sockets hold, in one piece.
+const WHOLE: usize = 16 << 20;
 
 /// A body that stops after two bytes, or one that goes on for 64 MiB.
 fn pieces(media_type: &'static str, stops: bool) -> Response {
@@ -95,6 +100,7 @@ fn start(server: &str) -> RunningGateway {
          stops = {{ access = \"public\" }}\n\
          events = {{ access = \"public\" }}\n\
          large = {{ access = \"public\" }}\n\
+         whole = {{ access = \"public\" }}\n\
          count = {{ access = \"public\", max_body = \"4MiB\", deadline = \"20s\" }}\n\
          small = {{ access = \"public\", max_body = \"1KiB\" }}\n"
     );
