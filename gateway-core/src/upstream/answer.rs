@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::StatusCode;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -95,7 +94,7 @@ impl HttpBody for Answer {
                 let trailers = frame.trailers_ref();
                 let coded = trailers.filter(|trailers| trailers.contains_key(GRPC_STATUS));
                 if let (Some(trailers), Some(flight)) = (coded, &mut self.flight) {
-                    flight.settle(flight.judge(StatusCode::OK, trailers), Instant::now());
+                    flight.coded(trailers);
                 }
                 if self.body.is_end_stream() {
                     self.ended();

@@ -70,18 +70,24 @@ impl Attempt {
 
     /// The call came to an end of its own: `ok`, or the reason why not.
     pub(crate) fn finished(mut self, outcome: &'static str) {
+        self.ended(outcome);
+    }
+
+    /// This attempt is over; another one may follow.
+    pub(super) fn ended(&mut self, outcome: &'static str) {
         self.note(outcome);
         self.is_noted = true;
     }
 
-    /// An attempt failed, and another one follows.
-    pub(super) fn again(&mut self, outcome: &'static str) {
-        self.note(outcome);
+    /// Another one begins.
+    pub(super) fn again(&mut self) {
         self.context = self.context.for_call();
         self.number = self.number.saturating_add(1);
         self.began = Instant::now();
+        self.endpoint = None;
         self.answered = None;
         self.status = None;
+        self.is_noted = false;
     }
 
     /// What another attempt beside this one begins with.

@@ -126,6 +126,11 @@ impl Breaker {
             if after == before {
                 return None;
             }
+            if matches!(after, State::Closed { .. }) {
+                // What was counted before it opened says nothing about the service as it is now. Nothing is counted until it is
+                // closed.
+                self.window.clear();
+            }
             match self.state.compare_exchange_weak(
                 word,
                 after.pack(),
@@ -137,11 +142,7 @@ impl Breaker {
                         (_, State::Open { until, .. }) => Some(Transition::Opened {
                             wait: until.since(now),
                         }),
-                        (_, State::Closed { .. }) => {
-                            // What was counted before it opened says nothing about the service as it is now.
-                            self.window.clear();
-                            Some(Transition::Closed)
-                        }
+                        (_, State::Closed { .. }) => Some(Transition::Closed),
                         (_, State::HalfOpen { .. }) => None,
                     };
                 }

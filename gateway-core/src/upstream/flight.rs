@@ -16,6 +16,7 @@ use super::breaker::{Ticket, Verdict};
 use super::endpoints::Endpoint;
 use super::outgoing::Awaited;
 use super::shared::Upstream;
+use super::stack::Judged;
 
 /// A name, where tonic has a text that would be parsed for every answer.
 pub(super) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -23,7 +24,8 @@ pub(super) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status"
 /// For upstreams without a breaker.
 const FAIR_TIME: Duration = Duration::from_millis(250);
 
-/// What a failure weighs in the balancer, at least: one that fails fast must not look fast.
+/// What no answer weighs in the balancer, at least, and an answer that is a failure, at most: one that fails fast must not look
+/// fast.
 const PENALTY: Duration = Duration::from_millis(500);
 
 pub(super) struct Flight {
@@ -59,19 +61,48 @@ impl Flight {
         }
     }
 
-    /// The head of an answer is here, since `now`.
-    pub(super) fn answered(&mut self, now: Instant, verdict: Option<Verdict>) {
-        let took = now - self.began;
-        self.endpoint
-            .load
-            .observe(took, self.upstream.clock.at(now));
-        self.upstream.limit.answered(took);
-        if let Some(verdict) = verdict {
-            if verdict == Verdict::Success {
-                self.good_head = self.ticket;
-            }
-            self.settle(verdict, now);
+    /// The head of an answer is here, since `now`. Whether that is the last word hangs on who reads the rest.
+    pub(super) fn answered(
+        &mut self,
+        now: Instant,
+        status: StatusCode,
+        headers: &HeaderMap,
+        judged: Judged,
+    ) {
+        let said = self.judge(status, headers);
+        let (took, at) = (now - self.began, self.upstream.clock.at(now));
+        if said == Verdict::Failure {
+            self.endpoint.load.observe_failure(took, PENALTY, at);
+        } else {
+            self.endpoint.load.observe(took, at);
         }
+        if is_busy(status, headers) {
+            self.upstream.limit.failed();
+        } else if said == Verdict::Success && status != StatusCode::TOO_MANY_REQUESTS {
+            self.upstream.limit.answered(took);
+        }
+        if said == Verdict::Success && judged == Judged::AtHead {
+            self.good_head = self.ticket;
+        }
+        if said != Verdict::Success || judged == Judged::AtHead {
+            self.settle(said, now);
+        }
+    }
+
+    /// A gRPC answer has ended, with its code.
+    pub(super) fn coded(&mut self, trailers: &HeaderMap) {
+        let now = Instant::now();
+        let said = self.judge(StatusCode::OK, trailers);
+        if said == Verdict::Failure {
+            let at = self.upstream.clock.at(now);
+            self.endpoint
+                .load
+                .observe_failure(now - self.began, PENALTY, at);
+        }
+        if is_busy(StatusCode::OK, trailers) {
+            self.upstream.limit.failed();
+        }
+        self.settle(said, now);
     }
 
     /// There is no answer, or it broke off.
@@ -102,7 +133,7 @@ impl Flight {
 impl Flight {
     /// What an answer says of the service. Where there was hardly any time, a service that says that it is over says nothing of
     /// itself.
-    pub(super) fn judge(&self, status: StatusCode, headers: &HeaderMap) -> Verdict {
+    fn judge(&self, status: StatusCode, headers: &HeaderMap) -> Verdict {
         let out_of_time = grpc_code(headers) == Some(Code::DeadlineExceeded);
         if out_of_time && self.deadline - self.began < self.fair_time() {
             return Verdict::Neutral;
@@ -148,6 +179,13 @@ fn verdict(status: StatusCode, headers: &HeaderMap) -> Verdict {
     } else {
         Verdict::Success
     }
+}
+
+/// Whether a service says that it has too much to do. 429 does not: that may be one caller's doing.
+fn is_busy(status: StatusCode, headers: &HeaderMap) -> bool {
+    let busy = [Code::Unavailable, Code::ResourceExhausted];
+    status == StatusCode::SERVICE_UNAVAILABLE
+        || grpc_code(headers).is_some_and(|code| busy.contains(&code))
 }
 
 /// What a `grpc-status` says about the service, in the head of an answer without a body, or in its trailers.

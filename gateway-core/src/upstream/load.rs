@@ -49,6 +49,13 @@ impl Load {
         self.latency.store(pack(average, now), Ordering::Relaxed);
     }
 
+    /// An answer that said that the service has failed came after `took`. One that fails fast must not look fast: what counts is
+    /// twice as long as the average, if the answer did not take longer, and at most `worst`.
+    pub(super) fn observe_failure(&self, took: Duration, worst: Duration, now: Millis) {
+        let doubled = Duration::from_secs_f64(2.0 * self.latency(now).max(FLOOR) / 1e6);
+        self.observe(took.max(doubled.min(worst)), now);
+    }
+
     /// The average, in microseconds; what was seen long ago counts for little.
     pub(super) fn latency(&self, now: Millis) -> f64 {
         let (average, weight) = aged(self.latency.load(Ordering::Relaxed), now);

@@ -96,6 +96,16 @@ pub(super) struct Lease {
     worker: usize,
 }
 
+impl Connection {
+    /// Whether it was there already.
+    pub(super) fn is_reused(&self) -> bool {
+        match self {
+            Self::Http1(lease) => lease.reused,
+            Self::Http2 { reused, .. } => *reused,
+        }
+    }
+}
+
 impl Pool {
     pub(super) fn new(config: &UpstreamConfig, workers: usize, metrics: &ConnectMetrics) -> Self {
         Self {

@@ -210,7 +210,10 @@ impl Stack {
         let mut again = Again::first(request);
         let mut last = None;
         loop {
-            let endpoint = self.pick(now, deadline, last.as_ref()).await?;
+            let endpoint = match self.pick(now, last.as_ref()) {
+                Some(endpoint) => endpoint,
+                None => Box::pin(self.await_endpoint(&mut now, deadline)).await?,
+            };
             let within = self.attempt_deadline(deadline, kind);
             let tried = match (upstream.config.hedge_after, retries.replay()) {
                 (Some(after), Some(replay)) => {
@@ -240,10 +243,11 @@ impl Stack {
                     retries.after_failure(failure)?
                 }
             };
-            attempt.again(outcome);
+            attempt.ended(outcome);
             if !again.wait.is_zero() {
                 tokio::time::sleep(again.wait).await;
             }
+            attempt.again();
             now = Instant::now();
             last = Some(endpoint);
         }
@@ -289,8 +293,15 @@ impl Stack {
             match select(first.as_mut(), second.as_mut()).await {
                 Either::Left((tried, _)) if is_good(&tried) => (tried, false, "cancelled"),
                 Either::Right((tried, _)) if is_good(&tried) => (tried, true, "cancelled"),
-                Either::Left((failed, second)) => (second.await, true, outcome(&failed)),
-                Either::Right((failed, first)) => (first.await, false, outcome(&failed)),
+                Either::Left((failed, second)) => match second.await {
+                    // What a service says of its failure is more than none.
+                    Err(none) if failed.is_ok() => (failed, false, none.error.reason()),
+                    second => (second, true, outcome(&failed)),
+                },
+                Either::Right((failed, first)) => match first.await {
+                    Err(none) if failed.is_ok() => (failed, true, none.error.reason()),
+                    first => (first, false, outcome(&failed)),
+                },
             }
         };
         // The record of the attempt that counts goes on; that of the other ends here.
@@ -313,27 +324,28 @@ impl Stack {
         }
     }
 
-    /// An endpoint for the next attempt. None are known when names could not be looked up yet.
-    async fn pick(
-        &self,
-        now: Instant,
-        deadline: Deadline,
-        avoid: Option<&Arc<Endpoint>>,
-    ) -> Result<Arc<Endpoint>, UpstreamError> {
+    /// An endpoint for the next attempt; another one than `avoid`, if there is one.
+    fn pick(&self, now: Instant, avoid: Option<&Arc<Endpoint>>) -> Option<Arc<Endpoint>> {
         let upstream = self.upstream();
         let now = upstream.clock.at(now);
-        let pick = || upstream.endpoints.load().pick(now, avoid).cloned();
-        if let Some(endpoint) = pick() {
-            return Ok(endpoint);
-        }
+        upstream.endpoints.load().pick(now, avoid).cloned()
+    }
+
+    /// The first endpoint there is: none are known while names have not been looked up.
+    async fn await_endpoint(
+        &self,
+        now: &mut Instant,
+        deadline: Deadline,
+    ) -> Result<Arc<Endpoint>, UpstreamError> {
+        let upstream = self.upstream();
         let limit = deadline.shortened_to(upstream.config.connect_timeout);
         let known = timeout_at(limit.at(), upstream.resolved()).await;
-        match (known, pick()) {
-            (Ok(()), Some(endpoint)) => Ok(endpoint),
-            _ => Err(self
-                .error(UpstreamErrorKind::Unreachable)
-                .caused_by("no endpoint is known")),
-        }
+        *now = Instant::now();
+        let endpoint = known.ok().and_then(|()| self.pick(*now, None));
+        endpoint.ok_or_else(|| {
+            self.error(UpstreamErrorKind::Unreachable)
+                .caused_by("no endpoint is known")
+        })
     }
 
     /// The deadline of one attempt within the call's. A command has all the time there is: giving one up early leaves open
@@ -370,14 +382,11 @@ impl Stack {
         attempt.goes_to(endpoint);
         let upload = request.body().awaited();
         let mut flight = Flight::begin(upstream, endpoint, ticket, began, deadline.at(), upload);
-        self.set_hop_headers(
-            request.headers_mut(),
-            attempt.context(),
-            deadline.at().saturating_duration_since(began),
-        );
-        let exchange = self.exchange(request, endpoint, began, fresh);
+        self.set_hop_headers(request.headers_mut(), attempt.context());
+        let exchange = self.exchange(request, endpoint, deadline, began, fresh);
         match timeout_at(deadline.at(), exchange).await {
-            // The flight lands by itself: it knows how much time it had.
+            // The flight lands by itself, in both cases: it knows how much time it had.
+            Ok(Err(failure)) if failure.error.kind == UpstreamErrorKind::Timeout => Err(failure),
             Err(_elapsed) => Err(Failure {
                 error: self.error(UpstreamErrorKind::Timeout),
                 unsent: None,
@@ -402,9 +411,7 @@ impl Stack {
             Ok(Ok((response, lease))) => {
                 let now = Instant::now();
                 attempt.answered(now, self.status_of(&response));
-                let said = flight.judge(response.status(), response.headers());
-                let known = judged == Judged::AtHead || said != Verdict::Success;
-                flight.answered(now, known.then_some(said));
+                flight.answered(now, response.status(), response.headers(), judged);
                 Ok(response.map(|body| Answer::new(body, deadline, lease, flight)))
             }
         }
@@ -416,15 +423,32 @@ impl Stack {
         &self,
         mut request: Box<Request<Outgoing>>,
         endpoint: &Arc<Endpoint>,
-        now: Instant,
+        deadline: Deadline,
+        began: Instant,
         fresh: bool,
     ) -> Result<(Response<hyper::body::Incoming>, Option<Lease>), Failure> {
         let path = target(request.uri());
+        let mut now = began;
         loop {
-            let connected = connection(endpoint, self.inner.worker, now, fresh).await;
-            let (mut error, reused) = match connected {
+            let connected = match connection(endpoint, self.inner.worker, now, fresh).await {
+                Ok(connected) => connected,
                 Err(error) => return Err(self.no_connection(error, request)),
-                Ok(Connection::Http1(mut lease)) => {
+            };
+            if !connected.is_reused() {
+                now = Instant::now();
+            }
+            // Behind the wait for a connection: the service is told the time that it has.
+            let left = deadline.at().saturating_duration_since(now);
+            if left < DOOMED {
+                return Err(Failure {
+                    error: self.error(UpstreamErrorKind::Timeout),
+                    unsent: None,
+                    hint: Hint::None,
+                });
+            }
+            self.set_time(request.headers_mut(), left);
+            let (mut error, reused) = match connected {
+                Connection::Http1(mut lease) => {
                     *request.version_mut() = Version::HTTP_11;
                     *request.uri_mut() = Uri::from(path.clone());
                     request
@@ -435,7 +459,7 @@ impl Stack {
                         Err(error) => (error, lease.reused),
                     }
                 }
-                Ok(Connection::Http2 { mut sender, reused }) => {
+                Connection::Http2 { mut sender, reused } => {
                     *request.version_mut() = Version::HTTP_2;
                     *request.uri_mut() = endpoint.place.uri(path.clone());
                     match sender.try_send_request(*request).await {
@@ -445,7 +469,10 @@ impl Stack {
                 }
             };
             match error.take_message() {
-                Some(unsent) if reused => *request = unsent,
+                Some(unsent) if reused => {
+                    *request = unsent;
+                    now = Instant::now();
+                }
                 unsent => {
                     let error = error.into_error();
                     let hint = if error.is_user() {
@@ -491,12 +518,7 @@ impl Stack {
         }
     }
 
-    fn set_hop_headers(
-        &self,
-        headers: &mut HeaderMap,
-        context: &RequestContext,
-        remaining: Duration,
-    ) {
+    fn set_time(&self, headers: &mut HeaderMap, remaining: Duration) {
         let millis = u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX);
         match self.protocol() {
             UpstreamProtocol::Http1 | UpstreamProtocol::Http2 => {
@@ -508,6 +530,9 @@ impl Stack {
                 }
             }
         }
+    }
+
+    fn set_hop_headers(&self, headers: &mut HeaderMap, context: &RequestContext) {
         context.trace().inject(headers, context.span());
         headers.insert(X_REQUEST_ID, context.request_id().to_header());
         // Ours or none: what a client or a handler put there never gets to a service.

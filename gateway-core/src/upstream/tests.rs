@@ -184,9 +184,57 @@ async fn one_dead_endpoint_of_three_fails_nothing() {
 }
 
 #[tokio::test]
+async fn endpoints_that_fail_fast_do_not_look_fast() {
+    let (well, ill, worse) = (
+        Service::start().await,
+        Service::start().await,
+        Service::start().await,
+    );
+    well.is_slow(Duration::from_millis(20));
+    for service in [&ill, &worse] {
+        service.fails(true);
+    }
+    let world = World::of(
+        &[&ill, &well, &worse],
+        "[upstreams.widgets.ejection]\nfailures = 1000\n[upstreams.widgets.breaker]\nenabled = false\n",
+    );
+    for _ in 0..60 {
+        let _ = world.get("/maybe").await;
+    }
+    let failed = ill.seen("/maybe") + worse.seen("/maybe");
+    // One of three pairs is of two that fail.
+    assert!(failed < 40, "{failed} of 60 to those that fail");
+}
+
+#[tokio::test]
+async fn a_limit_that_finds_itself_goes_down_when_the_service_has_too_much_to_do() {
+    let service = Service::start().await;
+    let world = World::of(
+        &[&service],
+        "max_in_flight = 200\nmin_in_flight = 4\n[upstreams.widgets.breaker]\nenabled = false\n",
+    );
+    for path in ["/ok", "/busy"] {
+        let before = world.status().max_in_flight;
+        for _ in 0..20 {
+            // All at once, so that the limit is used.
+            let calls = (0..before / 2 + 1).map(|_| world.post(path));
+            futures_util::future::join_all(calls).await;
+        }
+        let after = world.status().max_in_flight;
+        assert_eq!(
+            path == "/ok",
+            after > before,
+            "{path}: {before}, then {after}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn an_endpoint_that_fails_is_left_out_and_comes_back() {
     let (well, ill) = (Service::start().await, Service::start().await);
     ill.fails(true);
+    // The other one is slower, so that there is a reason to go on with it.
+    well.is_slow(Duration::from_millis(60));
     let world = World::of(
         &[&well, &ill],
         "[upstreams.widgets.ejection]\nfailures = 3\nbase = \"300ms\"\n[upstreams.widgets.breaker]\nenabled = false\n",
@@ -199,6 +247,7 @@ async fn an_endpoint_that_fails_is_left_out_and_comes_back() {
         let _ = world.get("/maybe").await;
     }
     assert!(out());
+    well.is_slow(Duration::ZERO);
     let seen = ill.seen("/maybe");
     for _ in 0..20 {
         world.get("/maybe").await.unwrap();

@@ -100,6 +100,28 @@ async fn a_change_in_dns_is_followed() {
 }
 
 #[tokio::test]
+async fn a_service_is_told_the_time_that_is_left_when_it_is_asked() {
+    let service = Service::start().await;
+    let names = NameServer::start(&[]).await;
+    let world = World::new(&format!(
+        "[upstreams.widgets]\naddress = \"http://widgets.example:{}\"\ndiscovery = \"dns\"\nconnect_timeout = \"5s\"\n\
+         [dns]\nname_servers = [\"{}\"]\nmin_refresh = \"50ms\"\nmax_refresh = \"100ms\"\ntimeout = \"200ms\"\n",
+        service.port(),
+        names.address
+    ));
+    world.shared.look_after(&Handle::current());
+    let (budget, waits) = (Duration::from_secs(8), Duration::from_millis(400));
+    let answered = async {
+        tokio::time::sleep(waits).await;
+        names.now(&[Ipv4Addr::LOCALHOST]);
+    };
+    let (response, ()) = tokio::join!(world.get_within("/ok", budget), answered);
+    response.unwrap();
+    let told = service.last_time();
+    assert!(told <= budget - waits, "{told:?} of {budget:?}");
+}
+
+#[tokio::test]
 async fn without_a_first_answer_calls_fail_in_time() {
     let names = NameServer::start(&[]).await;
     let world = World::new(&format!(

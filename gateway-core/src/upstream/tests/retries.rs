@@ -6,8 +6,9 @@ use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
 
 use super::service::Service;
-use super::{TIME, World, reason};
+use super::{TIME, World, reason, until};
 use crate::context::RequestContext;
+use crate::upstream::UpstreamErrorKind;
 
 const NO_BREAKER: &str = "[upstreams.widgets.breaker]\nenabled = false\n";
 
@@ -107,4 +108,41 @@ async fn a_slow_answer_is_overtaken_by_a_second_attempt() {
     assert_eq!(well.seen("/ok"), 1);
     world.get("/ok").await.unwrap();
     assert_eq!(well.seen("/ok"), 1 + 2);
+}
+
+#[tokio::test]
+async fn a_second_attempt_that_gets_no_answer_takes_nothing_from_the_first() {
+    let (busy, broken) = (Service::start().await, Service::start().await);
+    busy.is_slow(Duration::from_millis(100));
+    broken.is_slow(Duration::from_millis(200));
+    broken.fails(true);
+    // Whichever is the first.
+    for _ in 0..6 {
+        let settings = "hedge_after = \"30ms\"\n[upstreams.widgets.retry]\nretries = 0\n[upstreams.widgets.breaker]\nenabled = false\n";
+        let world = World::of(&[&busy, &broken], settings);
+        let error = world.get("/busy-or-reset").await.unwrap_err();
+        assert!(
+            matches!(&error.kind, UpstreamErrorKind::Status(refusal) if refusal.status == 503),
+            "{error:?}"
+        );
+    }
+    assert!(broken.seen("/busy-or-reset") > 0);
+}
+
+#[tokio::test]
+async fn who_waits_for_the_next_attempt_has_not_begun_it() {
+    let service = Service::start().await;
+    let world = World::of(
+        &[&service],
+        "[upstreams.widgets.retry]\nbackoff = \"5s\"\nmax_backoff = \"5s\"\n",
+    );
+    let context = RequestContext::for_tests(TIME);
+    let call = world.client().get(context.clone(), "/busy").send();
+    let call = tokio::spawn(call);
+    until(|| !context.calls().is_empty()).await;
+    call.abort();
+    let _ = call.await;
+    let outcomes: Vec<_> = context.calls().iter().map(|call| call.outcome).collect();
+    assert_eq!(outcomes, ["upstream_error"]);
+    assert_eq!(service.seen("/busy"), 1);
 }

@@ -24,6 +24,7 @@ pub(super) struct Service {
 struct State {
     seen: Mutex<HashMap<String, usize>>,
     host: Mutex<String>,
+    time: Mutex<Duration>,
     connections: AtomicUsize,
     fails: AtomicBool,
     delay: Mutex<Duration>,
@@ -70,6 +71,7 @@ impl Service {
             state: Arc::new(State {
                 seen: Mutex::default(),
                 host: Mutex::default(),
+                time: Mutex::default(),
                 connections: AtomicUsize::new(0),
                 fails: AtomicBool::new(false),
                 delay: Mutex::default(),
@@ -89,6 +91,11 @@ impl Service {
     /// The `Host` of the last request.
     pub(super) fn last_host(&self) -> String {
         self.state.host.lock().unwrap().clone()
+    }
+
+    /// The time that the last request said there was.
+    pub(super) fn last_time(&self) -> Duration {
+        *self.state.time.lock().unwrap()
     }
 
     /// Requests for a path so far.
@@ -125,6 +132,10 @@ impl State {
                 .unwrap()
                 .clone_into(&mut self.host.lock().unwrap());
         }
+        if let Some(time) = request.headers().get("request-timeout") {
+            let millis = time.to_str().unwrap().parse().unwrap();
+            *self.time.lock().unwrap() = Duration::from_millis(millis);
+        }
         let number = {
             let mut seen = self.seen.lock().unwrap();
             let count = seen.entry(path.clone()).or_default();
@@ -156,7 +167,10 @@ impl State {
             "/maybe" => StatusCode::OK.into_response(),
             // The connection breaks, with the request read.
             "/reset" => return Err(std::io::Error::other("reset")),
-            "/busy" => status(503),
+            "/busy-or-reset" if self.fails.load(Ordering::Relaxed) => {
+                return Err(std::io::Error::other("reset"));
+            }
+            "/busy" | "/busy-or-reset" => status(503),
             "/later" if number == 1 => ([("retry-after", "1")], status(503)).into_response(),
             "/once" if number == 1 => status(502),
             "/break-once" if number == 1 => return Err(std::io::Error::other("reset")),
