@@ -8,9 +8,13 @@ use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
+use tokio::time::{Instant, sleep};
 
 /// How long SQLite itself waits for a lock: only another process can have one, while it hands the file over.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Before it is tried again what SQLite does not wait for.
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 /// The tables of one owner, as the changes that lead to them.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +53,7 @@ pub(super) async fn writer(
     if let Some(path) = path {
         create(path)?;
     }
-    let mut connection = options(path).connect().await.map_err(OpenError::Open)?;
+    let mut connection = connect(options(path)).await.map_err(OpenError::Open)?;
     sqlx::raw_sql(
         "CREATE TABLE IF NOT EXISTS store_migrations (
             owner TEXT NOT NULL,
@@ -68,11 +72,27 @@ pub(super) async fn writer(
 
 /// A connection beside it that sees what is committed and cannot write.
 pub(super) async fn reader(path: &Path) -> Result<SqliteConnection, OpenError> {
-    options(Some(path))
-        .pragma("query_only", "ON")
-        .connect()
-        .await
-        .map_err(OpenError::Open)
+    let options = options(Some(path)).pragma("query_only", "ON");
+    connect(options).await.map_err(OpenError::Open)
+}
+
+/// SQLite does not wait for everything: not for another process that turns a new file into one with a write-ahead log, nor for one
+/// that takes the log in at its end.
+async fn connect(options: SqliteConnectOptions) -> Result<SqliteConnection, sqlx::Error> {
+    let give_up = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        match options.connect().await {
+            Err(error) if is_busy(&error) && Instant::now() < give_up => sleep(BUSY_PAUSE).await,
+            connected => return connected,
+        }
+    }
+}
+
+/// `SQLITE_BUSY`, also where its higher bits say more of it.
+fn is_busy(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.and_then(|code| code.parse::<u32>().ok())
+        .is_some_and(|code| code & 0xff == 5)
 }
 
 fn options(path: Option<&Path>) -> SqliteConnectOptions {
@@ -102,13 +122,16 @@ fn create(path: &Path) -> Result<(), OpenError> {
             .create(folder)
             .map_err(failed)?;
     }
-    OpenOptions::new()
+    // One that is there is not opened: to close it again would end the locks that this process has on it (POSIX, fcntl).
+    let made = OpenOptions::new()
         .append(true)
-        .create(true)
+        .create_new(true)
         .mode(0o600)
-        .open(path)
-        .map_err(failed)?;
-    Ok(())
+        .open(path);
+    match made {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(failed(error)),
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 async fn migrate(connection: &mut SqliteConnection, tables: &Tables) -> Result<(), OpenError> {
