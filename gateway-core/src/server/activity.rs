@@ -64,9 +64,9 @@ impl Activity {
         Some(self.opened + since)
     }
 
-    /// Whether a request has ever come this far.
-    pub(super) fn served_any(&self) -> bool {
-        self.served.load(Ordering::Relaxed) > 0
+    /// How many requests have come this far.
+    pub(super) fn served(&self) -> usize {
+        self.served.load(Ordering::Relaxed)
     }
 }
 

@@ -68,6 +68,8 @@ pub(super) struct ClientIo<S> {
     patience: Patience,
     activity: Arc<Activity>,
     awaited: Option<(Awaited, Instant)>,
+    /// The number of the request that is being answered, and since when.
+    busy: Option<(usize, Instant)>,
     read_timer: Timer,
     write_stalled: Option<Instant>,
     write_timer: Timer,
@@ -106,6 +108,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
             patience,
             activity,
             awaited: None,
+            busy: None,
             read_timer: Timer::default(),
             write_stalled: None,
             write_timer: Timer::default(),
@@ -144,18 +147,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
             Awaited::RestOfBody(framing.heads())
         } else if framing.in_head() {
             Awaited::Head(framing.heads())
-        } else if self.activity.served_any() || framing.heads() > 0 {
+        } else if self.activity.served() > 0 || framing.heads() > 0 {
             Awaited::Request
         } else {
             Awaited::FirstByte
         };
         let Some(idle_since) = idle_since else {
-            // The client is waiting, not we; or we are for a body, whose progress is `BodyInProgress`'s. The task may not be polled for reading when that is over, so the timer goes
-            // on, and finds out then how long it has been over.
+            // The client is waiting, not we; or we are for a body, whose progress is `BodyInProgress`'s. The task may not be polled for
+            // reading when that is over, so the timer goes on, and finds out then how long it has been over: soon after a short
+            // answer, and seldom during a long one.
             self.awaited = None;
-            let _ = self
-                .read_timer
-                .passed(Instant::now() + self.patience.idle, cx);
+            let (now, number) = (Instant::now(), self.activity.served());
+            if self.busy.is_none_or(|(with, _)| with != number) {
+                self.busy = Some((number, now));
+            }
+            let so_far = self.busy.map_or(Duration::ZERO, |(_, since)| now - since);
+            let again = so_far.max(RESTS_AFTER).min(self.patience.idle);
+            let _ = self.read_timer.passed(now + again, cx);
             return Poll::Pending;
         };
         let since = match self.awaited {

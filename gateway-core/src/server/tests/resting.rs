@@ -1,10 +1,15 @@
 //! Connections on which nothing is asked for a while: they do without hyper, and nobody notices.
 
-use tokio::io::AsyncRead;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Wake, Waker};
+
+use tokio::io::{AsyncRead, DuplexStream, ReadBuf};
 use tokio::time::Instant;
 
 use super::*;
-use crate::server::activity::Activity;
+use crate::server::activity::{Activity, Running};
 use crate::server::client_io::{ClientIo, Ended, Patience};
 
 /// Longer than it takes until a connection rests.
@@ -15,10 +20,17 @@ const REQUEST: &[u8] = b"GET /ok HTTP/1.1\r\nHost: a\r\n\r\n";
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// HTTP/1 on a connection that has had a request, as hyper has it, and the client's end.
-fn used(buffer: usize) -> (ClientIo<tokio::io::DuplexStream>, tokio::io::DuplexStream) {
+fn used(buffer: usize) -> (ClientIo<DuplexStream>, DuplexStream) {
+    let (io, clients, running) = busy(buffer);
+    drop(running);
+    (io, clients)
+}
+
+/// The same, with a request that is being answered.
+fn busy(buffer: usize) -> (ClientIo<DuplexStream>, DuplexStream, Running) {
     let (ours, clients) = tokio::io::duplex(buffer);
     let activity = Activity::new();
-    drop(activity.begin());
+    let running = activity.begin();
     let patience = Patience {
         header: MINUTE,
         idle: MINUTE,
@@ -28,6 +40,7 @@ fn used(buffer: usize) -> (ClientIo<tokio::io::DuplexStream>, tokio::io::DuplexS
     (
         ClientIo::http1(ours, early, 1024, patience, activity),
         clients,
+        running,
     )
 }
 
@@ -44,6 +57,52 @@ async fn an_idle_connection_rests_long_before_it_is_closed() {
     let took = end_of(&mut io).await;
     assert!(took < Duration::from_secs(1), "{took:?}");
     assert_eq!(io.ended(), Some(Ended::Rests));
+}
+
+/// Counts how often the task is woken.
+struct Counting(AtomicUsize);
+
+impl Wake for Counting {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_answer_is_hardly_disturbed() {
+    let (mut io, _client, _running) = busy(64);
+    let woken = Arc::new(Counting(AtomicUsize::new(0)));
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut cx = Context::from_waker(&waker);
+    for _ in 0..600 {
+        let mut space = [0; 8];
+        let mut buffer = ReadBuf::new(&mut space);
+        assert!(
+            Pin::new(&mut io)
+                .poll_read(&mut cx, &mut buffer)
+                .is_pending()
+        );
+        sleep(Duration::from_secs(1)).await;
+    }
+    let woken = woken.0.load(Ordering::Relaxed);
+    assert!(woken <= 20, "{woken} times in ten minutes");
+}
+
+/// hyper looks once while it answers, and not again when the answer has ended.
+#[tokio::test(start_paused = true)]
+async fn it_rests_also_when_nobody_looks_at_the_end_of_its_answer() {
+    let (mut io, _client, running) = busy(64);
+    let reading = tokio::spawn(async move {
+        let took = end_of(&mut io).await;
+        (took, io.ended())
+    });
+    sleep(Duration::from_secs(5)).await;
+    assert!(!reading.is_finished());
+    drop(running);
+    let (took, ended) = reading.await.unwrap();
+    // Not much later than the answer took.
+    assert!(took < Duration::from_secs(11), "{took:?}");
+    assert_eq!(ended, Some(Ended::Rests));
 }
 
 #[tokio::test(start_paused = true)]
