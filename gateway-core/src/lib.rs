@@ -58,6 +58,7 @@ mod intern;
 mod metrics;
 mod proxy;
 mod reload;
+mod retry_after;
 mod shutdown;
 mod telemetry;
 mod trace;

@@ -344,6 +344,10 @@ fn from_client(error: &ClientError) -> Problem {
             StatusCode::UNPROCESSABLE_ENTITY,
             "idempotency-key-reused",
             "The idempotency key came with another request before",
+        )
+        .detail(
+            "Idempotency-Key: came with another body within the last 24 hours. A key names one request, whose answer is given \
+             again: another request needs another key.",
         ),
         ClientError::IdempotencyKeyInUse => Problem::client(
             StatusCode::CONFLICT,

@@ -386,7 +386,14 @@ impl From<WebhookError> for Error {
         match error {
             WebhookError::Address(fault) => ClientError::Unprocessable(vec![FieldError {
                 pointer: "/url".to_owned(),
-                detail: fault.to_string(),
+                detail: match fault {
+                    AddressFault::NoUrl | AddressFault::Unresolved => fault.to_string(),
+                    AddressFault::NotHttps
+                    | AddressFault::Credentials
+                    | AddressFault::NotPublic => {
+                        format!("is an address that is not allowed: it {fault}")
+                    }
+                },
             }])
             .into(),
             WebhookError::TooMany => {

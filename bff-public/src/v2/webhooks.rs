@@ -24,6 +24,9 @@ use crate::announcements;
 use crate::clients::Clients;
 use crate::partner;
 
+/// What a cursor of deliveries looks like: which of the webhook's own deliveries a page ended with.
+const DELIVERIES_CURSOR: &str = "^(d[1-9][0-9]{0,17})?$";
+
 /// A webhook to be added.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -122,7 +125,7 @@ pub(crate) struct DeliveriesQuery {
     #[schemars(regex(pattern = "^(PENDING|DELIVERED|FAILED)?$"))]
     state: Option<String>,
     /// The `nextCursor` of a page of the same search.
-    #[schemars(regex(pattern = "^[0-9]{0,18}$"))]
+    #[schemars(regex(pattern = DELIVERIES_CURSOR))]
     cursor: Option<String>,
     /// The size of a page, 20 when absent.
     #[schemars(range(min = 1, max = 100))]
@@ -318,7 +321,7 @@ pub(crate) async fn deliveries(
     found.truncate(limit as usize);
     let last = found.last().filter(|_| has_more);
     Ok(Uncached::new(Page {
-        next_cursor: last.map(|delivery| delivery.number.to_string()),
+        next_cursor: last.map(|delivery| format!("d{}", delivery.number)),
         items: found.into_iter().map(DeliveryV2::from).collect(),
     }))
 }
@@ -334,8 +337,11 @@ fn state(name: &str) -> Result<DeliveryState, Error> {
 }
 
 fn place(cursor: &str) -> Result<i64, Error> {
-    let digits = cursor.len() <= 18 && cursor.bytes().all(|byte| byte.is_ascii_digit());
-    let place = cursor.parse().ok().filter(|_| digits);
+    let digits = cursor.strip_prefix('d').filter(|digits| {
+        let is_short = (1..=18).contains(&digits.len()) && !digits.starts_with('0');
+        is_short && digits.bytes().all(|byte| byte.is_ascii_digit())
+    });
+    let place = digits.and_then(|digits| digits.parse().ok());
     place.ok_or_else(|| Error::bad_request("cursor: is no cursor of this list."))
 }
 

@@ -3,9 +3,8 @@
 //! A safe call is repeated after a connection that failed or broke before the head of an answer, an attempt that was given
 //! up, and 502, 503 and 504. A command is repeated only if it is certain that nothing of it was sent.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use http::header::RETRY_AFTER;
 use http::{HeaderMap, Request, Response, StatusCode};
 use tonic::Code;
 
@@ -15,6 +14,7 @@ use super::outgoing::{Outgoing, Replay};
 use super::shared::Upstream;
 use crate::config::RetryConfig;
 use crate::deadline::Deadline;
+use crate::retry_after::retry_after;
 
 /// An attempt that got no answer.
 pub(super) struct Failure {
@@ -174,19 +174,6 @@ pub(super) fn backoff(config: &RetryConfig, number: u32) -> Duration {
     doubled.mul_f64(0.5 + fastrand::f64() * 0.5)
 }
 
-/// `Retry-After` (RFC 9110, 10.2.3): seconds, or a date.
-pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = httpdate::parse_http_date(text).ok()?;
-    Some(
-        date.duration_since(SystemTime::now())
-            .unwrap_or(Duration::ZERO),
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
@@ -209,26 +196,6 @@ mod tests {
                 assert!(wait >= longest / 2 && wait <= longest, "{number}: {wait:?}");
             }
         }
-    }
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        let headers = |value: &str| {
-            HeaderMap::from_iter([(
-                RETRY_AFTER,
-                HeaderValue::from_str(value).unwrap_or(HeaderValue::from_static("")),
-            )])
-        };
-        assert_eq!(retry_after(&headers("3")), Some(Duration::from_secs(3)));
-        assert_eq!(
-            retry_after(&headers("Wed, 21 Oct 2015 07:28:00 GMT")),
-            Some(Duration::ZERO)
-        );
-        let soon = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(60));
-        let wait = retry_after(&headers(&soon));
-        assert!(wait.is_some_and(|wait| wait > Duration::from_secs(50)));
-        assert_eq!(retry_after(&headers("soon")), None);
-        assert_eq!(retry_after(&HeaderMap::new()), None);
     }
 
     #[test]

@@ -68,6 +68,18 @@ pub const TABLES: Tables = Tables {
     CREATE INDEX webhooks_deliveries_by_end ON webhooks_deliveries (ended_at)",
         // Grows with every replay: the end of an attempt counts for the round in which it began.
         "ALTER TABLE webhooks_deliveries ADD COLUMN round INTEGER NOT NULL DEFAULT 0",
+        // `generation` grows whenever the endpoint is enabled: what was sent before says nothing of it any more. `told` is how many
+        // deliveries it has had, `place` which of them one is: `number` would tell a partner how many all of them have.
+        "ALTER TABLE webhooks_endpoints ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE webhooks_endpoints ADD COLUMN told INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE webhooks_deliveries ADD COLUMN place INTEGER NOT NULL DEFAULT 0;
+    UPDATE webhooks_deliveries SET place = counted.place
+    FROM (SELECT number, row_number() OVER (PARTITION BY endpoint ORDER BY number) AS place
+          FROM webhooks_deliveries) AS counted
+    WHERE counted.number = webhooks_deliveries.number;
+    UPDATE webhooks_endpoints SET told =
+        (SELECT count(*) FROM webhooks_deliveries WHERE endpoint = webhooks_endpoints.id);
+    CREATE INDEX webhooks_deliveries_by_place ON webhooks_deliveries (endpoint, place)",
     ],
 };
 
@@ -125,7 +137,7 @@ impl DeliveryState {
 /// A message for one endpoint, and how far it has come.
 #[derive(Clone, Debug, FromRow)]
 pub struct Delivery {
-    /// Grows with every delivery.
+    /// Which of its endpoint's deliveries it is, from 1.
     pub number: i64,
     /// The message's id, the same in every attempt.
     pub message: String,
@@ -201,6 +213,8 @@ pub(super) struct Message {
     pub(super) attempts: u32,
     /// How often it was replayed.
     pub(super) round: i64,
+    /// How often its endpoint was enabled.
+    pub(super) generation: i64,
 }
 
 /// A message for one endpoint of `partner`, which may have it.
@@ -254,9 +268,10 @@ async fn insert(
     noted: &Noted,
     now: i64,
 ) -> Result<bool, sqlx::Error> {
-    sqlx::query(
+    let done = sqlx::query(
         "INSERT OR IGNORE INTO webhooks_deliveries
-         (endpoint, message, kind, subject, body, due_at, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+         (endpoint, message, kind, subject, body, due_at, created_at, place)
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?6, told + 1 FROM webhooks_endpoints WHERE id = ?1",
     )
     .bind(endpoint)
     .bind(&noted.message)
@@ -264,10 +279,16 @@ async fn insert(
     .bind(&noted.subject)
     .bind(&noted.body)
     .bind(now)
-    .bind(now)
-    .execute(connection)
-    .await
-    .map(|done| done.rows_affected() > 0)
+    .execute(&mut *connection)
+    .await?;
+    if done.rows_affected() == 0 {
+        return Ok(false);
+    }
+    sqlx::query("UPDATE webhooks_endpoints SET told = told + 1 WHERE id = ?")
+        .bind(endpoint)
+        .execute(connection)
+        .await
+        .map(|_done| true)
 }
 
 pub(super) async fn deliveries(
@@ -282,10 +303,10 @@ pub(super) async fn deliveries(
         .read(move |connection| {
             Box::pin(async move {
                 sqlx::query_as(
-                    "SELECT number, message, kind, subject, state, attempts, due_at, created_at, ended_at, status, fault
+                    "SELECT place AS number, message, kind, subject, state, attempts, due_at, created_at, ended_at, status, fault
                      FROM webhooks_deliveries
-                     WHERE endpoint = ?1 AND number < ?2 AND (?3 IS NULL OR state = ?3)
-                     ORDER BY number DESC LIMIT ?4",
+                     WHERE endpoint = ?1 AND place < ?2 AND (?3 IS NULL OR state = ?3)
+                     ORDER BY place DESC LIMIT ?4",
                 )
                 .bind(endpoint)
                 .bind(before.unwrap_or(i64::MAX))
@@ -496,13 +517,17 @@ async fn due_in(
     let wanted = match served.ordered {
         // The first of each subject that is not over: what comes after it waits.
         true => {
-            "SELECT number, message, body, attempts, round FROM webhooks_deliveries
+            "SELECT number, message, body, attempts, round,
+                    (SELECT generation FROM webhooks_endpoints WHERE id = endpoint) AS generation
+             FROM webhooks_deliveries
              WHERE number IN (SELECT min(number) FROM webhooks_deliveries
                               WHERE endpoint = ? AND state = 'pending' GROUP BY subject)
              AND due_at <= ? ORDER BY number LIMIT ?"
         }
         false => {
-            "SELECT number, message, body, attempts, round FROM webhooks_deliveries
+            "SELECT number, message, body, attempts, round,
+                    (SELECT generation FROM webhooks_endpoints WHERE id = endpoint) AS generation
+             FROM webhooks_deliveries
              WHERE endpoint = ? AND state = 'pending' AND due_at <= ? ORDER BY due_at, number LIMIT ?"
         }
     };

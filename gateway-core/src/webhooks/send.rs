@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use http::StatusCode;
-use http::header::{CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
+use http::header::{CONTENT_TYPE, USER_AGENT};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
 
@@ -12,6 +12,7 @@ use super::address::{self, AddressFault, Guard};
 use super::records::{Due, Message};
 use super::signature;
 use crate::config::WebhooksConfig;
+use crate::retry_after::retry_after;
 
 /// Connections to one host that are kept for the next message.
 const IDLE: usize = 2;
@@ -80,7 +81,7 @@ impl Sender {
             .body(message.body.clone());
         match request.send().await {
             // Of the answer only the head is read.
-            Ok(response) => judge(response.status(), retry_after(&response)),
+            Ok(response) => judge(response.status(), retry_after(response.headers())),
             Err(error) => Outcome::Failed {
                 status: None,
                 why: words(&error),
@@ -121,12 +122,6 @@ fn refused(fault: AddressFault) -> Outcome {
         why: format!("the URL {fault}"),
         retry_after: None,
     }
-}
-
-/// RFC 9110, 10.2.3, in seconds.
-fn retry_after(response: &reqwest::Response) -> Option<Duration> {
-    let value = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
-    value.parse().ok().map(Duration::from_secs)
 }
 
 /// What a partner may know of a failure: nothing of where we are or whom else we can reach.

@@ -3,11 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::extract::State;
 use http::{HeaderMap, StatusCode};
+use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
@@ -23,7 +24,7 @@ use super::{
 };
 use crate::config::{PartnerConfig, Partners, WebhooksConfig};
 use crate::events::ChangeEvent;
-use crate::store::Store;
+use crate::store::{Store, Tables};
 
 const LONG: Duration = Duration::from_secs(20);
 const HOUR: i64 = 3_600_000;
@@ -114,6 +115,42 @@ impl World {
         timeout(LONG, found).await.unwrap()
     }
 
+    /// What would be sent now: what is taken out here is under way.
+    async fn due(&self, most: usize) -> Vec<Message> {
+        let queue = records::due(&self.store, &self.id, now(), most).await;
+        queue.unwrap().unwrap().due.unwrap().messages
+    }
+
+    /// An attempt ends like this; why the endpoint is disabled by it.
+    async fn ends(
+        &self,
+        message: &Message,
+        outcome: Outcome,
+        config: &WebhooksConfig,
+    ) -> Option<String> {
+        let at_once = Duration::ZERO;
+        let ended = records::settle(&self.store, &self.id, message, outcome, at_once, config).await;
+        ended.unwrap()
+    }
+
+    /// Why the endpoint is disabled.
+    async fn disabled(&self) -> Option<String> {
+        let endpoint = self.webhooks.endpoint("acme", &self.id).await;
+        endpoint.unwrap().disabled
+    }
+
+    async fn enable(&self) {
+        self.webhooks.enable("acme", &self.id).await.unwrap();
+    }
+
+    /// Why the last attempt of a message failed.
+    async fn fault(&self, message: &Message) -> (DeliveryState, Option<String>) {
+        let log = self.log().await.into_iter();
+        let mut found = log.filter(|delivery| delivery.message == message.id);
+        let found = found.next().unwrap();
+        (found.state(), found.fault)
+    }
+
     /// With how many secrets a message would be signed at `at`.
     async fn secrets(&self, at: i64) -> usize {
         let queue = records::due(&self.store, &self.id, at, 1).await.unwrap();
@@ -122,18 +159,18 @@ impl World {
 }
 
 /// What a partner's server answers, from now on: a status, and `Retry-After`.
-type Answer = Arc<Mutex<(StatusCode, Option<&'static str>)>>;
+type Answer = Arc<Mutex<(StatusCode, Option<String>)>>;
 
-async fn receiver(status: StatusCode, retry_after: Option<&'static str>) -> (String, Answer) {
+async fn receiver(status: StatusCode, retry_after: Option<&str>) -> (String, Answer) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
-    let answer: Answer = Arc::new(Mutex::new((status, retry_after)));
+    let answer: Answer = Arc::new(Mutex::new((status, retry_after.map(str::to_owned))));
     let app = Router::new()
         .fallback(async |State(answer): State<Answer>| {
-            let (status, retry_after) = *answer.lock().unwrap();
+            let (status, retry_after) = answer.lock().unwrap().clone();
             let mut headers = HeaderMap::new();
-            if let Some(seconds) = retry_after {
-                headers.insert("retry-after", seconds.parse().unwrap());
+            if let Some(wish) = retry_after {
+                headers.insert("retry-after", wish.parse().unwrap());
             }
             (status, headers)
         })
@@ -184,7 +221,12 @@ fn pauses_double_up_to_the_longest_and_are_shortened_to_half_at_most() {
 
 #[tokio::test]
 async fn the_next_attempt_is_when_the_partner_wishes_but_not_too_late() {
-    for (retry_after, least, most) in [("40", 40_000, 45_000), ("86400", 100_000, 105_000)] {
+    let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(60));
+    for (retry_after, least, most) in [
+        ("40", 40_000, 45_000),
+        ("86400", 100_000, 105_000),
+        (date.as_str(), 30_000, 61_000),
+    ] {
         let (url, _answer) = receiver(StatusCode::SERVICE_UNAVAILABLE, Some(retry_after)).await;
         let config = WebhooksConfig {
             first_retry: Duration::from_millis(10),
@@ -287,6 +329,226 @@ async fn nothing_is_promised_to_an_endpoint_that_is_disabled() {
     world
         .log_once(|log| log[0].state() == DeliveryState::Delivered)
         .await;
+}
+
+fn broken() -> Outcome {
+    Outcome::Failed {
+        status: Some(500),
+        why: "the answer was 500".to_owned(),
+        retry_after: None,
+    }
+}
+
+/// What those say that were given up because of another one.
+fn given_up() -> (DeliveryState, Option<String>) {
+    let why = "the webhook was disabled".to_owned();
+    (DeliveryState::Failed, Some(why))
+}
+
+#[tokio::test]
+async fn an_answer_to_what_was_sent_before_an_endpoint_was_enabled_does_not_disable_it() {
+    let world = World::new(&config(), "http://127.0.0.1:9/").await;
+    for _ in 0..2 {
+        world.test().await.unwrap();
+    }
+    let under_way = world.due(2).await;
+    let [quick, slow] = under_way.as_slice() else {
+        panic!("{under_way:?}");
+    };
+    let why = world.ends(quick, Outcome::Gone, &config()).await;
+    assert_eq!(why.as_deref(), Some("the answer was 410"));
+    world.enable().await;
+    world.test().await.unwrap();
+    assert_eq!(world.ends(slow, Outcome::Gone, &config()).await, None);
+    assert_eq!(world.disabled().await, None);
+    assert_eq!(world.fault(slow).await, given_up());
+    let waiting = world.due(2).await;
+    assert_eq!(waiting.len(), 1, "{waiting:?}");
+
+    // Enabled while it was not disabled: what was under way then is asked for again, and that answer counts.
+    world.enable().await;
+    let ended = world.ends(&waiting[0], Outcome::Gone, &config()).await;
+    assert_eq!(ended, None);
+    let again = world.due(2).await;
+    assert_eq!((again.len(), again[0].attempts), (1, 1), "{again:?}");
+    let why = world.ends(&again[0], Outcome::Gone, &config()).await;
+    assert_eq!(why.as_deref(), Some("the answer was 410"));
+}
+
+#[tokio::test]
+async fn failures_of_what_was_sent_before_an_endpoint_was_enabled_are_not_counted() {
+    let hasty = WebhooksConfig {
+        attempts: 1,
+        disable_after: 1,
+        ..config()
+    };
+    let world = World::new(&hasty, "http://127.0.0.1:9/").await;
+    world.test().await.unwrap();
+    let former = world.due(1).await;
+    world.enable().await;
+    assert_eq!(world.ends(&former[0], broken(), &hasty).await, None);
+    assert_eq!(world.disabled().await, None);
+    assert_eq!(world.fault(&former[0]).await.0, DeliveryState::Failed);
+    world.test().await.unwrap();
+    let now = world.due(1).await;
+    assert!(world.ends(&now[0], broken(), &hasty).await.is_some());
+}
+
+#[tokio::test]
+async fn what_ends_after_its_endpoint_was_disabled_changes_nothing_unless_it_was_taken() {
+    let hasty = WebhooksConfig {
+        attempts: 1,
+        disable_after: 2,
+        ..config()
+    };
+    let world = World::new(&hasty, "http://127.0.0.1:9/").await;
+    for _ in 0..6 {
+        world.test().await.unwrap();
+    }
+    let under_way = world.due(6).await;
+    let [gone, first, second, third, taken, late] = under_way.as_slice() else {
+        panic!("{under_way:?}");
+    };
+    let patient = config();
+    assert!(world.ends(gone, Outcome::Gone, &hasty).await.is_some());
+    // The last attempts of two, and one after which there would be another.
+    for (message, config) in [(first, &hasty), (second, &hasty), (third, &patient)] {
+        assert_eq!(world.ends(message, broken(), config).await, None);
+        assert_eq!(world.fault(message).await, given_up());
+    }
+    // It is disabled by one of them alone.
+    assert_eq!(world.ends(third, Outcome::Gone, &hasty).await, None);
+    assert_eq!(world.fault(third).await, given_up());
+    let reason = world.disabled().await;
+    assert_eq!(reason.as_deref(), Some("the answer was 410"));
+    let delivered = Outcome::Delivered(204);
+    assert_eq!(world.ends(taken, delivered, &hasty).await, None);
+    assert_eq!(world.fault(taken).await, (DeliveryState::Delivered, None));
+    // Nor does it count when it is enabled again.
+    world.enable().await;
+    assert_eq!(world.ends(late, broken(), &hasty).await, None);
+    world.test().await.unwrap();
+    let now = world.due(1).await;
+    assert_eq!(world.ends(&now[0], broken(), &hasty).await, None);
+    assert_eq!(world.disabled().await, None);
+}
+
+#[tokio::test]
+async fn a_delivery_is_numbered_among_those_of_its_endpoint_alone() {
+    let world = World::new(&config(), "http://127.0.0.1:9/").await;
+    let webhooks = &world.webhooks;
+    let new = NewEndpoint {
+        url: "http://127.0.0.1:9/".to_owned(),
+        kinds: Vec::new(),
+        ordered: false,
+    };
+    let (other, _secret) = webhooks.create("other", new).await.unwrap();
+    let at = "2030-01-01T00:00:00Z";
+    for _ in 0..3 {
+        let test = webhooks.test("other", &other.id, "widget.test", at);
+        test.await.unwrap();
+        world.test().await.unwrap();
+    }
+    let numbers = async |state, before| -> Vec<i64> {
+        let page = webhooks.deliveries("acme", &world.id, state, before, 2);
+        let page = page.await.unwrap().into_iter();
+        page.map(|delivery| delivery.number).collect()
+    };
+    assert_eq!(numbers(None, None).await, [3, 2]);
+    // What comes between two pages is on neither.
+    world.test().await.unwrap();
+    assert_eq!(numbers(None, Some(2)).await, [1]);
+    // Nor does the next page change when what the one before ended with is forgotten, or everything is.
+    let under_way = world.due(4).await;
+    let delivered = || Outcome::Delivered(204);
+    world.ends(&under_way[1], delivered(), &config()).await;
+    let over = Some(DeliveryState::Delivered);
+    assert_eq!(numbers(over, None).await, [2]);
+    records::prune(&world.store, i64::MAX).await.unwrap();
+    assert_eq!(numbers(None, Some(2)).await, [1]);
+    for message in [&under_way[0], &under_way[2], &under_way[3]] {
+        world.ends(message, delivered(), &config()).await;
+    }
+    records::prune(&world.store, i64::MAX).await.unwrap();
+    world.test().await.unwrap();
+    assert_eq!(numbers(None, None).await, [5]);
+    // One that is there already takes no number.
+    let partners = webhooks.inner.partners.load_full();
+    for _ in 0..2 {
+        let change = noted(webhooks, "1", "of:red", "widget-1");
+        let taken = records::take(
+            &world.store,
+            vec![change],
+            None,
+            Arc::clone(&partners),
+            now(),
+        );
+        taken.await.unwrap();
+    }
+    world.test().await.unwrap();
+    assert_eq!(numbers(None, None).await, [7, 6]);
+}
+
+/// As they were before deliveries were numbered by endpoint.
+static FORMER: [Tables; 1] = [Tables {
+    owner: TABLES.owner,
+    migrations: TABLES.migrations.split_at(2).0,
+}];
+
+#[tokio::test]
+async fn what_a_file_had_before_is_numbered_by_endpoint() {
+    crate::install_crypto();
+    let folder = TempDir::new().unwrap();
+    let store = || Store::new(Some(folder.path().join("store.db")));
+    let former = store();
+    former.open(&FORMER).unwrap();
+    let filled = former.write(|connection| {
+        Box::pin(
+            sqlx::raw_sql(
+                "INSERT INTO webhooks_endpoints (id, partner, url, kinds, ordered, secret, created_at)
+                 VALUES ('wh_1', 'acme', 'http://127.0.0.1:9/', '', 0, 'whsec_a', 1),
+                        ('wh_2', 'other', 'http://127.0.0.1:9/', '', 0, 'whsec_b', 1),
+                        ('wh_3', 'acme', 'http://127.0.0.1:9/', '', 0, 'whsec_c', 1);
+                 INSERT INTO webhooks_deliveries (endpoint, message, kind, subject, body, due_at, created_at)
+                 VALUES ('wh_2', 'a', 'k', 's', '{}', 1, 1), ('wh_1', 'a', 'k', 's', '{}', 1, 1),
+                        ('wh_2', 'b', 'k', 's', '{}', 1, 1), ('wh_1', 'b', 'k', 's', '{}', 1, 1)",
+            )
+            .execute(connection),
+        )
+    });
+    filled.await.unwrap();
+    former.close();
+
+    let store = store();
+    store.open(&[TABLES]).unwrap();
+    let webhooks = Webhooks::new(&store, &config(), None);
+    for (partner, id, numbers) in [
+        ("acme", "wh_1", &[3, 2, 1][..]),
+        ("other", "wh_2", &[3, 2, 1]),
+        ("acme", "wh_3", &[1]),
+    ] {
+        let at = "2030-01-01T00:00:00Z";
+        let test = webhooks.test(partner, id, "widget.test", at);
+        test.await.unwrap();
+        let log = webhooks.deliveries(partner, id, None, None, 10);
+        let log = log.await.unwrap().into_iter();
+        let found: Vec<i64> = log.map(|delivery| delivery.number).collect();
+        assert_eq!(found, numbers, "{id}");
+    }
+    let queue = records::due(&store, "wh_1", now(), 1).await.unwrap();
+    assert_eq!(queue.unwrap().due.unwrap().messages[0].generation, 0);
+    let plan = store.read(|connection| {
+        let plan = "EXPLAIN QUERY PLAN SELECT * FROM webhooks_deliveries
+                    WHERE endpoint = 'wh_1' AND place < 3 ORDER BY place DESC LIMIT 2";
+        Box::pin(sqlx::query_as::<_, (i64, i64, i64, String)>(plan).fetch_all(connection))
+    });
+    let plan = plan.await.unwrap();
+    assert_eq!(plan.len(), 1, "{plan:?}");
+    assert!(
+        plan[0].3.contains("webhooks_deliveries_by_place"),
+        "{plan:?}"
+    );
+    store.close();
 }
 
 #[tokio::test]

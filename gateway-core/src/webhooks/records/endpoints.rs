@@ -95,7 +95,8 @@ pub(in crate::webhooks) async fn enable(
     id: &str,
 ) -> Result<bool, StoreError> {
     let query = sqlx::query(
-        "UPDATE webhooks_endpoints SET disabled = NULL, failures = 0 WHERE id = ? AND partner = ?",
+        "UPDATE webhooks_endpoints SET disabled = NULL, failures = 0, generation = generation + 1
+         WHERE id = ? AND partner = ?",
     );
     write(store, query.bind(id.to_owned()).bind(partner.to_owned())).await
 }

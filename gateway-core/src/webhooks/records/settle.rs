@@ -10,8 +10,9 @@ use crate::store::{Store, StoreError};
 use crate::webhooks::send::Outcome;
 use crate::webhooks::{millis, now};
 
-/// Writes down how an attempt has ended: for its message only as long as nobody has asked for that anew. Says why when the endpoint
-/// is disabled by it.
+/// Writes down how an attempt has ended: for its message only as long as nobody has asked for that anew, and for the endpoint only
+/// when it was not enabled since the attempt began. What fails after the endpoint was disabled changes nothing. Says why when the
+/// endpoint is disabled by it.
 pub(in crate::webhooks) async fn settle(
     store: &Store,
     endpoint: &str,
@@ -24,6 +25,7 @@ pub(in crate::webhooks) async fn settle(
         endpoint: endpoint.to_owned(),
         number: message.number,
         round: message.round,
+        generation: message.generation,
         now: now(),
         due_at: now().saturating_add(millis(wait)),
         attempts: config.attempts,
@@ -38,6 +40,7 @@ struct End {
     endpoint: String,
     number: i64,
     round: i64,
+    generation: i64,
     now: i64,
     due_at: i64,
     /// After so many a message is given up,
@@ -66,6 +69,9 @@ impl End {
             }
             Outcome::Gone => {
                 let why = "the answer was 410".to_owned();
+                if !self.is_of_now(connection).await? {
+                    return self.failed(connection, Some(410), &why).await;
+                }
                 self.over(connection, "failed", Some(410), Some(&why))
                     .await?;
                 self.disable(connection, why).await
@@ -74,6 +80,17 @@ impl End {
         }
     }
 
+    /// Whether the endpoint was not enabled since the attempt began.
+    async fn is_of_now(&self, connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+        let generation: Option<i64> =
+            sqlx::query_scalar("SELECT generation FROM webhooks_endpoints WHERE id = ?")
+                .bind(&self.endpoint)
+                .fetch_optional(connection)
+                .await?;
+        Ok(generation == Some(self.generation))
+    }
+
+    /// What was taken was taken, also when it had been given up meanwhile.
     async fn over(
         &self,
         connection: &mut SqliteConnection,
@@ -83,8 +100,8 @@ impl End {
     ) -> Result<(), sqlx::Error> {
         sqlx::query(
             "UPDATE webhooks_deliveries
-             SET state = ?, status = ?, fault = ?, ended_at = ?, attempts = attempts + 1
-             WHERE number = ? AND round = ?",
+             SET state = ?1, status = ?2, fault = ?3, ended_at = ?4, attempts = attempts + 1
+             WHERE number = ?5 AND round = ?6 AND (state = 'pending' OR ?1 = 'delivered')",
         )
         .bind(state)
         .bind(status)
@@ -104,18 +121,20 @@ impl End {
         why: &str,
     ) -> Result<Option<String>, sqlx::Error> {
         let made: Option<u32> = sqlx::query_scalar(
-            "SELECT attempts FROM webhooks_deliveries WHERE number = ? AND round = ?",
+            "SELECT attempts FROM webhooks_deliveries
+             WHERE number = ? AND round = ? AND state = 'pending'",
         )
         .bind(self.number)
         .bind(self.round)
         .fetch_optional(&mut *connection)
         .await?;
-        // Taken away meanwhile, or asked for anew.
+        // Taken away meanwhile, given up with its endpoint, or asked for anew.
         let Some(made) = made else { return Ok(None) };
         if made + 1 < self.attempts {
             sqlx::query(
                 "UPDATE webhooks_deliveries
-                 SET status = ?, fault = ?, due_at = ?, attempts = attempts + 1 WHERE number = ?",
+                 SET status = ?, fault = ?, due_at = ?, attempts = attempts + 1
+                 WHERE number = ? AND state = 'pending'",
             )
             .bind(status)
             .bind(why)
@@ -126,15 +145,17 @@ impl End {
             return Ok(None);
         }
         self.over(connection, "failed", status, Some(why)).await?;
-        let failures: u32 = sqlx::query_scalar(
-            "UPDATE webhooks_endpoints SET failures = failures + 1 WHERE id = ? RETURNING failures",
+        let failures: Option<u32> = sqlx::query_scalar(
+            "UPDATE webhooks_endpoints SET failures = failures + 1
+             WHERE id = ? AND generation = ? RETURNING failures",
         )
         .bind(&self.endpoint)
-        .fetch_one(&mut *connection)
+        .bind(self.generation)
+        .fetch_optional(&mut *connection)
         .await?;
-        if failures < self.disable_after {
+        let Some(failures) = failures.filter(|failures| *failures >= self.disable_after) else {
             return Ok(None);
-        }
+        };
         let why = format!("{failures} messages one after another could not be delivered");
         self.disable(connection, why).await
     }
@@ -145,11 +166,18 @@ impl End {
         connection: &mut SqliteConnection,
         why: String,
     ) -> Result<Option<String>, sqlx::Error> {
-        sqlx::query("UPDATE webhooks_endpoints SET disabled = ? WHERE id = ?")
-            .bind(&why)
-            .bind(&self.endpoint)
-            .execute(&mut *connection)
-            .await?;
+        let done = sqlx::query(
+            "UPDATE webhooks_endpoints SET disabled = ?
+             WHERE id = ? AND generation = ? AND disabled IS NULL",
+        )
+        .bind(&why)
+        .bind(&self.endpoint)
+        .bind(self.generation)
+        .execute(&mut *connection)
+        .await?;
+        if done.rows_affected() == 0 {
+            return Ok(None);
+        }
         sqlx::query(
             "UPDATE webhooks_deliveries
              SET state = 'failed', fault = 'the webhook was disabled', ended_at = ?
