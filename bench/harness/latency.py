@@ -12,7 +12,11 @@ from .world import World
 
 GENERATOR = TARGET / "release" / "bench-load"
 COMPOSED = ["bff-mobile", "nginx + Lua", "fastify + undici", "Express + fetch"]
-DELAYS = [5, 10, 20, 50]
+# In milliseconds. Without any there is nothing to wait for: what is added then is all that a composition costs.
+DELAYS = [0, 5, 10, 20, 50]
+JUDGED = [5, 10, 20, 50]
+# The slowest way without anybody in between: what no gateway can be below.
+BY_HAND = "order, then restaurant, by hand"
 RATE, CONNECTIONS = 200, 64
 
 
@@ -37,6 +41,10 @@ def added(folder, works, rounds, seconds, say):
         running = {}
         try:
             direct = world.requests("direct", lambda subject: f"/tickets/order-{subject}")
+            hops = [
+                (world.ports["order"], world.requests("hop-1", lambda subject: f"/orders/order-{subject}")),
+                (world.ports["restaurant"], world.requests("hop-2", lambda _subject: "/restaurants/restaurant-1")),
+            ]
             for name in COMPOSED:
                 if PEERS[name].missing():
                     continue
@@ -48,6 +56,8 @@ def added(folder, works, rounds, seconds, say):
             for _ in range(rounds):
                 base = drive(world, world.ports["kitchen"], direct, seconds)["p50_us"]
                 table.setdefault(("service alone", delay), []).append(base / 1000)
+                both = sum(drive(world, port, requests, seconds)["p50_us"] for port, requests in hops)
+                table.setdefault((BY_HAND, delay), []).append((both - base) / 1000)
                 for name, (_process, port, requests) in running.items():
                     result = drive(world, port, requests, seconds)
                     if result["failed"]:

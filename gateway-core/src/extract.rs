@@ -179,7 +179,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for QueryParams<T>
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
         match axum::extract::Query::<T>::from_request_parts(parts, state).await {
             Ok(axum::extract::Query(value)) => Ok(Self(value)),
-            Err(rejection) => Err(Error::bad_request(rejection.body_text())),
+            Err(rejection) => Err(Error::bad_request(unfit(&rejection.body_text()))),
         }
     }
 }
@@ -194,6 +194,29 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for PathPar
                 Err(GatewayError::Bug(format!("path: {}", rejection.body_text())).into())
             }
             Err(rejection) => Err(Error::bad_request(misfit(&rejection))),
+        }
+    }
+}
+
+/// Which parameter of the query it is, and what is wrong with it, of what axum and serde say in words of their own.
+fn unfit(said: &str) -> String {
+    let said = said
+        .strip_prefix("Failed to deserialize query string: ")
+        .unwrap_or(said);
+    let named = |fault: &str| said.split_once(fault)?.1.split('`').next();
+    if let Some(name) = named("missing field `") {
+        format!("{name}: is missing.")
+    } else if let Some(name) = named("duplicate field `") {
+        format!("{name}: is there more than once.")
+    } else if let Some(name) = named("unknown field `") {
+        format!("{name}: is not known.")
+    } else {
+        let is_name = |name: &&str| {
+            !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        };
+        match said.split(':').next().filter(is_name) {
+            Some(name) if said.len() > name.len() => format!("{name}: is not valid."),
+            Some(_) | None => "The query is not valid.".to_owned(),
         }
     }
 }
@@ -218,6 +241,38 @@ fn misfit(rejection: &PathRejection) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(serde::Deserialize, Debug)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    #[expect(dead_code, reason = "only the shape matters here")]
+    struct Search {
+        lat: f64,
+        page_size: Option<u8>,
+    }
+
+    #[tokio::test]
+    async fn a_query_that_does_not_fit_is_told_in_our_words() {
+        let cases = [
+            ("/", "lat: is missing."),
+            ("/?lat=", "lat: is not valid."),
+            ("/?lat=x", "lat: is not valid."),
+            ("/?lat=1&pageSize=-1", "pageSize: is not valid."),
+            (
+                "/?lat=1&pageSize=1&pageSize=2",
+                "pageSize: is there more than once.",
+            ),
+            ("/?lat=1&other=1", "other: is not known."),
+        ];
+        for (uri, expected) in cases {
+            let (mut parts, ()) = http::Request::get(uri).body(()).unwrap().into_parts();
+            let found = QueryParams::<Search>::from_request_parts(&mut parts, &()).await;
+            let error = found.map(|QueryParams(found)| found).unwrap_err();
+            assert!(
+                matches!(&error, Error::Client(ClientError::BadRequest(said)) if said == expected),
+                "{uri}: {error:?}"
+            );
+        }
+    }
 
     #[derive(serde::Deserialize, Debug)]
     #[expect(dead_code, reason = "only the shape matters here")]

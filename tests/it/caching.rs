@@ -5,7 +5,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use ftgo_runner::service::Service;
 use ftgo_tests::System;
-use ftgo_tests::bff::{gateway_key, partner_key};
+use ftgo_tests::bff::{Bff, gateway_key, partner_key};
+use ftgo_tests::client::Answer;
+use ftgo_tests::redis::Redis;
 use ftgo_tests::system::eventually;
 use gateway_core::RunningGateway;
 use reqwest::{Method, Response};
@@ -260,6 +262,94 @@ async fn stored_parts_stand_in_for_a_service_that_fails_and_say_so() -> Result<(
     Ok(())
 }
 
+/// At the service itself: the first dish of the restaurant is "Renamed".
+async fn rename_a_dish(system: &System, restaurant: &Answer) -> Result<()> {
+    let mut menu = restaurant.body["menu"].clone();
+    menu["items"][0]["name"] = json!("Renamed");
+    let service = format!(
+        "http://{}/restaurants/restaurant-1/menu",
+        system.address(Service::Restaurant)?
+    );
+    let token = gateway_key()
+        .signer()
+        .for_itself(Service::Restaurant.name())?;
+    let request = system.http.request(Method::PUT, &service);
+    let revised = request
+        .header("x-internal-token", token)
+        .header("if-match", restaurant.header("etag").context("no ETag")?)
+        .json(&menu)
+        .send()
+        .await?;
+    ensure!(revised.status() == 200, "{revised:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_share_what_one_of_them_has_asked_for_until_the_event_about_it() -> Result<()> {
+    let (system, redis) = (System::start().await?, Redis::start().await?);
+    let more = format!(
+        "[redis]\nurl = \"{}\"\nshare_responses = true\nreplicas = 2\ntimeout = \"1s\"\n",
+        redis.url()
+    );
+    let replicas = [
+        system.gateway(Bff::Web, &more).await?,
+        system.gateway(Bff::Web, &more).await?,
+    ];
+    for replica in &replicas {
+        feed_is_up(&system, replica, true).await?;
+        let url = format!("http://{}/metrics", replica.admin_address());
+        eventually("responses are shared", async || {
+            let text = system.http.get_raw(&url).await?.text().await?;
+            Ok(text
+                .lines()
+                .any(|line| line.trim() == "gateway_cache_second_level_up 1")
+                .then_some(()))
+        })
+        .await?;
+    }
+    let get = async |replica: &RunningGateway| {
+        let url = format!("http://{}/api/restaurants/restaurant-1", replica.address());
+        // As behind a load balancer: the services may be told which host was asked for.
+        let request = system.http.request(Method::GET, &url);
+        system.http.send(request.header("host", "shop.test")).await
+    };
+    let said = |answer: &Answer| answer.header("cache-status").unwrap_or_default().to_owned();
+    let before = get(&replicas[0]).await?;
+    let name = before.body["menu"]["items"][0]["name"].clone();
+    // It is on its way to Redis.
+    eventually("it is in Redis", async || {
+        let keys = redis.command("KEYS *:cache:e:*").await?;
+        Ok(keys.contains(":cache:e:").then_some(()))
+    })
+    .await?;
+    let shared = get(&replicas[1]).await?;
+    assert_eq!(shared.body, before.body);
+    assert!(said(&shared).contains("detail=second-level"), "{shared:?}");
+    assert_ne!(name, "Renamed");
+
+    rename_a_dish(&system, &before).await?;
+    let changed = Instant::now();
+    for replica in &replicas {
+        eventually("the menu as it is now", async || {
+            let after = get(replica).await?;
+            Ok((after.body["menu"]["items"][0]["name"] == "Renamed").then_some(()))
+        })
+        .await?;
+    }
+    assert!(changed.elapsed() < Duration::from_secs(4), "{changed:?}");
+    // From here on nobody gets the old one, from whichever level.
+    for _ in 0..20 {
+        for replica in &replicas {
+            let after = get(replica).await?;
+            assert_eq!(
+                after.body["menu"]["items"][0]["name"], "Renamed",
+                "{after:?}"
+            );
+        }
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_passthrough_route_stores_ends_with_the_event_about_it() -> Result<()> {
     let system = System::start().await?;
@@ -272,23 +362,7 @@ async fn what_a_passthrough_route_stores_ends_with_the_event_about_it() -> Resul
     ensure!(said.starts_with("gateway; hit"), "{before:?}");
 
     // The service has said that its answer is good for five seconds; nobody waits for that.
-    let mut menu = before.body["menu"].clone();
-    menu["items"][0]["name"] = json!("Renamed");
-    let service = format!(
-        "http://{}/restaurants/restaurant-1/menu",
-        system.address(Service::Restaurant)?
-    );
-    let token = gateway_key()
-        .signer()
-        .for_itself(Service::Restaurant.name())?;
-    let request = system.http.request(Method::PUT, &service);
-    let revised = request
-        .header("x-internal-token", token)
-        .header("if-match", before.header("etag").context("no ETag")?)
-        .json(&menu)
-        .send()
-        .await?;
-    ensure!(revised.status() == 200, "{revised:?}");
+    rename_a_dish(&system, &before).await?;
     let changed = Instant::now();
     let after = eventually("the menu as it is now", async || {
         let after = get().await?;
