@@ -240,6 +240,8 @@ fn misfit(rejection: &PathRejection) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
     use super::*;
 
     #[derive(serde::Deserialize, Debug)]

@@ -90,7 +90,9 @@ async fn connect(options: SqliteConnectOptions) -> Result<SqliteConnection, sqlx
 
 /// `SQLITE_BUSY`, also where its higher bits say more of it.
 fn is_busy(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code());
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
     code.and_then(|code| code.parse::<u32>().ok())
         .is_some_and(|code| code & 0xff == 5)
 }

@@ -184,8 +184,7 @@ fn verdict(status: StatusCode, headers: &HeaderMap) -> Verdict {
 /// Whether a service says that it has too much to do. 429 does not: that may be one caller's doing.
 fn is_busy(status: StatusCode, headers: &HeaderMap) -> bool {
     let busy = [Code::Unavailable, Code::ResourceExhausted];
-    status == StatusCode::SERVICE_UNAVAILABLE
-        || grpc_code(headers).is_some_and(|code| busy.contains(&code))
+    status.as_u16() == 503 || grpc_code(headers).is_some_and(|code| busy.contains(&code))
 }
 
 /// What a `grpc-status` says about the service, in the head of an answer without a body, or in its trailers.
