@@ -7,6 +7,7 @@
 mod caller;
 mod clients;
 mod error;
+mod examples;
 mod routes;
 mod screens;
 mod tags;

@@ -7,6 +7,7 @@ use gateway_core::route::Routes;
 use gateway_core::upstream::{UnknownUpstream, Upstreams};
 
 use crate::clients::Clients;
+use crate::examples::EXAMPLES;
 use crate::screens::{
     change_order, courier, courier_plan, home, order_details, order_events, order_history,
     place_order, restaurants,
@@ -24,6 +25,7 @@ const INFO: Info = Info {
         ("restaurants", "Where food comes from."),
         ("courier", "What couriers do next, and what they report."),
     ],
+    examples: EXAMPLES,
 };
 
 #[rustfmt::skip]

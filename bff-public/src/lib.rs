@@ -7,6 +7,7 @@
 mod announcements;
 mod clients;
 mod error;
+mod examples;
 mod onboarding;
 mod partner;
 mod routes;

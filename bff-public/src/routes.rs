@@ -7,6 +7,7 @@ use gateway_core::route::Routes;
 use gateway_core::upstream::{UnknownUpstream, Upstreams};
 
 use crate::clients::Clients;
+use crate::examples::EXAMPLES;
 use crate::{v1, v2};
 
 const INFO: Info = Info {
@@ -24,6 +25,7 @@ const INFO: Info = Info {
             "Where the partner is told of what happens to its orders.",
         ),
     ],
+    examples: EXAMPLES,
 };
 
 #[rustfmt::skip]

@@ -6,6 +6,7 @@
 
 mod describe;
 mod document;
+mod examples;
 mod page;
 mod problems;
 mod schemas;
@@ -14,6 +15,7 @@ mod served;
 pub use describe::{Describe, Described, Operation};
 pub use document::Info;
 pub(crate) use document::{Documented, answers_in_json_alone, document};
+pub use examples::Example;
 pub(crate) use page::Page;
 pub(crate) use served::Served;
 

@@ -24,6 +24,7 @@
 
 mod answer;
 mod check;
+mod examples;
 mod fault;
 mod gateway;
 pub(crate) mod log;
@@ -31,6 +32,7 @@ mod matrix;
 mod service;
 
 pub use answer::Answer;
+pub use examples::without_examples;
 pub use fault::Fault;
 pub use gateway::{Key, Setup, TestGateway, eventually};
 pub use matrix::{Matrix, Screen};

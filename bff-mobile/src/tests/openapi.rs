@@ -1,7 +1,7 @@
 //! The document of the mobile API: what is committed is what is served, and what services answer fits it.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use gateway_core::testkit::TestGateway;
+use gateway_core::testkit::{TestGateway, without_examples};
 use http::Method;
 use serde_json::Value;
 
@@ -23,6 +23,7 @@ async fn the_document_is_what_was_agreed() {
     let etag = response.headers()["etag"].clone();
     let document: Value = response.json().await.unwrap();
     insta::assert_json_snapshot!("openapi", document);
+    assert_eq!(without_examples(&document), [""; 0]);
 
     let again = request()
         .header("if-none-match", etag)

@@ -1,6 +1,6 @@
 //! The document of the partners' API: what is committed is what is served.
 
-use gateway_core::testkit::{Setup, TestGateway};
+use gateway_core::testkit::{Setup, TestGateway, without_examples};
 use http::Method;
 use serde_json::Value;
 
@@ -20,4 +20,5 @@ async fn the_document_is_what_was_agreed() {
     assert_eq!(response.headers()["content-type"], "application/json");
     let document: Value = response.json().await.unwrap();
     insta::assert_json_snapshot!("openapi", document);
+    assert_eq!(without_examples(&document), [""; 0]);
 }

@@ -4,6 +4,7 @@ use http::Method;
 use serde_json::{Map, Value, json};
 
 use super::describe::Operation;
+use super::examples::{self, Example};
 use super::problems::{self, Risks};
 use super::schemas::Schemas;
 use crate::config::{Access, Config, PLAN, PolicyConfig};
@@ -18,6 +19,8 @@ pub struct Info {
     pub contact: (&'static str, &'static str),
     /// What the operations are sorted by, the first segment of their paths, and what that is.
     pub tags: &'static [(&'static str, &'static str)],
+    /// Of the members of what is sent and answered, and of parameters.
+    pub examples: &'static [Example],
 }
 
 /// A route to be described.
@@ -37,7 +40,10 @@ pub(crate) fn document(info: &Info, routes: &[Documented<'_>], config: &Config) 
     let mut problems = Map::new();
     for route in routes {
         let policy = config.policies.get(route.name);
-        let operation = operation(route, policy, config, &mut schemas, &mut problems);
+        let mut operation = operation(route, policy, config, &mut schemas, &mut problems);
+        if let Some(parameters) = operation["parameters"].as_array_mut() {
+            examples::name_parameters(route.path, parameters, info.examples);
+        }
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         path[route.method.as_str().to_ascii_lowercase()] = operation;
     }
@@ -59,6 +65,7 @@ pub(crate) fn document(info: &Info, routes: &[Documented<'_>], config: &Config) 
         "paths": paths,
     });
     let mut components = schemas.into_components(&mut document);
+    examples::name_members(&mut components, info.examples);
     components.insert("Problem".to_owned(), problems::schema());
     document["components"] = json!({
         "schemas": components,
@@ -66,6 +73,7 @@ pub(crate) fn document(info: &Info, routes: &[Documented<'_>], config: &Config) 
         "headers": headers(),
         "securitySchemes": security_schemes(config),
     });
+    examples::show_bodies(&mut document);
     document
 }
 

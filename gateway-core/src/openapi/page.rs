@@ -3,7 +3,6 @@
 //!
 //! It works without scripts; the script finds operations while one types, and puts the gateway's own address into commands.
 
-mod examples;
 mod operations;
 mod schemas;
 #[cfg(test)]
@@ -17,7 +16,8 @@ use http::{HeaderMap, HeaderValue};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::Served;
+use super::examples::resolved;
+use super::{Served, examples};
 use crate::html::{Html, html};
 
 const STYLE: &str = include_str!("page/page.css");
@@ -164,12 +164,4 @@ fn text(value: &Value) -> &str {
 
 fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
-}
-
-/// What a reference leads to; anything else is itself.
-fn resolved<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
-    let pointer = value["$ref"].as_str().and_then(|r| r.strip_prefix('#'));
-    pointer
-        .and_then(|pointer| document.pointer(pointer))
-        .unwrap_or(value)
 }

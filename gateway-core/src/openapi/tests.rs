@@ -71,6 +71,13 @@ fn widgets() -> Value {
         description: "All about widgets.",
         contact: ("Widgets", "https://widgets.example"),
         tags: &[("widgets", "Widgets.")],
+        examples: &[
+            ("name", "Sprocket"),
+            ("Maker.name", "The Works"),
+            ("town", "null"),
+            ("size", "3"),
+            ("widgets.id", "widget-1"),
+        ],
     };
     let routes = [
         Documented {
@@ -196,4 +203,34 @@ fn the_document_holds_together() {
         let pointer = reference.strip_prefix('#').unwrap();
         assert!(document.pointer(pointer).is_some(), "{reference}");
     }
+}
+
+#[test]
+fn examples_are_put_together_of_those_of_members() {
+    let document = widgets();
+    let show = &document["paths"]["/v2/widgets/{id}"]["get"];
+    let shown = &show["responses"]["200"]["content"]["application/json"]["example"];
+    assert_eq!(
+        *shown,
+        json!({
+            "name": {"status": "ok", "data": "…"},
+            "maker": {"status": "ok", "data": {"name": "The Works", "town": null, "size": 3}},
+        })
+    );
+    let parameters = show["parameters"].as_array().unwrap();
+    let example = |name: &str| {
+        let parameter = parameters.iter().find(|p| p["name"] == name).unwrap();
+        parameter["schema"]["examples"].clone()
+    };
+    assert_eq!(example("id"), json!(["widget-1"]));
+    assert_eq!(example("near"), Value::Null, "none is named");
+    let make = &document["paths"]["/v2/widgets"]["post"];
+    let body = &make["requestBody"]["content"]["application/json"]["example"];
+    assert_eq!(body["name"], "The Works");
+    assert!(show.get("requestBody").is_none());
+    assert!(
+        !document["components"]["schemas"]
+            .to_string()
+            .contains("\"properties\":null")
+    );
 }
