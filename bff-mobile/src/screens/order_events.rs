@@ -331,7 +331,7 @@ mod tests {
             updated_at: "2030-01-01T18:00:00Z".to_owned(),
             courier: Some(Courier {
                 id: "courier-1".to_owned(),
-                name: "Elena Marsh".to_owned(),
+                name: "Courier One".to_owned(),
                 location: Some(location),
             }),
             scheduled_pickup_time: None,

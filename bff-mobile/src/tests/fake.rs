@@ -107,7 +107,7 @@ fn usual(seen: &Seen) -> Answer {
         }),
         "GET /deliveries/order-1" => json!({
             "id": "order-1", "orderId": "order-1", "state": "SCHEDULED", "version": 3, "updatedAt": "2030-01-01T18:02:01Z",
-            "courier": {"id": "courier-1", "name": "Elena Marsh", "location": {"lat": 37.81, "lng": -122.26}},
+            "courier": {"id": "courier-1", "name": "Courier One", "location": {"lat": 37.81, "lng": -122.26}},
             "scheduledPickupTime": "2030-01-01T18:30:00Z", "scheduledDeliveryTime": "2030-01-01T18:45:00Z",
             "pickedUpAt": null, "deliveredAt": null,
         }),
@@ -160,7 +160,7 @@ fn usual(seen: &Seen) -> Answer {
         "POST /deliveries/order-1/pickup" => carried("PICKED_UP"),
         "POST /deliveries/order-1/dropoff" => carried("DELIVERED"),
         "POST /couriers/courier-1/availability" | "PUT /couriers/courier-1/location" => json!({
-            "id": "courier-1", "name": "Elena Marsh", "available": true, "location": {"lat": 37.81, "lng": -122.26},
+            "id": "courier-1", "name": "Courier One", "available": true, "location": {"lat": 37.81, "lng": -122.26},
             "version": 7,
         }),
         "GET /restaurants" => json!({"items": [{
@@ -216,7 +216,7 @@ fn carried(state: &str) -> Value {
         "id": "order-1", "orderId": "order-1", "restaurantId": "restaurant-1", "state": state, "version": 3,
         "pickupAddress": address("9 Amazing View"), "deliveryAddress": address("1 Main Library"),
         "lineItems": [{"name": "Chicken Vindaloo", "quantity": 5}],
-        "courier": {"id": "courier-1", "name": "Elena Marsh", "location": null},
+        "courier": {"id": "courier-1", "name": "Courier One", "location": null},
         "scheduledPickupTime": "2030-01-01T18:30:00Z", "scheduledDeliveryTime": "2030-01-01T18:45:00Z",
         "pickedUpAt": null, "deliveredAt": null,
     })

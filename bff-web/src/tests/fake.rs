@@ -149,7 +149,7 @@ fn usual(call: &str) -> Answer {
         "POST /tickets/order-1/preparing" => ticket("order-1", "PREPARING"),
         "POST /tickets/order-1/ready" => ticket("order-1", "READY_FOR_PICKUP"),
         "GET /deliveries" => found(|id| {
-            let courier = json!({"id": "courier-1", "name": "Elena Marsh", "location": {"lat": 37.81, "lng": -122.26}});
+            let courier = json!({"id": "courier-1", "name": "Courier One", "location": {"lat": 37.81, "lng": -122.26}});
             json!({"id": id, "state": "ON_A_DRONE", "courier": courier})
         }),
         "GET /restaurants" => found(restaurant),
