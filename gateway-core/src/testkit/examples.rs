@@ -12,10 +12,9 @@ pub fn without_examples(document: &Value) -> Vec<String> {
             let place = format!("{method} {path}");
             for parameter in operation["parameters"].as_array().into_iter().flatten() {
                 let (name, schema) = (parameter["name"].as_str().unwrap(), &parameter["schema"]);
-                let shown = ["examples", "enum", "items"]
-                    .iter()
-                    .any(|way| !schema[way].is_null());
-                if !shown && name != "cursor" {
+                let shows =
+                    |schema: &Value| !schema["examples"].is_null() || !schema["enum"].is_null();
+                if !shows(schema) && !shows(&schema["items"]) && name != "cursor" {
                     missing.push(format!("{place}: {name}"));
                 }
             }
