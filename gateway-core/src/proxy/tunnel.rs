@@ -141,7 +141,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Pump<R, W> {
                 () = stop.cancelled(), if self.frames.between() => return Pumped::Stopped,
                 read = self.reader.read(&mut buffer) => read,
             };
-            let piece = match read {
+            let read = match read {
                 Ok(0) => {
                     // What the other side still has to say may be said.
                     let ended = self.writer.shutdown().await;
@@ -151,16 +151,19 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Pump<R, W> {
                         Pumped::Broken
                     };
                 }
-                Ok(read) => &buffer[..read],
+                Ok(read) => read,
                 Err(_) => return Pumped::Broken,
             };
             activity.now();
-            if self.frames.pass(piece).is_err() {
-                return Pumped::TooBig;
-            }
-            self.bytes += piece.len() as u64;
-            if self.write(&buffer[..piece.len()]).await.is_err() {
+            let passed = self.frames.pass(&buffer[..read]);
+            // What came before a frame that is too large is as good as if it had come alone.
+            let good = passed.map_or_else(|too_big| too_big.before.unwrap_or(0), |()| read);
+            self.bytes += good as u64;
+            if self.write(&buffer[..good]).await.is_err() {
                 return Pumped::Broken;
+            }
+            if passed.is_err() {
+                return Pumped::TooBig;
             }
             activity.now();
         }
@@ -193,7 +196,7 @@ where
         millis: AtomicU64::new(0),
     };
     let stop = CancellationToken::new();
-    let (ended, may_speak, may_tell) = {
+    let (ended, may_speak, stopped) = {
         let mut upward = std::pin::pin!(up.run(&activity, &stop));
         let mut downward = std::pin::pin!(down.run(&activity, &stop));
         let ended = tokio::select! {
@@ -213,11 +216,12 @@ where
         // Between two frames a word of ours is understood; in the middle of one it would be taken for a part of it.
         let may_speak = ended.code().is_some()
             && matches!(timeout(GOODBYE, &mut downward).await, Ok(Pumped::Stopped));
-        let may_tell = ended.code().is_some()
+        let stopped = ended.code().is_some()
             && ended != Ended::TooBig
             && matches!(timeout(GOODBYE, &mut upward).await, Ok(Pumped::Stopped));
-        (ended, may_speak, may_tell)
+        (ended, may_speak, stopped)
     };
+    let may_tell = stopped || ended == Ended::TooBig && up.frames.between();
     if let Some(code) = ended.code() {
         if may_speak
             && down
@@ -405,8 +409,28 @@ mod tests {
             .unwrap();
         let said = all(&mut ends.client).await;
         assert_eq!(said, frames::close(TOO_BIG, "frame too large", None));
+        // The service has had nothing of it, and is told that there is no more.
+        let told = all(&mut ends.service).await;
+        assert_eq!(told[..2], [0x88, 0x82]);
         drop(ends.client);
         assert_eq!(ends.tunnel.await.unwrap().ended, Ended::TooBig);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_came_before_a_frame_that_is_too_large_is_passed_on() {
+        let mut ends = open(60, 600, false);
+        let together = [MASKED, b"\x82\xe5\x00\x00\x00\x00"].concat();
+        ends.client.write_all(&together).await.unwrap();
+        let said = all(&mut ends.client).await;
+        assert_eq!(said, frames::close(TOO_BIG, "frame too large", None));
+        let told = all(&mut ends.service).await;
+        assert_eq!(told[..MASKED.len()], *MASKED);
+        assert_eq!(told[MASKED.len()..][..2], [0x88, 0x82]);
+        assert_eq!(told.len(), MASKED.len() + 8);
+        drop(ends.client);
+        let summary = ends.tunnel.await.unwrap();
+        assert_eq!(summary.ended, Ended::TooBig);
+        assert_eq!(summary.from_client, MASKED.len() as u64);
     }
 
     #[tokio::test(start_paused = true)]

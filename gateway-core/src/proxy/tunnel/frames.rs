@@ -6,7 +6,10 @@ const LONGEST_HEAD: usize = 14;
 
 /// A frame is longer than it may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct TooBig;
+pub(super) struct TooBig {
+    /// How many of the bytes are of the frames before it; `None` when its head began in bytes that came earlier.
+    pub(super) before: Option<usize>,
+}
 
 /// Follows the frames of one direction.
 #[derive(Debug)]
@@ -34,8 +37,11 @@ impl Frames {
         self.known == 0 && self.left == 0
     }
 
-    /// Takes note of bytes on their way.
-    pub(super) fn pass(&mut self, mut bytes: &[u8]) -> Result<(), TooBig> {
+    /// Takes note of bytes on their way. After a frame that is too long it stands before that frame, if it can: the bytes that
+    /// are of other frames may be passed on.
+    pub(super) fn pass(&mut self, all: &[u8]) -> Result<(), TooBig> {
+        let mut bytes = all;
+        let mut begin = None;
         while !bytes.is_empty() {
             if self.left > 0 {
                 let here = usize::try_from(self.left)
@@ -45,12 +51,18 @@ impl Frames {
                 bytes = &bytes[here..];
                 continue;
             }
+            if self.known == 0 {
+                begin = Some(all.len() - bytes.len());
+            }
             self.head[self.known] = bytes[0];
             self.known += 1;
             bytes = &bytes[1..];
             if let Some(length) = self.length() {
                 if length > self.max {
-                    return Err(TooBig);
+                    if begin.is_some() {
+                        self.known = 0;
+                    }
+                    return Err(TooBig { before: begin });
                 }
                 self.known = 0;
                 self.left = length;
@@ -149,9 +161,23 @@ mod tests {
     fn a_long_frame_is_refused_by_its_head() {
         let mut frames = Frames::new(300);
         assert!(frames.pass(&frame(300, true)).is_ok());
-        assert_eq!(frames.pass(&frame(301, true)[..8]), Err(TooBig));
+        let too_big = |before| Err(TooBig { before });
+        assert_eq!(frames.pass(&frame(301, true)[..8]), too_big(Some(0)));
         let endless = [0x82, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
-        assert_eq!(Frames::new(300).pass(&endless), Err(TooBig));
+        assert_eq!(Frames::new(300).pass(&endless), too_big(Some(0)));
+        // Behind others, and in pieces.
+        let others = [frame(300, true), frame(0, true)].concat();
+        let all = [&others[..], &endless].concat();
+        let mut frames = Frames::new(300);
+        assert_eq!(frames.pass(&all), too_big(Some(others.len())));
+        assert!(frames.between());
+        let mut frames = Frames::new(300);
+        assert!(frames.pass(&all[..100]).is_ok());
+        assert_eq!(frames.pass(&all[100..]), too_big(Some(others.len() - 100)));
+        let mut frames = Frames::new(300);
+        assert!(frames.pass(&all[..others.len() + 1]).is_ok());
+        assert_eq!(frames.pass(&all[others.len() + 1..]), too_big(None));
+        assert!(!frames.between());
     }
 
     #[test]
