@@ -17,6 +17,11 @@ pub(crate) fn location(id: &str) -> String {
     format!("location:{id}")
 }
 
+/// What who follows an order hears of.
+pub(crate) fn followed(order_id: &str) -> [String; 2] {
+    [order(order_id), location(order_id)]
+}
+
 pub(crate) const COURIER_LOCATION_CHANGED: &str = "CourierLocationChanged";
 
 /// A restaurant with its menu.

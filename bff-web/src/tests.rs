@@ -6,11 +6,14 @@ mod matrix;
 mod pages;
 mod schema;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_graphql::SDLExportOptions;
-use gateway_core::testkit::eventually;
+use gateway_core::testkit::{Seen, eventually};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use fake::{Answer, As, World};
 
@@ -383,6 +386,34 @@ async fn staff_works_on_the_tickets_and_menus_of_its_restaurants() {
         let answer = world.ask(who, query, Value::Null).await;
         assert_eq!(codes(&answer), [("ticket", code), ("tickets", code)]);
     }
+}
+
+#[tokio::test]
+async fn a_list_that_is_read_after_a_ticket_changed_was_asked_for_after_that() {
+    let is_first = AtomicBool::new(true);
+    let held =
+        move |seen: &Seen| seen.call == "GET /tickets" && is_first.swap(false, Ordering::SeqCst);
+    let world = Arc::new(World::holding(held, as_usual).await);
+    let list = "{ tickets(restaurantId: \"restaurant-1\") { nodes { id } } }";
+    let before = {
+        let world = Arc::clone(&world);
+        tokio::spawn(async move { world.ask(As::Staff, list, Value::Null).await })
+    };
+    eventually("the list was asked for", || world.calls().len() == 1).await;
+    // As the event does.
+    let purge = format!("http://{}/purge", world.gateway().admin_address());
+    let purge = reqwest::Client::new().post(purge);
+    let purged = purge.json(&json!({"tags": ["tickets:restaurant-1"]}));
+    assert!(purged.send().await.unwrap().status().is_success());
+    let after = world.ask(As::Staff, list, Value::Null);
+    // The one before has a minute, and its end would end the wait for it.
+    let after = timeout(Duration::from_secs(20), after).await.unwrap();
+    assert_eq!(
+        after["data"]["tickets"]["nodes"],
+        json!([{"id": "order-1"}]),
+        "{after}"
+    );
+    before.abort();
 }
 
 /// The ids on a page, the cursor of each, and whether there is more.

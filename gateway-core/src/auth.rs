@@ -108,6 +108,36 @@ impl Principal {
         self.roles().iter().any(|held| held == role)
     }
 
+    /// All that is known of the caller, in no order that says what is what.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
+        let (names, attributes): ([Option<&str>; 4], _) = match self {
+            Self::Anonymous => ([None; 4], None),
+            Self::Token(token) => {
+                let TokenPrincipal {
+                    issuer,
+                    subject,
+                    name,
+                    token_id,
+                    attributes,
+                    scopes: _,
+                    roles: _,
+                    expires_at: _,
+                } = &**token;
+                let names = [Some(issuer), Some(subject), Some(name), token_id.as_ref()];
+                (names.map(|name| name.map(String::as_str)), Some(attributes))
+            }
+            Self::ApiKey(key) => {
+                let names = [Some(key.key_id.as_str()), Some(&key.owner), None, None];
+                (names, Some(&key.attributes))
+            }
+        };
+        let words = self.scopes().iter().chain(self.roles());
+        let attributes = attributes.into_iter().flatten();
+        let attributes = attributes.flat_map(|(name, value)| [name, value]);
+        let rest = words.chain(attributes).map(String::as_str);
+        names.into_iter().flatten().chain(rest)
+    }
+
     /// The partner whose credentials they are, of whichever kind, as the configuration knows it.
     #[must_use]
     pub fn partner(&self) -> Option<&str> {

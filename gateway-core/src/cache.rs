@@ -11,6 +11,7 @@ mod freshness;
 mod glance;
 mod lookup;
 mod memory;
+mod moment;
 mod parts;
 mod second;
 mod status;
@@ -21,7 +22,6 @@ mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
 
 use axum::body::Body;
 use foldhash::quality::RandomState;
@@ -42,15 +42,15 @@ use crate::error::Error;
 use crate::metrics::CacheMetrics;
 use crate::upstream::Identity;
 pub(crate) use epochs::{Epoch, Slot};
-use epochs::{Epochs, Seed};
 use fills::Fills;
 pub(crate) use glance::Glance;
 use lookup::Lookup;
 use memory::Budget;
+use moment::Moment;
 pub use parts::Lifetime;
 pub(crate) use parts::{Part, Parts, Standing};
 pub(crate) use second::SecondLevel;
-use second::{Generation, Ticket};
+use second::Ticket;
 use status::{Forwarded, Outcome};
 use stored::{ADDRESSED_AS, Key, Since, Stored, Variants};
 pub(crate) use tags::{Tags, Validity};
@@ -58,6 +58,7 @@ pub(crate) use tags::{Tags, Validity};
 /// The process's response cache. All workers share it.
 pub(crate) struct ResponseCache {
     store: Option<Arc<Store>>,
+    tags: Arc<Tags>,
     /// Whether keys are made without the caller: the negative control of the test that nobody gets what is another's.
     #[cfg(test)]
     forgetful: std::sync::atomic::AtomicBool,
@@ -126,8 +127,6 @@ pub(crate) struct CacheUsage {
 struct Store {
     entries: Cache<Key, Variants, RandomState>,
     fills: Arc<Fills>,
-    /// Changes by unsafe methods, by upstream and target.
-    epochs: Epochs,
     tags: Arc<Tags>,
     /// How often a service has been asked.
     asked: AtomicU64,
@@ -139,11 +138,11 @@ struct Store {
     now: Clock,
 }
 
-type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
+type Clock = Arc<dyn Fn() -> Moment + Send + Sync>;
 
 impl ResponseCache {
     pub(crate) fn new(config: &CacheConfig, tags: &Arc<Tags>, metrics: CacheMetrics) -> Self {
-        Self::with_clock(config, tags, metrics, Arc::new(SystemTime::now))
+        Self::with_clock(config, tags, metrics, Arc::new(Moment::now))
     }
 
     fn with_clock(
@@ -167,11 +166,7 @@ impl ResponseCache {
                 .build_with_hasher(RandomState::default());
             Arc::new(Store {
                 entries,
-                fills: Fills::new(),
-                epochs: Epochs::new(match tags.second_level() {
-                    Some(_) => Seed::Agreed,
-                    None => Seed::Random,
-                }),
+                fills: Fills::new(now()),
                 tags: Arc::clone(tags),
                 asked: AtomicU64::new(0),
                 collecting: Budget::new(config.max_bytes),
@@ -183,6 +178,7 @@ impl ResponseCache {
         });
         Self {
             store,
+            tags: Arc::clone(tags),
             #[cfg(test)]
             forgetful: false.into(),
         }
@@ -241,19 +237,52 @@ impl ResponseCache {
     }
 
     /// Sends a request with an unsafe method, also of a route that stores nothing: it makes what is stored for its URI
-    /// invalid.
+    /// invalid, from whichever of `upstreams` that is.
+    ///
+    /// RFC 9111, 4.4: after a change that was not refused, what is stored for the URI, and for those that the answer
+    /// names, is not to be used again, whoever it is for. An answer that got lost may have changed something, too. This cache
+    /// need not be the one that has it: another configuration may have brought another one meanwhile.
     ///
     /// # Errors
     /// Those of `way`.
     pub(crate) async fn change<W: Forward>(
         &self,
-        upstream: &str,
+        upstreams: &[&str],
         request: Request<Body>,
         way: &W,
     ) -> Result<Response<Body>, Error> {
-        match &self.store {
-            Some(store) => store.change(upstream, request, way).await,
-            None => way.forward(request, false).await,
+        let uri = request.uri().clone();
+        let addressed_as = ADDRESSED_AS.map(|name| request.headers().get(name).cloned());
+        let response = way.forward(request, false).await;
+        let refused = response
+            .as_ref()
+            .is_ok_and(|response| response.status().is_client_error());
+        if refused {
+            return response;
+        }
+        self.invalidate(upstreams, target(&uri).as_str());
+        let named = response.iter().flat_map(|response| {
+            [LOCATION, CONTENT_LOCATION].map(|name| response.headers().get(name))
+        });
+        for location in named.flatten().filter_map(|value| value.to_str().ok()) {
+            // As the service's own origin is called here, or as it is called by clients.
+            let bases = [
+                Url::parse(&uri.to_string()).ok(),
+                public_url(&uri, addressed_as.each_ref().map(Option::as_ref)),
+            ];
+            for base in bases.into_iter().flatten() {
+                if let Some(target) = same_origin(&base, location) {
+                    self.invalidate(upstreams, &target);
+                }
+            }
+        }
+        response
+    }
+
+    /// Forgets what is stored for a URI of these upstreams, for everybody.
+    fn invalidate(&self, upstreams: &[&str], target: &str) {
+        for upstream in upstreams {
+            self.tags.purge_uri(self.tags.place(upstream, target));
         }
     }
 
@@ -280,66 +309,16 @@ fn bypass(request: &Request<Body>) -> Option<Forwarded> {
 }
 
 impl Store {
-    /// RFC 9111, 4.4: after a change that was not refused, what is stored for the URI, and for those that the answer
-    /// names, is not to be used again, whoever it is for. An answer that got lost may have changed something, too.
-    async fn change(
-        &self,
-        upstream: &str,
-        request: Request<Body>,
-        way: &impl Forward,
-    ) -> Result<Response<Body>, Error> {
-        let uri = request.uri().clone();
-        let addressed_as = ADDRESSED_AS.map(|name| request.headers().get(name).cloned());
-        let response = way.forward(request, false).await;
-        let refused = response
-            .as_ref()
-            .is_ok_and(|response| response.status().is_client_error());
-        if refused {
-            return response;
-        }
-        self.invalidate(upstream, target(&uri).as_str());
-        let named = response.iter().flat_map(|response| {
-            [LOCATION, CONTENT_LOCATION].map(|name| response.headers().get(name))
-        });
-        for location in named.flatten().filter_map(|value| value.to_str().ok()) {
-            // As the service's own origin is called here, or as it is called by clients.
-            let bases = [
-                Url::parse(&uri.to_string()).ok(),
-                public_url(&uri, addressed_as.each_ref().map(Option::as_ref)),
-            ];
-            for base in bases.into_iter().flatten() {
-                if let Some(target) = same_origin(&base, location) {
-                    self.invalidate(upstream, &target);
-                }
-            }
-        }
-        response
-    }
-
-    /// Forgets what is stored for a URI of an upstream, for everybody.
-    fn invalidate(&self, upstream: &str, target: &str) {
-        let place = self.place(upstream, target);
-        // First, as for tags.
-        if let Some(second) = self.tags.second_level() {
-            second.purge(Generation::Uri(place));
-        }
-        self.epochs.end(place);
-    }
-
-    fn place(&self, upstream: &str, target: &str) -> Slot {
-        self.epochs.slot(&[upstream, target])
-    }
-
     fn since(&self) -> Since {
         Since {
             number: self.asked.fetch_add(1, Ordering::Relaxed),
-            uri: self.epochs.now(),
+            uri: self.tags.uris_now(),
             tags: self.tags.now(),
         }
     }
 
     fn validity(&self, stored: &Stored) -> Validity {
-        if self.epochs.is_current(stored.since.uri, stored.place) {
+        if self.tags.is_current(stored.since.uri, stored.place) {
             self.tags.validity(stored.since.tags, &stored.tags)
         } else {
             Validity::Purged
@@ -348,7 +327,7 @@ impl Store {
 
     /// Whether nothing has changed since that the answer could show.
     fn is_current(&self, since: &Since, place: Slot, on: &DependsOn) -> bool {
-        self.epochs.is_current(since.uri, place)
+        self.tags.is_current(since.uri, place)
             && self.tags.validity(since.tags, &on.tags) == Validity::Current
             && self.tags.validity(since.tags, &[on.commands]) != Validity::Purged
     }

@@ -200,7 +200,7 @@ impl RequestContext {
         Self {
             deadline: Deadline::after(budget),
             part: None,
-            for_everybody: false,
+            for_everybody: self.for_everybody,
             span: self.span,
             staleness: None,
             shared: Arc::new(Shared {
@@ -243,7 +243,7 @@ impl RequestContext {
     pub(crate) fn stream_place(&self) -> Result<Option<Place>, Error> {
         let place = |metered: &Metered| {
             let places = metered.places();
-            places.take(self.principal(), self.client_address())
+            places.take(self.caller(), self.client_address())
         };
         Ok(self.shared.metered.as_ref().map(place).transpose()?)
     }
@@ -255,7 +255,7 @@ impl RequestContext {
     pub(crate) fn socket_place(&self) -> Result<Option<Place>, Error> {
         let place = |metered: &Metered| {
             let places = metered.places();
-            places.take_for_socket(self.principal(), self.client_address())
+            places.take_for_socket(self.caller(), self.client_address())
         };
         self.shared.metered.as_ref().map(place).transpose()
     }
@@ -270,8 +270,16 @@ impl RequestContext {
         &self.shared.trace
     }
 
+    /// Who is calling. An answer that depends on it is the caller's own, also when all that it is made of is for everybody: the
+    /// client does not use it again without asking.
     #[must_use]
     pub fn principal(&self) -> &Principal {
+        self.shared.lifetime.store(0, Ordering::Relaxed);
+        self.caller()
+    }
+
+    /// The same, for what no answer depends on.
+    pub(crate) fn caller(&self) -> &Principal {
         &self.shared.principal
     }
 

@@ -18,6 +18,7 @@ mod head;
 mod host;
 mod identity_headers;
 mod meter;
+mod ownership;
 mod path;
 mod problems;
 mod rate_limit;
@@ -45,6 +46,7 @@ pub(crate) use body_limit::BodyLimit;
 pub(crate) use compression::Accepted;
 pub(crate) use cors::Cors;
 pub(crate) use csrf::Credential;
+pub(crate) use identity_headers::is_reserved;
 pub(crate) use meter::Metered;
 #[cfg(feature = "bench")]
 pub(crate) use rate_limit::RateLimitHeaders;
@@ -287,7 +289,8 @@ impl Edge {
             request.extensions_mut().insert(usage);
         }
         asked?;
-        expectation::check(request.headers())?;
+        let has_body = !http_body::Body::is_end_stream(request.body());
+        expectation::check(request.headers(), request.version(), has_body)?;
         if expectation::is_last_hop(&mut request) {
             return Ok(expectation::options(matched.methods()));
         }
@@ -339,8 +342,9 @@ impl Edge {
             }
         });
         let mut response = deadline::cut(deadline.at(), action).await??;
-        if session.is_some() && !route.action.is_for_everybody() {
-            session::keep_private(response.headers_mut());
+        if route.asks_who() && !route.action.is_for_everybody() {
+            let by_more = session.is_some() || matches!(context.caller(), Principal::ApiKey(_));
+            ownership::mark(response.headers_mut(), by_more);
         }
         let drain = &self.shared.lifecycle.close_connections;
         let response = if event_stream::is_one(&response) {

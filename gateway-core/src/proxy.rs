@@ -5,6 +5,7 @@ mod expect;
 mod failure;
 mod headers;
 mod mirror;
+mod trailers;
 mod tunnel;
 pub(crate) mod upgrade;
 mod upload;
@@ -25,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::cache::{DependsOn, Forward, Glance, Joined, Question, ResponseCache, SetsCookie, Slot};
-use crate::config::{RouteCache, StreamConfig};
+use crate::config::{RouteCache, StreamConfig, UpstreamProtocol};
 use crate::context::RequestContext;
 use crate::deadline::StreamEnd;
 use crate::edge::BodyLimit;
@@ -242,14 +243,14 @@ impl Proxy {
     ) -> Result<Response, Error> {
         let (cache, reads) = (Arc::clone(&self.cache), self.upstreams.reads().clone());
         let tags: Vec<Slot> = tags(rule, parameters, &reads).collect();
+        // Others' callers see what it changed, too, wherever they come to.
+        let upstreams: Vec<&'static str> = rule.destination.names().collect();
         let stack = way.stack.clone();
         let sent = async move {
-            let upstream = way.stack.name();
-            let response = cache.change(upstream, request, &way).await;
+            let response = cache.change(&upstreams, request, &way).await;
             // Whatever came of it: a refusal, too, can mean that what is stored is old.
-            reads
-                .command_ended(reads.commands_to(upstream), &tags)
-                .await;
+            let commands = upstreams.iter().map(|name| reads.commands_to(name));
+            reads.command_ended(commands, &tags).await;
             response
         };
         stack.to_its_end(sent).await
@@ -300,7 +301,7 @@ impl Tunnels {
         context: &RequestContext,
         upstream: &'static str,
     ) {
-        let end = StreamEnd::of(context.principal(), self.config.lifetime);
+        let end = StreamEnd::of(context.caller(), self.config.lifetime);
         let bounds = tunnel::Bounds {
             idle: self.config.idle,
             until: end.at,
@@ -434,7 +435,11 @@ async fn exchange(
     }
     let kind = CallKind::of(request.method());
     let trailers = request.headers().contains_key(TE);
-    let gate = expect::wait(&mut request);
+    let gate = match stack.protocol() {
+        UpstreamProtocol::Http1 => expect::wait(&mut request),
+        // hyper hears no 100 over HTTP/2: the body goes at once (RFC 9110, 10.1.1).
+        UpstreamProtocol::Http2 | UpstreamProtocol::Grpc => None,
+    };
     let target = CallTarget::Http {
         method: request.method().clone(),
         template: Some(template),
@@ -442,7 +447,7 @@ async fn exchange(
     let attempt = stack.begin(context, target);
     let mut response = send(stack, request, attempt, upload, kind)
         .await?
-        .map(Body::new);
+        .map(|body| Body::new(trailers::Filtered(body)));
     let version = response.version();
     // The cookie stays here; that there was one says whose answer it is.
     if share != RouteCache::Off && response.headers().contains_key(SET_COOKIE) {

@@ -23,8 +23,7 @@ mod used_tokens;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use http::header::CACHE_CONTROL;
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::timeout_at;
@@ -361,26 +360,6 @@ impl Sessions {
             .await
             .map_err(|_elapsed| GatewayError::DeadlineExceeded)?
             .map_err(|_ended| GatewayError::IdentityProviderUnavailable.into())
-    }
-}
-
-/// An answer to a request with a session is for its person, unless it says otherwise: caches that know what
-/// `Authorization` means (RFC 9111, 3.5) do not know what a cookie does.
-pub(crate) fn keep_private(headers: &mut HeaderMap) {
-    let says = headers
-        .get_all(CACHE_CONTROL)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|directive| directive.split('=').next())
-        .any(|name| {
-            let name = name.trim();
-            ["private", "no-store", "public", "s-maxage"]
-                .iter()
-                .any(|known| name.eq_ignore_ascii_case(known))
-        });
-    if !says {
-        headers.append(CACHE_CONTROL, HeaderValue::from_static("private"));
     }
 }
 

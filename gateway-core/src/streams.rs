@@ -97,7 +97,7 @@ impl Events {
     ) -> Result<EventStream, Error> {
         let place = self
             .places()
-            .take(context.principal(), context.client_address())?;
+            .take(context.caller(), context.client_address())?;
         let budget = context.deadline().remaining();
         // Before anything is read: what changes meanwhile waits in the queue.
         let subscription = self
@@ -142,7 +142,7 @@ impl<S> IntoResponse for StateOrStream<S> {
         match self {
             Self::State(state) => {
                 let mut response = state.into_response();
-                let vary = HeaderValue::from_static("accept, authorization");
+                let vary = HeaderValue::from_static("accept");
                 response.headers_mut().insert(VARY, vary);
                 response
             }

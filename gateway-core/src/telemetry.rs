@@ -6,8 +6,9 @@ mod line;
 mod spans;
 mod traces;
 
-use std::io::BufWriter;
+use std::io::{self, BufWriter, Write};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use tracing_appender::non_blocking::{ErrorCounter, WorkerGuard};
 use tracing_subscriber::EnvFilter;
@@ -19,6 +20,10 @@ pub(crate) use traces::{Traces, TracesFault};
 
 /// Bytes of log lines that are written at once, when they come faster than they are written one by one.
 const LOG_BUFFER: usize = 64 << 10;
+
+/// The thread that writes rests for so long when no more lines are waiting: lines that come meanwhile are written together, and
+/// whoever logs them has nobody to wake. A line that comes after a quiet moment is written at once.
+const LOG_REST: Duration = Duration::from_millis(5);
 
 /// Of the log that was started.
 static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
@@ -39,7 +44,7 @@ pub(crate) fn start_log(
 ) -> Result<WorkerGuard, tracing_subscriber::filter::ParseError> {
     let filter = EnvFilter::builder().parse(filter)?;
     // Standard output alone would write each line by itself; the thread flushes whenever no line is waiting.
-    let output = BufWriter::with_capacity(LOG_BUFFER, std::io::stdout());
+    let output = Paced(BufWriter::with_capacity(LOG_BUFFER, io::stdout()));
     let (writer, guard) = tracing_appender::non_blocking(output);
     // Requests never wait for whoever reads the log: what does not fit into the queue is lost, and counted.
     let _ = DROPPED.set(writer.error_counter());
@@ -52,6 +57,22 @@ pub(crate) fn start_log(
         .with(lines)
         .try_init();
     Ok(guard)
+}
+
+/// Where lines go; it is flushed when none is waiting.
+struct Paced<W>(W);
+
+impl<W: Write> Write for Paced<W> {
+    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+        self.0.write(lines)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()?;
+        // Its own thread, which has nothing else to wait for.
+        std::thread::park_timeout(LOG_REST);
+        Ok(())
+    }
 }
 
 /// Lines of the log that were lost since the start; `None` when this process has no log of its own.

@@ -164,7 +164,12 @@ impl OrderHistoryClient {
             "/orders/{}/events?since={since}&pageSize={EVENTS}",
             segment(order_id)
         );
-        self.upstream.get(context, path).json_answer().await
+        self.upstream
+            .get(context, path)
+            // It is not stored; who reads it after an event does not join who asked before.
+            .tagged(tags::followed(order_id))
+            .json_answer()
+            .await
     }
 
     /// Where the feed of events ends now.
@@ -174,7 +179,12 @@ impl OrderHistoryClient {
         order_id: &str,
     ) -> Result<u64, UpstreamError> {
         let path = format!("/orders/{}/events", segment(order_id));
-        let passage: Passage = self.upstream.get(context, path).json_answer().await?;
+        let passage: Passage = self
+            .upstream
+            .get(context, path)
+            .tagged(tags::followed(order_id))
+            .json_answer()
+            .await?;
         Ok(passage.position)
     }
 

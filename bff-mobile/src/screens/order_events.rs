@@ -110,14 +110,10 @@ pub(crate) async fn follow(
         .own(context.for_required("order"), &id)
         .await?;
     let events = clients.events.clone();
-    let tags = tags_of(&id);
+    let tags = tags::followed(&id);
     let source = OrderStream { page, clients, id };
     let stream = events.stream(&context, tags, start, source).await?;
     Ok(StateOrStream::Stream(stream))
-}
-
-fn tags_of(id: &str) -> [String; 2] {
-    [tags::order(id), tags::location(id)]
 }
 
 async fn now(page: &Composition<OrderNow>, clients: &Clients, id: &str) -> Result<OrderNow, Error> {
@@ -182,7 +178,7 @@ impl Source for OrderStream {
                     .end_of_events(context.for_required("events"), &self.id);
                 let position = end.await.map_err(of_lookup)?;
                 // What this process has not heard of yet may be stored as it was before.
-                for tag in tags_of(&self.id) {
+                for tag in tags::followed(&self.id) {
                     self.clients.events.expire(&tag);
                 }
                 position

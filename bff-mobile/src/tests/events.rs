@@ -1,12 +1,23 @@
 //! The beginning of an order's stream, in front of services that answer as each test says. Streams that go on, from real
 //! services, are in `tests/it/mobile/events.rs`.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use gateway_core::testkit::{Answer, Seen, Setup, TestGateway};
+use gateway_core::testkit::{Answer, Seen, Setup, TestGateway, eventually};
 use serde_json::{Value, json};
 
 use super::{as_usual, fake, start};
+
+/// With more time for a request than a test has.
+const PATIENT: Setup = Setup {
+    config: &[
+        include_str!("../../../config/mobile.toml"),
+        fake::OVERLAY,
+        "[deadline]\ndefault = \"60s\"\n[upstreams.order-history]\ntimeout = \"60s\"\n",
+    ],
+    ..fake::SETUP
+};
 
 /// The stream's text up to the end of its event `last`.
 async fn read_until(world: &TestGateway, path: &str, since: Option<&str>, last: &str) -> String {
@@ -85,16 +96,7 @@ async fn who_comes_back_is_told_where_the_courier_is() {
 
 #[tokio::test]
 async fn what_was_missed_does_not_wait_for_a_delivery_service_that_hangs() {
-    // More time than the test has.
-    let setup = Setup {
-        config: &[
-            include_str!("../../../config/mobile.toml"),
-            fake::OVERLAY,
-            "[deadline]\ndefault = \"60s\"\n",
-        ],
-        ..fake::SETUP
-    };
-    let world = TestGateway::start(&setup, |seen| {
+    let world = TestGateway::start(&PATIENT, |seen| {
         (seen.call == "GET /deliveries/order-1").then(Answer::never)
     })
     .await;
@@ -130,5 +132,43 @@ async fn a_courier_who_carries_nothing_or_cannot_be_found_is_not_told_of() {
         .await;
         // All that is told at the beginning comes at once.
         assert_eq!(names(&text), ["TicketPreparing"]);
+    }
+}
+
+#[tokio::test]
+async fn who_comes_back_after_an_event_is_not_told_what_was_asked_for_before_it() {
+    // What is to be told after a position, and from which one on.
+    for (since, last) in [(Some("5"), "TicketPreparing"), (None, "state")] {
+        let is_first = AtomicBool::new(true);
+        let world = TestGateway::start(&PATIENT, move |seen| {
+            let held =
+                seen.call == "GET /orders/order-1/events" && is_first.swap(false, Ordering::SeqCst);
+            held.then(Answer::never)
+        })
+        .await;
+        let path = "/orders/order-1/events";
+        let asked = |world: &TestGateway| {
+            let seen = world.seen();
+            let asked = seen
+                .iter()
+                .filter(|seen| seen.call == "GET /orders/order-1/events");
+            asked.count()
+        };
+        let mut before = world.get(path).header("accept", "text/event-stream");
+        if let Some(since) = since {
+            before = before.header("last-event-id", since);
+        }
+        let before = tokio::spawn(before.send());
+        eventually("the first is asked for", || asked(&world) == 1).await;
+        // As an event does.
+        let purge = format!("http://{}/purge", world.gateway().admin_address());
+        let purge = reqwest::Client::new().post(purge);
+        let purged = purge.json(&json!({"tags": ["order:order-1"]})).send();
+        assert!(purged.await.unwrap().status().is_success());
+        let told = read_until(&world, path, since, last);
+        let told = tokio::time::timeout(Duration::from_secs(20), told).await;
+        assert!(told.is_ok(), "{since:?}: it waits for the first");
+        assert_eq!(asked(&world), 2, "{since:?}");
+        before.abort();
     }
 }

@@ -55,6 +55,10 @@ async fn every_answer_has_its_shape() {
         let response = get(&world, path, BOUND).await;
         assert_eq!(response.status(), StatusCode::OK, "{path}");
         assert!(response.headers().get("deprecation").is_none(), "{path}");
+        // The partner's own list is nobody else's, whoever may read what is on it.
+        if name == "own_restaurants" {
+            assert_eq!(response.headers()["cache-control"], "private, no-cache");
+        }
         let body: Value = response.json().await.unwrap();
         insta::assert_json_snapshot!(format!("v2_{name}"), body);
     }

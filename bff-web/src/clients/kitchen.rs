@@ -94,7 +94,12 @@ impl KitchenClient {
         );
         add(&mut uri, "state", state);
         add(&mut uri, "cursor", cursor);
-        self.upstream.get(context, uri).json_answer().await
+        self.upstream
+            .get(context, uri)
+            // It is not stored; who reads it after an event does not join who asked before.
+            .tagged([tags::tickets(restaurant_id)])
+            .json_answer()
+            .await
     }
 
     /// The ticket as it is after the move.

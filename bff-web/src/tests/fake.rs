@@ -94,12 +94,20 @@ pub(super) enum As {
 impl World {
     /// Services that answer with `answers`, and as [`usual`] where that has nothing to say; for the id `hang`, never.
     pub(super) async fn start(answers: fn(&str) -> Option<Answer>) -> Self {
+        Self::holding(|seen| seen.query == "ids=hang", answers).await
+    }
+
+    /// The same, without an answer to what is `held`.
+    pub(super) async fn holding(
+        held: impl Fn(&Seen) -> bool + Send + Sync + 'static,
+        answers: fn(&str) -> Option<Answer>,
+    ) -> Self {
         let setup = Setup {
             config: &[SHIPPED, PATIENT],
             ..SETUP
         };
         let answers = move |seen: &Seen| {
-            if seen.query == "ids=hang" {
+            if held(seen) {
                 return Some(testkit::Answer::never());
             }
             answers(&seen.whole_call()).map(answer)

@@ -1,8 +1,6 @@
 //! Answers from what is stored: in full, as a head, or as 304 when the client has it already (RFC 9111, 4.3.2; RFC 9110, 13).
 //! Whether what is stored may be used is decided in `cache/lookup.rs`.
 
-use std::time::SystemTime;
-
 use axum::body::Body;
 use http::header::{
     AGE, CACHE_CONTROL, CONTENT_LOCATION, DATE, ETAG, EXPIRES, IF_MODIFIED_SINCE, IF_NONE_MATCH,
@@ -12,6 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use super::freshness::date;
 use super::members;
+use super::moment::Moment;
 use super::stored::Stored;
 
 /// What a 304 says of the answer that it stands for (RFC 9110, 15.4.5).
@@ -22,7 +21,7 @@ pub(super) fn respond(
     stored: &Stored,
     method: &Method,
     asked: &HeaderMap,
-    now: SystemTime,
+    now: Moment,
 ) -> Response<Body> {
     let age = HeaderValue::from(stored.freshness().age(now).as_secs());
     let mut response = Response::new(Body::empty());

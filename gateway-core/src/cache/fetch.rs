@@ -6,7 +6,7 @@ mod passing;
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use futures_util::FutureExt;
@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::directives::RequestControl;
 use super::fills::{Failure, Landed, Seat, UnderWay, Whom};
 use super::memory::Share;
+use super::moment::Moment;
 use super::second::{Generation, Name, Ticket};
 use super::stored::{Storable, Stored, unconditional};
 use super::{Forward, SetsCookie, Store};
@@ -280,7 +281,7 @@ impl<W: Forward> Fetch<W> {
         &self,
         under_way: &UnderWay,
         why: Storable,
-        now: SystemTime,
+        now: Moment,
         ticket: Option<&Ticket>,
     ) {
         let asked = &under_way.fill.asked;
@@ -304,7 +305,7 @@ impl<W: Forward> Fetch<W> {
 }
 
 /// Those who wait beside get what is stored now, if it is fresh.
-fn land_stored(store: &Store, under_way: &UnderWay, stored: &Arc<Stored>, now: SystemTime) {
+fn land_stored(store: &Store, under_way: &UnderWay, stored: &Arc<Stored>, now: Moment) {
     if !stored.freshness().is_fresh(now) {
         return land_alone(store, under_way, now);
     }
@@ -312,7 +313,7 @@ fn land_stored(store: &Store, under_way: &UnderWay, stored: &Arc<Stored>, now: S
 }
 
 /// The same with something that is.
-fn land_fresh(store: &Store, under_way: &UnderWay, now: SystemTime, landed: Landed) {
+fn land_fresh(store: &Store, under_way: &UnderWay, now: Moment, landed: Landed) {
     // What is for others although somebody showed credentials is all the more so without.
     let whom = if under_way.fill.asked.authorized {
         Whom::Everybody
@@ -324,7 +325,7 @@ fn land_fresh(store: &Store, under_way: &UnderWay, now: SystemTime, landed: Land
 }
 
 /// Those who wait beside go on by themselves, and for a while so does everybody.
-fn land_alone(store: &Store, under_way: &UnderWay, now: SystemTime) {
+fn land_alone(store: &Store, under_way: &UnderWay, now: Moment) {
     let fills = &store.fills;
     fills.set_alone(&under_way.key, Whom::Everybody, now, true);
     under_way.land(Landed::Alone);

@@ -5,11 +5,13 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
+use super::moment::Moment;
 use super::stored::{Asked, Key, Since, Stored};
 use crate::upstream::UpstreamError;
 
@@ -24,7 +26,8 @@ const REMEMBERED: Duration = Duration::from_secs(10);
 /// The fetches under way of a process. All workers share them.
 pub(super) struct Fills {
     shards: Box<[Mutex<Shard>]>,
-    /// Until when, in seconds since the epoch, requests with the keys of this place go on by themselves, by whether they show
+    began: Instant,
+    /// Until when, in seconds since it began, requests with the keys of this place go on by themselves, by whether they show
     /// credentials.
     alone: Box<[[AtomicU64; 2]]>,
     hasher: RandomState,
@@ -97,8 +100,9 @@ pub(super) struct UnderWay {
 }
 
 impl Fills {
-    pub(super) fn new() -> Arc<Self> {
+    pub(super) fn new(now: Moment) -> Arc<Self> {
         Arc::new(Self {
+            began: now.at,
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             alone: (0..ALONE).map(|_| Default::default()).collect(),
             hasher: RandomState::new(),
@@ -141,13 +145,17 @@ impl Fills {
     }
 
     /// Whether answers for this key, to requests with credentials or without, were for one only, not long ago.
-    pub(super) fn is_alone(&self, key: &Key, authorized: bool, now: SystemTime) -> bool {
+    pub(super) fn is_alone(&self, key: &Key, authorized: bool, now: Moment) -> bool {
         let until = &self.alone[self.place(key)][usize::from(authorized)];
-        until.load(Ordering::Relaxed) > seconds(now)
+        until.load(Ordering::Relaxed) > self.seconds(now)
     }
 
-    pub(super) fn set_alone(&self, key: &Key, whom: Whom, now: SystemTime, alone: bool) {
-        let until = if alone { seconds(now + REMEMBERED) } else { 0 };
+    pub(super) fn set_alone(&self, key: &Key, whom: Whom, now: Moment, alone: bool) {
+        let until = if alone {
+            self.seconds(now) + REMEMBERED.as_secs()
+        } else {
+            0
+        };
         let [anonymous, authorized] = &self.alone[self.place(key)];
         if whom != Whom::Authorized {
             anonymous.store(until, Ordering::Relaxed);
@@ -155,6 +163,10 @@ impl Fills {
         if whom != Whom::Anonymous {
             authorized.store(until, Ordering::Relaxed);
         }
+    }
+
+    fn seconds(&self, now: Moment) -> u64 {
+        now.at.saturating_duration_since(self.began).as_secs()
     }
 
     fn place(&self, key: &Key) -> usize {
@@ -193,12 +205,6 @@ impl Fills {
             })
             .sum()
     }
-}
-
-fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs()
 }
 
 impl Vacancy<'_> {

@@ -1,5 +1,5 @@
 //! Whether an answer may be stored, for how long it is fresh, how old it is, and whether it may be used when it is stale
-//! (RFC 9111, 3 and 4.2; RFC 5861). Worked out once, when the answer comes: a hit compares two points in time. The directives
+//! (RFC 9111, 3 and 4.2; RFC 5861). Worked out once, when the answer comes: a hit asks how much time has passed. The directives
 //! themselves are `cache/directives.rs`.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::directives::{AnswerControl, seconds};
 use super::members;
+use super::moment::Moment;
 use crate::config::StaleWindows;
 
 /// Statuses whose rules for caching are followed here, so that `must-understand` allows to store them. No 206: parts are
@@ -26,15 +27,16 @@ pub(super) struct Circumstances {
     pub(super) shared: bool,
     /// Whether who asked showed credentials.
     pub(super) authorized: bool,
-    pub(super) asked_at: SystemTime,
-    pub(super) answered_at: SystemTime,
+    pub(super) asked_at: Moment,
+    pub(super) answered_at: Moment,
 }
 
 /// When an answer may be used, as it says itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Freshness {
-    /// When it would have been made, had its age only passed here: its age is the time since.
-    born: SystemTime,
+    /// How old it was when it came, and when that was: since then it has grown older here.
+    age: Duration,
+    came: Moment,
     terms: Terms,
 }
 
@@ -62,10 +64,8 @@ impl Freshness {
             || how.shared && (control.proxy_revalidate || control.s_maxage.is_some());
         let window = |said: Option<u64>, default| said.map_or(default, Duration::from_secs);
         Self {
-            born: how
-                .answered_at
-                .checked_sub(initial_age(headers, how))
-                .unwrap_or(UNIX_EPOCH),
+            age: initial_age(headers, how),
+            came: how.answered_at,
             terms: Terms {
                 lifetime,
                 stale_is_forbidden,
@@ -76,9 +76,10 @@ impl Freshness {
     }
 
     /// Of an answer that is so old by another clock.
-    pub(super) fn aged(terms: Terms, age: Duration, now: SystemTime) -> Self {
+    pub(super) fn aged(terms: Terms, age: Duration, now: Moment) -> Self {
         Self {
-            born: now.checked_sub(age).unwrap_or(UNIX_EPOCH),
+            age,
+            came: now,
             terms,
         }
     }
@@ -87,21 +88,21 @@ impl Freshness {
         self.terms
     }
 
-    pub(super) fn age(&self, now: SystemTime) -> Duration {
-        now.duration_since(self.born).unwrap_or_default()
+    pub(super) fn age(&self, now: Moment) -> Duration {
+        self.age.saturating_add(now.since(self.came))
     }
 
-    pub(super) fn is_fresh(&self, now: SystemTime) -> bool {
+    pub(super) fn is_fresh(&self, now: Moment) -> bool {
         self.age(now) < self.terms.lifetime
     }
 
     /// What is left of its lifetime.
-    pub(super) fn left(&self, now: SystemTime) -> Duration {
+    pub(super) fn left(&self, now: Moment) -> Duration {
         self.terms.lifetime.saturating_sub(self.age(now))
     }
 
     /// For how long it has been stale.
-    pub(super) fn stale_for(&self, now: SystemTime) -> Duration {
+    pub(super) fn stale_for(&self, now: Moment) -> Duration {
         self.age(now).saturating_sub(self.terms.lifetime)
     }
 
@@ -110,17 +111,17 @@ impl Freshness {
     }
 
     /// RFC 9111, 5.2.1.2: for a client that says that it would take it.
-    pub(super) fn may_be_stale_by(&self, accepted: Duration, now: SystemTime) -> bool {
+    pub(super) fn may_be_stale_by(&self, accepted: Duration, now: Moment) -> bool {
         !self.terms.stale_is_forbidden && self.stale_for(now) <= accepted
     }
 
     /// RFC 5861, 3: while it is being asked for again.
-    pub(super) fn may_stand_in_meanwhile(&self, now: SystemTime) -> bool {
+    pub(super) fn may_stand_in_meanwhile(&self, now: Moment) -> bool {
         !self.terms.stale_is_forbidden && self.stale_for(now) < self.terms.while_revalidate
     }
 
     /// RFC 5861, 4: because the service fails; `asked` is what the request says.
-    pub(super) fn may_stand_in_for_failure(&self, asked: Option<u64>, now: SystemTime) -> bool {
+    pub(super) fn may_stand_in_for_failure(&self, asked: Option<u64>, now: Moment) -> bool {
         let window = asked.map_or(self.terms.if_error, |asked| {
             self.terms.if_error.max(Duration::from_secs(asked))
         });
@@ -189,7 +190,7 @@ fn lifetime(headers: &HeaderMap, control: &AnswerControl, how: Circumstances) ->
 /// RFC 9111, 4.2.3.
 fn initial_age(headers: &HeaderMap, how: Circumstances) -> Duration {
     // Dates are in whole seconds: an answer of this second is not old.
-    let answered_at = whole_seconds(how.answered_at);
+    let answered_at = whole_seconds(how.answered_at.wall);
     let apparent = answered_at
         .duration_since(made_at(headers, how))
         .unwrap_or_default();
@@ -198,10 +199,7 @@ fn initial_age(headers: &HeaderMap, how: Circumstances) -> Duration {
         .and_then(|value| value.as_bytes().split(|byte| *byte == b',').next())
         .and_then(|first| seconds(first.trim_ascii()))
         .map_or(Duration::ZERO, Duration::from_secs);
-    let delay = how
-        .answered_at
-        .duration_since(how.asked_at)
-        .unwrap_or_default();
+    let delay = how.answered_at.since(how.asked_at);
     apparent.max(said + delay)
 }
 
@@ -210,7 +208,7 @@ fn made_at(headers: &HeaderMap, how: Circumstances) -> SystemTime {
     headers
         .get(DATE)
         .and_then(date)
-        .unwrap_or_else(|| whole_seconds(how.answered_at))
+        .unwrap_or_else(|| whole_seconds(how.answered_at.wall))
 }
 
 fn whole_seconds(time: SystemTime) -> SystemTime {

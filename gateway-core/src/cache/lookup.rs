@@ -2,7 +2,7 @@
 //! may be waited for, and else the service is asked (RFC 9111, 4; RFC 5861). What is asked how is `cache/fetch.rs`.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use axum::body::Body;
 use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, RETRY_AFTER};
@@ -14,8 +14,9 @@ use super::directives::RequestControl;
 use super::epochs::Slot;
 use super::fetch::{Fetch, Reply};
 use super::fills::{Failure, Landed, Seat, UnderWay};
+use super::moment::Moment;
 use super::status::{Collapsed, Forwarded, Outcome, StaleUse};
-use super::stored::{Asked, Key, Stored, Variants};
+use super::stored::{Asked, Key, Stored, Variants, unconditional};
 use super::tags::Validity;
 use super::{DependsOn, Forward, Joined, Question, Store, conditional};
 use crate::error::{Error, GatewayError};
@@ -115,7 +116,7 @@ impl<'a, W: Forward> Lookup<'a, W> {
         }
     }
 
-    fn find(&self, known: Option<&Variants>, now: SystemTime) -> Found {
+    fn find(&self, known: Option<&Variants>, now: Moment) -> Found {
         let Some(known) = known else {
             return Found::Nothing(Forwarded::UriMiss);
         };
@@ -144,13 +145,13 @@ impl<'a, W: Forward> Lookup<'a, W> {
         }
     }
 
-    fn is_there_by_now(&self, now: SystemTime) -> bool {
+    fn is_there_by_now(&self, now: Moment) -> bool {
         let known = self.store.entries.get(&self.key);
         matches!(self.find(known.as_ref(), now), Found::Fresh(_))
     }
 
     /// Whether something stale answers the request without anybody being asked first.
-    fn is_good_enough(&self, old: &Old, now: SystemTime) -> Option<StaleUse> {
+    fn is_good_enough(&self, old: &Old, now: Moment) -> Option<StaleUse> {
         let freshness = old.stored.freshness();
         // Who wants it fresh for a while does not want it stale.
         let takes_it = old.certain
@@ -171,7 +172,7 @@ impl<'a, W: Forward> Lookup<'a, W> {
 
     /// Whether something stale answers the request when the service fails. It may have changed unheard; that is what
     /// being stale means.
-    fn may_stand_in(&self, old: &Old, now: SystemTime) -> bool {
+    fn may_stand_in(&self, old: &Old, now: Moment) -> bool {
         old.why == Forwarded::Stale
             && old.stored.satisfies(&self.control, now)
             && old
@@ -190,7 +191,10 @@ impl<'a, W: Forward> Lookup<'a, W> {
         });
         if let Err(vacancy) = vacancy {
             let known = Some(Arc::clone(&old.stored)).filter(|old| old.has_validator());
-            let (under_way, _seat) = vacancy.begin(self.key.clone(), self.asked(place, on));
+            let mut asked = self.asked(place, on);
+            // The client's own condition is about what it has.
+            unconditional(&mut asked.headers);
+            let (under_way, _seat) = vacancy.begin(self.key.clone(), asked);
             let now = (self.store.now)();
             let fetch = self.fetch(known, true, now);
             fetch.start_unattended(under_way);
@@ -202,7 +206,7 @@ impl<'a, W: Forward> Lookup<'a, W> {
         &mut self,
         known: Option<&Variants>,
         ask: Ask,
-        now: SystemTime,
+        now: Moment,
     ) -> Option<Result<Response<Body>, Error>> {
         let (place, on) = (self.place(), (self.question.depends_on)());
         let fills = &self.store.fills;
@@ -303,7 +307,7 @@ impl<'a, W: Forward> Lookup<'a, W> {
     }
 
     /// Whether an answer that somebody else was given is one to this request, too.
-    fn fits(&self, stored: &Stored, now: SystemTime) -> bool {
+    fn fits(&self, stored: &Stored, now: Moment) -> bool {
         stored.is_selected_by(&self.parts.headers)
             && stored.freshness().is_fresh(now)
             && stored.satisfies(&self.control, now)
@@ -396,7 +400,7 @@ impl<'a, W: Forward> Lookup<'a, W> {
     }
 
     /// There was no answer: something stale in its place, or the failure.
-    fn failed(&self, error: Error, ask: &Ask, now: SystemTime) -> Result<Response<Body>, Error> {
+    fn failed(&self, error: Error, ask: &Ask, now: Moment) -> Result<Response<Body>, Error> {
         let of_service = matches!(&error, Error::Upstream(error) if error.is_failure_of_service());
         match &ask.spare {
             Some(stored) if of_service => Ok(self.stand_in(stored, ask.why, None, now)),
@@ -409,7 +413,7 @@ impl<'a, W: Forward> Lookup<'a, W> {
         &self,
         status: StatusCode,
         ask: &Ask,
-        now: SystemTime,
+        now: Moment,
         answer: impl FnOnce() -> (Response<Body>, Collapsed),
     ) -> Response<Body> {
         if let Some(stored) = &ask.spare {
@@ -431,7 +435,7 @@ impl<'a, W: Forward> Lookup<'a, W> {
         stored: &Stored,
         forwarded: Forwarded,
         status: Option<StatusCode>,
-        now: SystemTime,
+        now: Moment,
     ) -> Response<Body> {
         let outcome = Outcome::StoodIn {
             forwarded,
@@ -441,7 +445,7 @@ impl<'a, W: Forward> Lookup<'a, W> {
         self.answer(stored, now, outcome)
     }
 
-    fn answer(&self, stored: &Stored, now: SystemTime, outcome: Outcome) -> Response<Body> {
+    fn answer(&self, stored: &Stored, now: Moment, outcome: Outcome) -> Response<Body> {
         let Parts {
             method, headers, ..
         } = self.parts;
@@ -458,7 +462,7 @@ impl<'a, W: Forward> Lookup<'a, W> {
         }
     }
 
-    fn fetch(&self, known: Option<Arc<Stored>>, spare: bool, now: SystemTime) -> Fetch<W> {
+    fn fetch(&self, known: Option<Arc<Stored>>, spare: bool, now: Moment) -> Fetch<W> {
         let authorized = self.question.authorized;
         // What was not for others a moment ago is not worth the way.
         let second = self.store.tags.second_level();
@@ -492,7 +496,9 @@ impl<'a, W: Forward> Lookup<'a, W> {
     }
 
     fn place(&self) -> Slot {
-        self.store.place(self.key.upstream(), self.key.target())
+        self.store
+            .tags
+            .place(self.key.upstream(), self.key.target())
     }
 }
 

@@ -19,7 +19,7 @@ mod link;
 mod purges;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use aws_lc_rs::rand;
 use bytes::Bytes;
@@ -30,6 +30,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::moment::Moment;
 use super::stored::{Key, Stored};
 use crate::config::RedisConfig;
 use crate::metrics::SecondLevelMetrics;
@@ -273,7 +274,7 @@ impl SecondLevel {
     }
 
     /// Keeps the answer that the service gave to who had the ticket, for as long as it is fresh. Nobody waits for it.
-    pub(super) fn keep(self: &Arc<Self>, ticket: Ticket, stored: &Stored, now: SystemTime) {
+    pub(super) fn keep(self: &Arc<Self>, ticket: Ticket, stored: &Stored, now: Moment) {
         let Some(connected) = self.link.connected() else {
             return;
         };
@@ -313,7 +314,7 @@ impl SecondLevel {
             .arg(text)
             .arg(life)
             .arg(entry::digits(ticket.asked))
-            .arg(entry::fields_text(&fields));
+            .arg(entry::fields_text(&fields, ticket.asked));
         let this = Arc::clone(self);
         tokio::spawn(async move {
             let _place = place;

@@ -3,7 +3,7 @@
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use axum::body::Bytes;
 use http::header::{
@@ -18,6 +18,7 @@ use super::epochs::{Epoch, Slot};
 use super::freshness::{Circumstances, Freshness, has_validator, is_storable, withheld};
 use super::members;
 use super::memory;
+use super::moment::Moment;
 use super::second::Entry;
 use crate::config::{CacheRule, RouteCache};
 use crate::upstream::Identity;
@@ -156,7 +157,10 @@ impl Key {
 
     pub(super) fn weight(&self) -> usize {
         let addressed_as = self.addressed_as.iter().flatten();
-        self.target().len() + addressed_as.map(HeaderValue::len).sum::<usize>() + OVERHEAD
+        self.target().len()
+            + addressed_as.map(HeaderValue::len).sum::<usize>()
+            + self.identity.weight()
+            + OVERHEAD
     }
 }
 
@@ -251,7 +255,7 @@ pub(super) struct Asked {
     pub(super) authorized: bool,
     /// Whether the client wants nothing stored.
     pub(super) no_store: bool,
-    pub(super) at: SystemTime,
+    pub(super) at: Moment,
 }
 
 /// Whether an answer is to be stored, and else on whose account it is not.
@@ -287,7 +291,7 @@ impl Stored {
         asked: &Asked,
         status: StatusCode,
         mut headers: HeaderMap,
-        now: SystemTime,
+        now: Moment,
     ) -> Self {
         let how = Circumstances {
             shared: asked.shared,
@@ -332,7 +336,7 @@ impl Stored {
         // Its age is told anew each time; when it was made, once (RFC 9110, 6.6.1).
         headers.remove(AGE);
         if !headers.contains_key(DATE)
-            && let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(now))
+            && let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(now.wall))
         {
             headers.insert(DATE, date);
         }
@@ -350,7 +354,7 @@ impl Stored {
     }
 
     /// An answer that another replica was given, of this age now.
-    pub(super) fn of_replica(asked: &Asked, entry: Entry, age: Duration, now: SystemTime) -> Self {
+    pub(super) fn of_replica(asked: &Asked, entry: Entry, age: Duration, now: Moment) -> Self {
         let mut headers = entry.headers;
         headers.reserve(ADDED);
         Self {
@@ -375,7 +379,7 @@ impl Stored {
     }
 
     /// This answer with what a 304 says of it now (RFC 9111, 3.2).
-    pub(super) fn freshened(&self, asked: &Asked, update: &HeaderMap, now: SystemTime) -> Self {
+    pub(super) fn freshened(&self, asked: &Asked, update: &HeaderMap, now: Moment) -> Self {
         let mut headers = self.headers.clone();
         // What does not say when it was made was made now.
         headers.remove(DATE);
@@ -406,7 +410,7 @@ impl Stored {
     }
 
     /// Whether the directives of a request let it be answered with this fresh answer (RFC 9111, 5.2.1).
-    pub(super) fn satisfies(&self, control: &RequestControl, now: SystemTime) -> bool {
+    pub(super) fn satisfies(&self, control: &RequestControl, now: Moment) -> bool {
         let young = control
             .max_age
             .is_none_or(|max| self.freshness.age(now) <= Duration::from_secs(max));

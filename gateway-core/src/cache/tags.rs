@@ -1,5 +1,6 @@
 //! What stored answers depend on: a tag names a thing (`widget:7`), and who learns that the thing has changed purges the
-//! tag. What is stored, and for how long, is decided by who stores it (`cache/parts.rs`).
+//! tag; for responses also their URI, which unsafe methods change. What is stored, and for how long, is decided by who stores it
+//! (`cache.rs`, `cache/parts.rs`).
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -7,11 +8,14 @@ use std::sync::atomic::AtomicU64;
 use super::epochs::{Epoch, Epochs, Seed, Slot};
 use super::second::{Generation, SecondLevel};
 
-/// The tags of a process. Purging one costs the same however much is stored, and whatever it is.
+/// The tags of a process, and its URIs. Purging one costs the same however much is stored, and whatever it is.
 ///
 /// Tags share a fixed number of places: that of another one may be purged with it, which costs a call and is never wrong.
 pub(crate) struct Tags {
     epochs: Epochs,
+    /// Of URIs, which unsafe methods change. Here, as who began such a change may have another response cache by then than those
+    /// who read after it.
+    uris: Epochs,
     /// When it was last not certain that every change is heard of.
     uncertain: AtomicU64,
     /// Where the other replicas' purges and ours meet.
@@ -44,6 +48,7 @@ impl Tags {
         };
         Self {
             epochs: Epochs::new(seed),
+            uris: Epochs::new(seed),
             uncertain: AtomicU64::new(0),
             second,
         }
@@ -52,6 +57,30 @@ impl Tags {
     /// What replicas share, when they share something.
     pub(crate) fn second_level(&self) -> Option<&Arc<SecondLevel>> {
         self.second.as_ref()
+    }
+
+    /// The point in the order of changes by unsafe methods at which an answer is asked for.
+    pub(super) fn uris_now(&self) -> Epoch {
+        self.uris.now()
+    }
+
+    /// What changes of a URI of an upstream are known by.
+    pub(super) fn place(&self, upstream: &str, target: &str) -> Slot {
+        self.uris.slot(&[upstream, target])
+    }
+
+    /// What the URI names has changed: no answer that was asked for before this call is used after it.
+    pub(super) fn purge_uri(&self, place: Slot) {
+        // First, as for tags.
+        if let Some(second) = &self.second {
+            second.purge(Generation::Uri(place));
+        }
+        self.uris.end(place);
+    }
+
+    /// Whether no unsafe method has changed it since.
+    pub(super) fn is_current(&self, asked: Epoch, place: Slot) -> bool {
+        self.uris.is_current(asked, place)
     }
 
     /// The point in the order of purges at which an answer is asked for.

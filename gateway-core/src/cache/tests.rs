@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 use tokio::sync::oneshot;
 
-use super::{DependsOn, Forward, Question, ResponseCache, Tags};
+use super::{DependsOn, Forward, Moment, Question, ResponseCache, Tags};
 use crate::auth::{ApiKeyPrincipal, Principal};
 use crate::config::{CacheConfig, CacheRule, RouteCache, StaleWindows};
 use crate::deadline::Deadline;
@@ -27,7 +27,8 @@ const FRESH: &[(&str, &str)] = &[("cache-control", "max-age=60"), ("etag", "\"1\
 struct Fixture {
     cache: ResponseCache,
     tags: Arc<Tags>,
-    seconds: Arc<AtomicU64>,
+    /// By the wall clock, and since the start by the other one.
+    seconds: Arc<[AtomicU64; 2]>,
 }
 
 /// What a client got, and what the service was asked.
@@ -127,15 +128,22 @@ impl Fixture {
     }
 
     fn beside(max_bytes: u64, tags: Arc<Tags>) -> Self {
-        let seconds = Arc::new(AtomicU64::new(1_700_000_000));
-        let clock = Arc::clone(&seconds);
+        let seconds = Arc::new([AtomicU64::new(1_700_000_000), AtomicU64::new(0)]);
+        let (clock, start) = (Arc::clone(&seconds), tokio::time::Instant::now());
         let config = CacheConfig {
             max_bytes,
             max_entry_bytes: 1000,
             parts_max_bytes: 0,
         };
-        let now =
-            move || SystemTime::UNIX_EPOCH + Duration::from_secs(clock.load(Ordering::SeqCst));
+        let now = move || {
+            let [wall, passed] = clock
+                .each_ref()
+                .map(|clock| Duration::from_secs(clock.load(Ordering::SeqCst)));
+            Moment {
+                wall: SystemTime::UNIX_EPOCH + wall,
+                at: start + passed,
+            }
+        };
         let metrics = Metrics::new(1).cache();
         Self {
             cache: ResponseCache::with_clock(&config, &tags, metrics, Arc::new(now)),
@@ -145,7 +153,15 @@ impl Fixture {
     }
 
     fn after(&self, seconds: u64) {
-        self.seconds.fetch_add(seconds, Ordering::SeqCst);
+        for clock in &*self.seconds {
+            clock.fetch_add(seconds, Ordering::SeqCst);
+        }
+    }
+
+    /// The wall clock is set: backwards, or forwards.
+    fn set_clock(&self, by: i64) {
+        let by = by.cast_unsigned();
+        self.seconds[0].fetch_add(by, Ordering::SeqCst);
     }
 
     async fn serve(&self, asks: &Asks<'_>, respond: impl FnOnce() -> Response<Body>) -> Answer {
@@ -196,7 +212,7 @@ impl Fixture {
         service: &Arc<W>,
     ) -> Result<Response<Body>, Error> {
         if !request.method().is_safe() {
-            return self.cache.change("widgets", request, &**service).await;
+            return self.cache.change(&["widgets"], request, &**service).await;
         }
         let depends_on = || DependsOn {
             tags: Arc::new([self.tags.slot("widget:1")]),
@@ -299,6 +315,25 @@ async fn a_fresh_answer_is_used_again_and_grows_older() {
     };
     let other = fixture.serve(&other, || answer(200, FRESH, "other")).await;
     assert_eq!(other.cache(), "fwd=uri-miss; stored");
+}
+
+#[tokio::test]
+async fn nothing_is_fresh_for_longer_because_a_clock_is_set_or_stands_still() {
+    let fixture = Fixture::new();
+    fixture.serve(&ASKS, || answer(200, FRESH, "one")).await;
+    fixture.after(10);
+    fixture.set_clock(-3600);
+    let hit = fixture.hit(&ASKS).await;
+    assert_eq!((hit.cache(), hit.header("age")), ("hit; ttl=50", "10"));
+    fixture.after(50);
+    let asked = fixture.serve(&ASKS, || answer(304, FRESH, "")).await;
+    assert_eq!(asked.cache(), "fwd=stale; fwd-status=304; stored");
+    // While a machine sleeps, its wall clock alone goes on.
+    fixture.set_clock(20);
+    assert_eq!(fixture.hit(&ASKS).await.cache(), "hit; ttl=40");
+    fixture.set_clock(40);
+    let asked = fixture.serve(&ASKS, || answer(200, FRESH, "two")).await;
+    assert_eq!(asked.cache(), "fwd=stale; fwd-status=200; stored");
 }
 
 #[tokio::test]
@@ -930,6 +965,17 @@ async fn an_entry_weighs_what_found_it() {
     for name in ["accept", "x-forwarded-host"] {
         assert!(weight(&[(name, &long)]).await >= bare + 5000, "{name}");
     }
+    let weight = async |identity: &str| {
+        let fixture = Fixture::new();
+        let asks = Asks {
+            rule: RouteCache::Private,
+            identity: Some(identity),
+            ..ASKS
+        };
+        fixture.serve(&asks, || answer(200, FRESH, "one")).await;
+        fixture.weight()
+    };
+    assert!(weight(&long).await >= weight("ann").await + 4997);
 }
 
 #[tokio::test]

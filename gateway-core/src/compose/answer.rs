@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, RETRY_AFTER, VARY};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use serde_json::Value;
@@ -111,7 +111,6 @@ fn json(bytes: Vec<u8>, cache_control: HeaderValue, etag: Option<HeaderValue>) -
 fn set_headers(response: &mut Response, cache_control: HeaderValue, etag: Option<HeaderValue>) {
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, cache_control);
-    headers.insert(VARY, HeaderValue::from_static("authorization"));
     if let Some(etag) = etag {
         headers.insert(ETAG, etag);
     }

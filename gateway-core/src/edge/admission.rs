@@ -10,11 +10,11 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
+use super::event_stream;
 use crate::error::{Error, GatewayError};
 use crate::metrics::AdmissionMetrics;
 
@@ -200,10 +200,7 @@ impl Drop for Waiting<'_> {
 impl Permit {
     /// Keeps the place until the answer's body has been sent: a slow download is work, too. One that stands still is not.
     pub(super) fn held_by(self, response: Response) -> Response {
-        let endless = response
-            .headers()
-            .get(CONTENT_TYPE)
-            .is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
+        let endless = event_stream::says_so(response.headers());
         response.map(|body| {
             if body.is_end_stream() {
                 return body;
@@ -359,7 +356,7 @@ mod tests {
         let permit = admission.admit().await.expect("the place is free again");
         let mut events = Response::new(silent());
         events.headers_mut().insert(
-            CONTENT_TYPE,
+            http::header::CONTENT_TYPE,
             http::HeaderValue::from_static("text/event-stream; charset=utf-8"),
         );
         let mut body = permit.held_by(events).into_body();

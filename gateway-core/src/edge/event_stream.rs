@@ -8,7 +8,8 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http_body::{Body as HttpBody, Frame};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -18,11 +19,19 @@ use crate::streams;
 
 /// Whether an answer is a stream of events that has not ended yet.
 pub(super) fn is_one(response: &Response) -> bool {
-    response
-        .headers()
-        .get(CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"))
-        && !response.body().is_end_stream()
+    says_so(response.headers()) && !response.body().is_end_stream()
+}
+
+/// Whether an answer's media type is that of event streams (RFC 9110, 8.3.1: case does not matter).
+pub(super) fn says_so(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|value| {
+        let essence = value.as_bytes().split(|byte| *byte == b';').next();
+        essence.is_some_and(|essence| {
+            essence
+                .trim_ascii()
+                .eq_ignore_ascii_case(b"text/event-stream")
+        })
+    })
 }
 
 /// Bounds an answer that is an event stream. `drain` fires when connections have to end, `revoked` when its caller's
@@ -35,6 +44,7 @@ pub(super) fn bound(
     revoked: impl Future<Output = ()> + Send + 'static,
 ) -> Response {
     let drain = Box::pin(drain.clone().cancelled_owned());
+    let coded = response.headers().contains_key(CONTENT_ENCODING);
     response.map(|body| {
         Body::new(EventStream {
             body: Some(body),
@@ -44,7 +54,7 @@ pub(super) fn bound(
             over: Box::pin(sleep_until(end.at)),
             drain,
             revoked: Box::pin(revoked),
-            tail: [b'\n'; 2],
+            tail: (!coded).then_some([b'\n'; 2]),
         })
     })
 }
@@ -58,8 +68,8 @@ struct EventStream {
     over: Pin<Box<Sleep>>,
     drain: Pin<Box<WaitForCancellationFutureOwned>>,
     revoked: Pin<Box<dyn Future<Output = ()> + Send>>,
-    /// The last two bytes but carriage returns.
-    tail: [u8; 2],
+    /// The last two bytes but carriage returns; `None` where nobody reads bytes as they are: a service has coded them.
+    tail: Option<[u8; 2]>,
 }
 
 impl EventStream {
@@ -85,17 +95,20 @@ impl EventStream {
     /// The last event. In the middle of one nothing can be said: what has come of it would be taken for the whole.
     fn end(&mut self, reason: &str) -> Option<Result<Frame<Bytes>, axum::Error>> {
         self.body = None;
-        if self.tail != *b"\n\n" {
+        if self.tail != Some(*b"\n\n") {
             return None;
         }
         Some(Ok(Frame::data(streams::end(reason))))
     }
 
     fn note(&mut self, data: &[u8]) {
+        let Some(tail) = &mut self.tail else {
+            return;
+        };
         let mut last = data.iter().rev().filter(|byte| **byte != b'\r').copied();
         match (last.next(), last.next()) {
-            (Some(last), Some(before)) => self.tail = [before, last],
-            (Some(last), None) => self.tail = [self.tail[1], last],
+            (Some(last), Some(before)) => *tail = [before, last],
+            (Some(last), None) => *tail = [tail[1], last],
             (None, _) => {}
         }
     }
@@ -198,6 +211,32 @@ mod tests {
             let idle = Duration::from_secs(60);
             let bounded = bound(response, idle, end(5, false), &drain, pending());
             assert_eq!(text(bounded).await, pieces.concat());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_said_between_coded_bytes() {
+        let drain = CancellationToken::new();
+        let mut response = events(&[]);
+        let coding = http::HeaderValue::from_static("gzip");
+        response.headers_mut().insert(CONTENT_ENCODING, coding);
+        let idle = Duration::from_secs(60);
+        let bounded = bound(response, idle, end(5, false), &drain, pending());
+        assert_eq!(text(bounded).await, "");
+    }
+
+    #[test]
+    fn media_types_have_no_case() {
+        for (media_type, is_stream) in [
+            ("Text/Event-Stream; charset=utf-8", true),
+            ("text/event-stream", true),
+            ("text/event-streams", false),
+            ("text/plain", false),
+        ] {
+            let mut response = events(&[]);
+            let media_type = http::HeaderValue::from_static(media_type);
+            response.headers_mut().insert(CONTENT_TYPE, media_type);
+            assert_eq!(is_one(&response), is_stream);
         }
     }
 

@@ -4,16 +4,18 @@
 use axum::body::Body;
 use axum::response::Response;
 use http::header::{ALLOW, EXPECT, MAX_FORWARDS};
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version};
 
 use crate::error::{ClientError, Error};
 
-/// Nobody knows how to fulfil another one.
-pub(super) fn check(headers: &HeaderMap) -> Result<(), Error> {
+/// Nobody knows how to fulfil another one; nor this one over HTTP/2, where hyper says nothing before the answer: who
+/// would wait for a 100 has to be told so.
+pub(super) fn check(headers: &HeaderMap, version: Version, has_body: bool) -> Result<(), Error> {
+    let can_be_told = version < Version::HTTP_2 || !has_body;
     let known = headers
         .get_all(EXPECT)
         .iter()
-        .all(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+        .all(|value| can_be_told && value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
     if known {
         Ok(())
     } else {
@@ -71,7 +73,10 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(EXPECT, value.parse().unwrap());
-            assert_eq!(check(&headers).is_ok(), known, "{value}");
+            let check = |version, body| check(&headers, version, body).is_ok();
+            assert_eq!(check(Version::HTTP_11, true), known, "{value}");
+            assert_eq!(check(Version::HTTP_2, false), known, "{value}");
+            assert!(!check(Version::HTTP_2, true), "{value}");
         }
     }
 

@@ -30,7 +30,8 @@ pub(super) fn strip(headers: &mut HeaderMap) {
     }
 }
 
-fn is_reserved(name: &str) -> bool {
+/// Whether a client has no say in it.
+pub(crate) fn is_reserved(name: &str) -> bool {
     // Some services read both marks as the same (CGI's variables).
     if name.contains('_') {
         return is_reserved(&name.replace('_', "-"));

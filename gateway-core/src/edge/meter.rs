@@ -124,7 +124,7 @@ impl Metered {
         let counted = Counted {
             route: self.route,
             cost: limits.cost.saturating_mul(times),
-            principal: context.principal(),
+            principal: context.caller(),
             address: context.client_address(),
             deadline: context.deadline(),
         };

@@ -80,10 +80,14 @@ fn ambiguous(path: &str) -> bool {
     let lower = path.to_ascii_lowercase();
     let forbidden = ["//", "\\", "%2f", "%5c", "%00"];
     forbidden.iter().any(|text| lower.contains(text))
-        || lower
-            .split('/')
-            .any(|segment| matches!(segment.replace("%2e", ".").as_str(), "." | ".."))
+        || lower.split('/').any(is_dots)
         || !well_encoded(&lower)
+}
+
+/// Whether somebody could take the segment for `.` or `..`: containers of servlets cut off what follows a `;` first.
+fn is_dots(segment: &str) -> bool {
+    let name = segment.split(';').next().unwrap_or_default();
+    matches!(name.replace("%2e", ".").as_str(), "." | "..")
 }
 
 /// Every `%` is followed by two hexadecimal digits (RFC 3986, 2.1).
@@ -164,6 +168,9 @@ mod tests {
             "/a/../b",
             "/a/%2e%2E/b",
             "/a/./b",
+            "/a/..;/b",
+            "/a/%2e%2e;x=1/b",
+            "/a/.;x",
             "/..",
             "/a%2Fb",
             "/a%5cb",
@@ -182,6 +189,8 @@ mod tests {
             "/a.b/c",
             "/a%20b",
             "/a/...",
+            "/a;x=1/b",
+            "/a.b;v=..;w/c",
             "/.well-known/x",
             "/a/",
         ] {

@@ -335,14 +335,14 @@ fn signer(app: App, config: &Config) -> Option<Arc<InternalTokenSigner>> {
     Some(Arc::new(InternalTokenSigner::new(app.name, token)))
 }
 
-/// Stored answers say which upstream they are from by its name: they are good for as long as names mean the same.
+/// Stored answers say which upstream they are from by its name: they are good for as long as names mean the same. One that
+/// goes may come back for something else.
 fn may_keep_cache(before: &Config, now: &Config) -> bool {
     before.cache == now.cache
-        && now.upstreams.iter().all(|(name, upstream)| {
-            before
-                .upstreams
+        && before.upstreams.iter().all(|(name, known)| {
+            now.upstreams
                 .get(name)
-                .is_none_or(|known| known.discovery == upstream.discovery)
+                .is_some_and(|upstream| upstream.discovery == known.discovery)
         })
 }
 

@@ -96,7 +96,7 @@ pub(super) fn open<E: Executor>(
         let max = usize::try_from(config.max_frame_bytes).unwrap_or(usize::MAX);
         let bounds = Bounds {
             idle: config.idle,
-            end: StreamEnd::of(context.principal(), config.lifetime),
+            end: StreamEnd::of(context.caller(), config.lifetime),
             max_message: max,
             drain,
             limits: transport.inner.settings.sockets,

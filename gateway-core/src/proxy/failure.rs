@@ -4,7 +4,9 @@
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, ALLOW, CONTENT_RANGE, CONTENT_TYPE, ETAG, RETRY_AFTER,
+};
 use http::{HeaderName, HeaderValue, StatusCode};
 use http_body_util::{BodyExt, Limited};
 
@@ -13,7 +15,7 @@ use crate::context::RequestContext;
 use crate::edge::BodyLimit;
 use crate::error::{ClientError, Error, Refusal};
 use crate::problem::Problem;
-use crate::upstream::{Stack, UpstreamError, UpstreamErrorKind, refusal};
+use crate::upstream::{Stack, UpstreamError, UpstreamErrorKind, forget, refusal};
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
@@ -85,6 +87,7 @@ async fn as_problem(stack: &Stack, response: Response, context: &RequestContext)
     let (parts, body) = response.into_parts();
     let header = |name| parts.headers.get(name).cloned();
     if UpstreamError::is_failure(status) {
+        forget(body);
         let error = stack.error(UpstreamErrorKind::Status(bare(status)));
         let mut problem = Problem::of_failed(error, header(RETRY_AFTER));
         if let Some(value) = header(CACHE_STATUS) {
@@ -92,21 +95,27 @@ async fn as_problem(stack: &Stack, response: Response, context: &RequestContext)
         }
         return carry(problem);
     }
-    let media_type = header(CONTENT_TYPE);
-    let refusal = if is_problem(media_type.as_ref()) {
+    let refusal = if is_problem(parts.headers.get(CONTENT_TYPE)) {
         match read(body, context).await {
             Some(bytes) => refusal(status, &parts.headers, &bytes),
             None => bare(status),
         }
     } else {
+        forget(body);
         bare(status)
     };
     let mut problem = Problem::from(&Error::from(ClientError::Refused(refusal)));
     problem.upstream = Some(stack.name());
-    // What makes these statuses of use, and what the cache has said.
-    for name in [ALLOW, RETRY_AFTER, CACHE_STATUS] {
+    // What makes these statuses of use (RFC 9110, 15.5), and what the cache has said.
+    let of_use = match status {
+        StatusCode::PRECONDITION_FAILED => &[ETAG][..],
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => &[ACCEPT, ACCEPT_ENCODING],
+        StatusCode::RANGE_NOT_SATISFIABLE => &[CONTENT_RANGE],
+        _ => &[],
+    };
+    for name in [ALLOW, RETRY_AFTER, CACHE_STATUS].iter().chain(of_use) {
         if let Some(value) = header(name.clone()) {
-            problem = problem.header(name, value);
+            problem = problem.header(name.clone(), value);
         }
     }
     carry(problem)

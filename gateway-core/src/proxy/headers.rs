@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
 use crate::context::RequestContext;
 use crate::digits::push_address;
+use crate::edge::is_reserved;
 
 /// `Trailer` is none of them: it announces what comes after the body, and that crosses.
 fn is_hop_by_hop(name: &HeaderName) -> bool {
@@ -105,6 +106,16 @@ pub(super) fn proto(over_tls: bool) -> HeaderValue {
     HeaderValue::from_static(if over_tls { "https" } else { "http" })
 }
 
+/// Whether only we tell a service what the field says, or nobody does.
+pub(super) fn is_for_us_to_say(name: &HeaderName) -> bool {
+    is_hop_by_hop(name) || CREDENTIALS.contains(name) || is_reserved(name.as_str())
+}
+
+/// Whether a field of a service's answer does not come to its client.
+pub(super) fn stays_here(name: &HeaderName) -> bool {
+    is_hop_by_hop(name) || is_internal(name)
+}
+
 pub(super) fn prepare_request(headers: &mut HeaderMap, context: &RequestContext, hop: Hop) {
     remove_hop_by_hop(headers, |name| CREDENTIALS.contains(name));
     headers.reserve(ADDED);
@@ -152,9 +163,9 @@ fn remove_hop_by_hop(headers: &mut HeaderMap, others: impl Fn(&HeaderName) -> bo
             headers.remove(name);
         }
     }
-    let stays_here = |name: &&HeaderName| is_hop_by_hop(name) || others(name);
-    let stay_here: Vec<HeaderName> = headers.keys().filter(stays_here).cloned().collect();
-    for name in stay_here {
+    let stays = |name: &&HeaderName| is_hop_by_hop(name) || others(name);
+    let stay: Vec<HeaderName> = headers.keys().filter(stays).cloned().collect();
+    for name in stay {
         headers.remove(name);
     }
 }

@@ -8,15 +8,13 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, Request, uri};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use http_body_util::BodyExt;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
-use tokio::time::timeout_at;
 
 use super::failure;
 use super::upload::Upload;
 use crate::context::RequestContext;
 use crate::route::MirrorRule;
-use crate::upstream::{CallKind, Judged, Outgoing, Stack, Upstreams};
+use crate::upstream::{CallKind, Judged, Outgoing, Stack, Upstreams, read_away};
 use crate::waterfall::CallTarget;
 
 /// As many frames of a body may wait for the copy's upstream; they are the request's own memory, and few are in flight.
@@ -98,19 +96,8 @@ impl Mirror {
             // It is in the metrics of its upstream.
             return;
         };
-        let mut answer = response.into_body();
-        let mut left = self.stack.max_response_bytes();
-        let forget = async {
-            while let Some(Ok(frame)) = answer.frame().await {
-                let length = frame.data_ref().map_or(0, Bytes::len);
-                match left.checked_sub(length) {
-                    Some(less) => left = less,
-                    None => return,
-                }
-            }
-        };
-        // When it takes too long the connection is given up.
-        let _ = timeout_at(context.deadline().at(), forget).await;
+        let max = self.stack.max_response_bytes();
+        read_away(response.into_body(), max, context.deadline().at()).await;
     }
 }
 
@@ -206,7 +193,10 @@ impl HttpBody for Copied {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+    use std::time::Duration;
+
     use futures_util::stream;
+    use http_body_util::BodyExt;
 
     use super::*;
 
@@ -215,6 +205,13 @@ mod tests {
         let length = body.size_hint();
         let copy = Some(copy);
         (Observed { body, copy }, Copied { rest, length })
+    }
+
+    #[tokio::test]
+    async fn a_copy_says_as_little_of_the_caller_as_its_request() {
+        let context = RequestContext::for_tests(Duration::from_secs(1));
+        assert!(!context.renewed().is_for_everybody());
+        assert!(context.for_everybody().renewed().is_for_everybody());
     }
 
     #[tokio::test]

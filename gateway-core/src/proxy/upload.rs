@@ -10,6 +10,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
+use super::trailers;
 use crate::extract::{is_length_limit, is_stalled};
 
 /// Where an upload is.
@@ -76,6 +77,10 @@ impl HttpBody for Watched {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
+        let polled = polled.map(|frame| match frame? {
+            Ok(frame) => trailers::of_request(frame).map(Ok),
+            Err(error) => Some(Err(error)),
+        });
         let progress = match &polled {
             Poll::Pending => Progress::Awaited,
             Poll::Ready(None) => Progress::Ended,

@@ -39,13 +39,18 @@ impl Destination {
         Self { upstreams }
     }
 
+    /// All that callers may come to: what is at one of them is at the others, too.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.upstreams.iter().map(|(_, name)| *name)
+    }
+
     /// The upstream for the caller of `context`.
     pub(crate) fn choose(&self, context: &RequestContext) -> &'static str {
         match &*self.upstreams {
             [(_, only)] => only,
             several => {
                 let hasher = FixedState::with_seed(0);
-                let caller = match context.principal().subject() {
+                let caller = match context.caller().subject() {
                     Some(subject) => hasher.hash_one(subject),
                     None => hasher.hash_one(context.client_address()),
                 };

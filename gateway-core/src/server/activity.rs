@@ -3,15 +3,19 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
+
+/// An HTTP/2 client that has asked for more has taken what came before: in pieces no larger than this it is seen soon enough that
+/// it takes its answer at all.
+const PIECE: usize = 16 << 10;
 
 /// Requests being answered, and since when there are none.
 #[derive(Debug)]
@@ -21,6 +25,10 @@ pub(super) struct Activity {
     served: AtomicUsize,
     /// Milliseconds after `opened`.
     idle_since: AtomicU64,
+    /// Whether nothing but the connection's end says that an answer has ended.
+    ends_with_connection: AtomicBool,
+    /// Whether what is being written may be a piece of a body.
+    in_body: AtomicBool,
     /// Answers that have given a piece and not been asked for the next, by number: the client has no room for it.
     unasked: Mutex<BTreeMap<usize, Instant>>,
 }
@@ -32,6 +40,8 @@ impl Activity {
             running: AtomicUsize::new(0),
             served: AtomicUsize::new(0),
             idle_since: AtomicU64::new(0),
+            in_body: AtomicBool::new(false),
+            ends_with_connection: AtomicBool::new(false),
             unasked: Mutex::new(BTreeMap::new()),
         })
     }
@@ -64,6 +74,26 @@ impl Activity {
         Some(self.opened + since)
     }
 
+    /// Whether a body has given something since all was sent.
+    pub(super) fn writes_body(&self) -> bool {
+        self.in_body.load(Ordering::Relaxed)
+    }
+
+    /// A client of HTTP/1.0, which knows no chunks, has asked.
+    pub(super) fn knows_no_chunks(&self) {
+        self.ends_with_connection.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether an orderly end of the connection makes an answer whole.
+    pub(super) fn ends_with_connection(&self) -> bool {
+        self.ends_with_connection.load(Ordering::Relaxed)
+    }
+
+    /// All that was given has been sent: what is written next begins with a head, unless a body gives more.
+    pub(super) fn sent_all(&self) {
+        self.in_body.store(false, Ordering::Relaxed);
+    }
+
     /// How many requests have come this far.
     pub(super) fn served(&self) -> usize {
         self.served.load(Ordering::Relaxed)
@@ -83,6 +113,7 @@ impl Running {
     pub(super) fn until_sent(self, body: Body, multiplexed: bool) -> TrackedBody {
         TrackedBody {
             body,
+            rest: Bytes::new(),
             running: self,
             multiplexed,
         }
@@ -115,6 +146,8 @@ impl Drop for Running {
 /// An answer's body, that says when it is done with.
 pub(super) struct TrackedBody {
     body: Body,
+    /// What has come and not been given yet.
+    rest: Bytes,
     running: Running,
     multiplexed: bool,
 }
@@ -129,22 +162,48 @@ impl HttpBody for TrackedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = &mut *self;
         if !this.multiplexed {
-            return Pin::new(&mut this.body).poll_frame(cx);
+            let polled = Pin::new(&mut this.body).poll_frame(cx);
+            if polled.is_ready() {
+                this.running.activity.in_body.store(true, Ordering::Relaxed);
+            }
+            return polled;
         }
         this.running.asked();
-        let polled = Pin::new(&mut this.body).poll_frame(cx);
-        if matches!(polled, Poll::Ready(Some(Ok(_)))) && !this.body.is_end_stream() {
+        let frame = if this.rest.is_empty() {
+            match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
+                Some(Ok(frame)) => frame,
+                ended => return Poll::Ready(ended),
+            }
+        } else {
+            Frame::data(std::mem::take(&mut this.rest))
+        };
+        let frame = match frame.into_data() {
+            Ok(mut data) => {
+                if data.len() > PIECE {
+                    this.rest = data.split_off(PIECE);
+                }
+                Frame::data(data)
+            }
+            Err(trailers) => trailers,
+        };
+        if !this.is_end_stream() {
             this.running.gave();
         }
-        polled
+        Poll::Ready(Some(Ok(frame)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (rest, body) = (self.rest.len() as u64, self.body.size_hint());
+        let mut hint = SizeHint::new();
+        hint.set_lower(body.lower() + rest);
+        if let Some(upper) = body.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint
     }
 }
 

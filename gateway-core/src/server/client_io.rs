@@ -253,6 +253,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
         }
     }
 
+    /// Whether what hyper writes next may be a head. A body can say whatever looks like one, and does not end one of its own accord; but
+    /// a head that cannot be read is answered behind what was sent before.
+    fn may_be_head(&self) -> bool {
+        self.framing.is_some()
+            && (!self.activity.writes_body() || matches!(self.ended, Some(Ended::Fault(_))))
+    }
+
     /// Sends what was held back: it was not hyper's own, or there is more after it.
     fn release(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.held.is_empty() {
@@ -337,7 +344,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
         let this = self.get_mut();
         ready!(this.release(cx))?;
         let mut bytes = bytes;
-        if this.framing.is_some() {
+        if this.may_be_head() {
             if let Some(at) = own_head(bytes) {
                 if at == 0 {
                     this.held.extend_from_slice(bytes);
@@ -376,6 +383,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.stream).poll_flush(cx);
+        // hyper flushes when it has written all it has.
+        if polled.is_ready() {
+            this.activity.sent_all();
+        }
         this.watched(polled, cx)
     }
 

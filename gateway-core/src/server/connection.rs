@@ -43,9 +43,10 @@ const HTTP2_STREAMS: u32 = 250;
 /// for the client's errors: one more ends the connection.
 const HTTP2_RESETS: usize = 32;
 
-/// HTTP/2 clients that do not answer a ping are gone.
+/// HTTP/2 clients that do not answer a ping are gone. It stands behind what the kernel has not sent yet, which takes a slow
+/// client its time; one that takes nothing at all is closed before (`Activity::unasked_since`).
 const PING_INTERVAL: Duration = Duration::from_secs(20);
-const PING_TIMEOUT: Duration = Duration::from_secs(10);
+const PING_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long an HTTP/2 client that has been told to go may take for it.
 const GOODBYE: Duration = Duration::from_secs(5);
@@ -64,6 +65,25 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The most that is read before it is known which protocol is spoken.
 const EARLY_BYTES: usize = 1024;
+
+/// A connection that can end so that nobody takes what has come for all of it.
+pub(super) trait Abort {
+    /// Closes with a reset, and without the word by which TLS says that all was sent (RFC 8446, 6.1).
+    fn abort(self);
+}
+
+impl Abort for TcpStream {
+    fn abort(self) {
+        // Refused for a socket that is gone already.
+        let _ = self.set_zero_linger();
+    }
+}
+
+impl Abort for Box<TlsStream<TcpStream>> {
+    fn abort(self) {
+        let _ = self.get_ref().0.set_zero_linger();
+    }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Protocol {
@@ -181,7 +201,7 @@ impl Connections {
     /// Serves `stream` to its end. Without a `protocol` the client's first bytes tell it.
     pub(super) async fn serve<S>(&self, mut stream: S, peer: SocketAddr, protocol: Option<Protocol>)
     where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: AsyncRead + AsyncWrite + Abort + Unpin + Send + 'static,
     {
         let activity = Activity::new();
         let mut early = BytesMut::new();
@@ -238,7 +258,7 @@ impl Connections {
         activity: &Arc<Activity>,
     ) -> Option<S>
     where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: AsyncRead + AsyncWrite + Abort + Unpin + Send + 'static,
     {
         let io = ClientIo::http1(
             stream,
@@ -269,6 +289,7 @@ impl Connections {
         };
         let well = ended.is_ok();
         let unreadable = ended.as_ref().is_err_and(hyper::Error::is_parse);
+        let broke_off = ended.as_ref().is_err_and(hyper::Error::is_user);
         if let Err(error) = ended {
             // Clients that go away or speak something else are their own business; a line at debug helps when they ask.
             tracing::debug!(%peer, %error, "connection ended with an error");
@@ -278,6 +299,10 @@ impl Connections {
         let io = parts.io.into_inner();
         if well && io.ended() == Some(Ended::Rests) && parts.read_buf.is_empty() {
             return Some(io.into_stream());
+        }
+        if broke_off && activity.ends_with_connection() {
+            io.into_stream().abort();
+            return None;
         }
         // Boxed: a connection has no room for its end before it comes.
         Box::pin(self.end(io, unreadable, peer)).await;
@@ -418,6 +443,9 @@ impl Answering {
         request: Request<Incoming>,
     ) -> impl Future<Output = Result<Response<TrackedBody>, Infallible>> + Send {
         let running = self.activity.begin();
+        if request.version() < Version::HTTP_11 {
+            self.activity.knows_no_chunks();
+        }
         let http1 = request.version() < Version::HTTP_2;
         let (head, body) = request.into_parts();
         let (body, reading) = request_body::watched(body, self.patience);

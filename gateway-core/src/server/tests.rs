@@ -49,6 +49,10 @@ fn routes(_upstreams: &Upstreams, _config: &Config) -> Result<Routes, UnknownUps
         })
         .get("large", "/large", async || pieces("text/plain", false))
         .get("whole", "/whole", async || Bytes::from(vec![b'x'; WHOLE]))
+        .get("pieces", "/pieces", async || large_pieces())
+        .get("breaks", "/breaks", async || breaks_off())
+        .get("refusal", "/refusal", async || quoted(REFUSAL))
+        .get("switch", "/switch", async || quoted(SWITCH))
         .post("count", "/count", count)
         .post("small", "/small", count)
         .with_state(()))
@@ -78,6 +82,44 @@ fn pieces(media_type: &'static str, stops: bool) -> Response {
         .unwrap()
 }
 
+/// What a service that is faster than its client gives at once, and how often.
+const PIECE: usize = 1 << 20;
+const PIECES: usize = 2;
+
+/// A body that breaks off when its first piece is out.
+fn breaks_off() -> Response {
+    let first = stream::iter([Ok("all that came")]);
+    let gone = stream::once(async {
+        tokio::task::yield_now().await;
+        Err(std::io::Error::other("gone"))
+    });
+    Response::new(Body::from_stream(first.chain(gone)))
+}
+
+fn large_pieces() -> Response {
+    let piece = || Ok::<_, Infallible>(Bytes::from(vec![b'x'; PIECE]));
+    Response::new(Body::from_stream(stream::iter(
+        (0..PIECES).map(move |_| piece()),
+    )))
+}
+
+/// Texts that look like heads, but aren't.
+const REFUSAL: &str = "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n";
+const SWITCH: &str = "HTTP/1.1 101 is what it says";
+
+/// A body that goes out in two pieces, of which `text` is the second.
+fn quoted(text: &'static str) -> Response {
+    let first = stream::iter([Ok::<_, Infallible>("It says: ")]);
+    let second = stream::once(async move {
+        tokio::task::yield_now().await;
+        Ok(text)
+    });
+    Response::builder()
+        .header("content-length", "It says: ".len() + text.len())
+        .body(Body::from_stream(first.chain(second)))
+        .unwrap()
+}
+
 const APP: App = App {
     name: "test",
     routes,
@@ -101,6 +143,10 @@ fn start(server: &str) -> RunningGateway {
          events = {{ access = \"public\" }}\n\
          large = {{ access = \"public\" }}\n\
          whole = {{ access = \"public\" }}\n\
+         pieces = {{ access = \"public\", deadline = \"20s\" }}\n\
+         breaks = {{ access = \"public\" }}\n\
+         refusal = {{ access = \"public\" }}\n\
+         switch = {{ access = \"public\" }}\n\
          count = {{ access = \"public\", max_body = \"4MiB\", deadline = \"20s\" }}\n\
          small = {{ access = \"public\", max_body = \"1KiB\" }}\n"
     );

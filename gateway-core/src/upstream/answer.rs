@@ -3,17 +3,53 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::breaker::Verdict;
 use super::flight::{Flight, GRPC_STATUS};
 use super::limit::Permit;
 use super::pool::Lease;
 use crate::deadline::Deadline;
+
+/// What is read of an answer that nobody wants: longer ones, and slower ones, cost a connection.
+const FORGOTTEN_BYTES: usize = 64 << 10;
+const FORGOTTEN_WITHIN: Duration = Duration::from_secs(1);
+
+/// Reads the rest of an answer that nobody wants, in a task of its own, so that its connection is good for another one.
+pub(crate) fn forget<B>(body: B)
+where
+    B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
+{
+    if !body.is_end_stream() {
+        let until = Instant::now() + FORGOTTEN_WITHIN;
+        tokio::spawn(read_away(body, FORGOTTEN_BYTES, until));
+    }
+}
+
+/// Reads `body` to its end, or gives it up: after `max` bytes, or at `until`.
+pub(crate) async fn read_away<B>(mut body: B, max: usize, until: Instant)
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+{
+    let mut left = max;
+    let rest = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            match left.checked_sub(length) {
+                Some(less) => left = less,
+                None => return,
+            }
+        }
+    };
+    // Given up or not: nobody waits for it.
+    let _ = timeout_at(until, rest).await;
+}
 
 pub(crate) struct Answer {
     body: Incoming,

@@ -220,7 +220,7 @@ impl Call {
         let tags = std::mem::take(&mut self.tags);
         let commands = self.commands;
         let result = self.attempt(read).await;
-        reads.command_ended(commands, &tags).await;
+        reads.command_ended([commands], &tags).await;
         result.map(|(_, answer)| answer)
     }
 

@@ -35,9 +35,10 @@ impl Ejection {
 
     pub(super) fn succeeded(&self, now: Millis) {
         // Written only when there is something to change: others read this line for every call.
-        if self.consecutive.load(Ordering::Relaxed) != 0 {
-            self.consecutive.store(0, Ordering::Relaxed);
-            self.times.store(0, Ordering::Relaxed);
+        for row in [&self.consecutive, &self.times] {
+            if row.load(Ordering::Relaxed) != 0 {
+                row.store(0, Ordering::Relaxed);
+            }
         }
         self.window.record(now, false);
     }
@@ -128,6 +129,22 @@ mod tests {
         endpoint.succeeded(Millis(2));
         assert!(!endpoint.failed(Millis(3)) && !endpoint.failed(Millis(3)));
         assert!(endpoint.failed(Millis(3)));
+    }
+
+    #[test]
+    fn a_good_answer_ends_the_row_of_times_also_where_one_failure_is_enough() {
+        let config = EjectionConfig {
+            failures: 1,
+            ..ejection().config
+        };
+        let endpoint = Ejection::new(&config);
+        let mut now = Millis(0);
+        for _ in 0..3 {
+            assert!(endpoint.failed(now));
+            assert_eq!(endpoint.leave_out(now), Some(Duration::from_secs(1)));
+            now = now.after(Duration::from_secs(1));
+            endpoint.succeeded(now);
+        }
     }
 
     #[test]

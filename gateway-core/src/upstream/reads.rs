@@ -51,13 +51,20 @@ impl Reads {
     }
 
     /// Who reads after a command's answer sees what it did: neither what is stored with one of its tags, nor a call under
-    /// way at the same upstream will do for them. `commands` is that of [`commands_to`](Self::commands_to).
-    pub(crate) async fn command_ended(&self, commands: Slot, tags: &[Slot]) {
+    /// way at the same upstream will do for them. `commands` are of [`commands_to`](Self::commands_to): one for each upstream
+    /// whose callers see what it did.
+    pub(crate) async fn command_ended(
+        &self,
+        commands: impl IntoIterator<Item = Slot>,
+        tags: &[Slot],
+    ) {
         for slot in tags {
             self.tags.purge_slot(*slot);
         }
         self.metrics.purged_by_command.increment(tags.len() as u64);
-        self.tags.end_calls(commands);
+        for slot in commands {
+            self.tags.end_calls(slot);
+        }
         // So does who reads through another replica, unless the wait for Redis is over.
         self.tags.told().await;
     }

@@ -8,6 +8,9 @@ use http::{HeaderMap, Method};
 
 use crate::auth::Principal;
 
+/// What a text costs besides its bytes, roughly.
+const PER_TEXT: usize = 64;
+
 /// A call as it goes out. Equal keys are calls that a service cannot tell from one another, but for when they come, the
 /// time that they have left, and the ids by which they are found in logs and traces.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,6 +41,15 @@ impl Identity {
     /// Whether the service is not told of anybody.
     pub(crate) fn is_nobody(&self) -> bool {
         matches!(self, Self::Principal(Principal::Anonymous))
+    }
+
+    /// In bytes. Whatever else has the same principal, a key may be the last to keep it.
+    pub(crate) fn weight(&self) -> usize {
+        match self {
+            Self::Principal(principal) => principal.texts().map(|text| text.len() + PER_TEXT).sum(),
+            #[cfg(test)]
+            Self::Forgotten => 0,
+        }
     }
 }
 
@@ -102,7 +114,7 @@ impl RequestKey {
     }
 
     pub(crate) fn weight(&self) -> usize {
-        self.path.len() + self.headers.len() + self.body.len()
+        self.path.len() + self.headers.len() + self.body.len() + self.identity.weight()
     }
 }
 
@@ -129,7 +141,7 @@ mod tests {
     use http::{HeaderMap, HeaderValue, Method};
 
     use super::RequestKey;
-    use crate::auth::{ApiKeyPrincipal, Principal};
+    use crate::auth::{ApiKeyPrincipal, Principal, TokenPrincipal};
 
     fn key(path: &str, headers: &[(&'static str, &'static str)], owner: &str) -> RequestKey {
         let mut map = HeaderMap::new();
@@ -160,6 +172,28 @@ mod tests {
         };
         assert_eq!(key(b"1"), key(b"1"));
         assert_ne!(key(b"1"), key(b"2"));
+    }
+
+    #[test]
+    fn a_key_weighs_what_is_known_of_the_caller() {
+        let long = || "x".repeat(1000);
+        let token = TokenPrincipal {
+            issuer: long(),
+            subject: long(),
+            name: long(),
+            scopes: vec![long(), long()],
+            roles: vec![long()],
+            attributes: BTreeMap::from([(long(), long())]),
+            expires_at: 0,
+            token_id: Some(long()),
+        };
+        let weight = |principal| {
+            let headers = HeaderMap::new();
+            RequestKey::new("widgets", &Method::GET, "/w", &headers, b"", &principal).weight()
+        };
+        let nobody = weight(Principal::Anonymous);
+        assert!(weight(Principal::Token(Arc::new(token))) >= nobody + 9000);
+        assert!(key("/w", &[], &long()).weight() >= nobody + 1000);
     }
 
     #[test]

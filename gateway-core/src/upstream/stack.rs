@@ -24,7 +24,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 use tonic::{Code, Status};
 
-use super::answer::Answer;
+use super::answer::{Answer, forget};
 use super::attempt::Attempt;
 use super::breaker::{Admission, Verdict};
 use super::endpoints::Endpoint;
@@ -231,6 +231,7 @@ impl Stack {
                 Ok(mut answer) => match retries.after_answer(&answer) {
                     Some(again) => {
                         outcome = "upstream_error";
+                        forget(answer.into_body());
                         again
                     }
                     None => {
@@ -461,6 +462,8 @@ impl Stack {
                 }
                 Connection::Http2 { mut sender, reused } => {
                     *request.version_mut() = Version::HTTP_2;
+                    // hyper would take away the fields that it names, too.
+                    request.headers_mut().remove(http::header::CONNECTION);
                     *request.uri_mut() = endpoint.place.uri(path.clone());
                     match sender.try_send_request(*request).await {
                         Ok(response) => return Ok((response, None)),

@@ -297,6 +297,29 @@ async fn the_rules_of_caching_hold() {
     );
 }
 
+#[tokio::test]
+async fn caches_before_us_are_told_whose_an_answer_is() {
+    let stage = Stage::new("", "").await;
+    let answer = "200 | Cache-Control: max-age=60".to_owned();
+    stage.script.lock().unwrap().answers = vec![answer];
+    let all = vec!["authorization, cookie, x-api-key"];
+    // A miss, and a hit.
+    for _ in 0..2 {
+        let own = stage.send("GET", "/caller/1", &["@key"]).await;
+        assert_eq!(own.all("vary"), all);
+        assert_eq!(own.all("cache-control"), ["max-age=60", "private"]);
+        // What nobody in particular gets is not for those who are somebody.
+        let nobodys = stage.send("GET", "/caller/1", &[]).await;
+        assert_eq!(nobodys.all("vary"), all);
+        assert_eq!(nobodys.all("cache-control"), ["max-age=60"]);
+        let shared = stage.send("GET", "/everybody/1", &["@key"]).await;
+        assert!(shared.all("vary").is_empty(), "{shared:?}");
+        assert_eq!(shared.all("cache-control"), ["max-age=60"]);
+    }
+    // Of credentials nothing is stored for everybody that does not say `public`.
+    assert_eq!(stage.script.lock().unwrap().asked.len(), 4);
+}
+
 /// Plays steps on paths of their own; what is wrong.
 async fn play_all(stage: &Stage, steps: &[(&str, Step)]) -> Result<(), String> {
     for (at, (path, step)) in steps.iter().enumerate() {

@@ -124,7 +124,8 @@ async fn a_route_can_keep_its_answers_as_they_are() {
     .await;
     let composed = world.raw(&world.head("GET /long", &[GZIP])).await;
     assert_eq!(composed.header("content-encoding"), None);
-    assert!(composed.all("vary").is_empty());
+    let varies = composed.all("vary").concat();
+    assert!(!varies.contains("accept-encoding"), "{varies}");
     let forwarded = world.raw(&world.head("GET /parts/text", &[GZIP])).await;
     assert_eq!(forwarded.header("content-encoding"), None);
     assert_eq!(forwarded.header("etag"), Some("\"v1\""));

@@ -12,6 +12,7 @@ use http::StatusCode;
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::timeout;
 
@@ -47,7 +48,11 @@ async fn service(name: &'static str, status: u16) -> (String, UnboundedReceiver<
 
 /// A gateway with the upstreams `old` and `new` and a route to them.
 async fn world(old: &str, new: &str, route: &str) -> World {
-    World::with(&format!(
+    World::with(&configuration(old, new, route)).await
+}
+
+fn configuration(old: &str, new: &str, route: &str) -> String {
+    format!(
         r#"
         [upstreams.old]
         address = "{old}"
@@ -63,8 +68,7 @@ async fn world(old: &str, new: &str, route: &str) -> World {
         max_body = "64MiB"
         {route}
         "#
-    ))
-    .await
+    )
 }
 
 async fn next(asked: &mut UnboundedReceiver<Asked>) -> Asked {
@@ -163,4 +167,90 @@ async fn answers_that_break_off_count_against_their_service() {
     let reply = world.raw(&world.head("GET /parts/a", &[])).await;
     reply.problem(503);
     assert_eq!(asked.load(Ordering::Relaxed), 10);
+}
+
+/// A service that says its name, which is good for ten minutes; below `/shelf/held` when it is let.
+async fn cacheable(name: &'static str) -> (String, Arc<AtomicUsize>, Arc<Semaphore>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let (asked, go) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
+    let (count, wait) = (Arc::clone(&asked), Arc::clone(&go));
+    let router = Router::new().fallback(async move |request: Request| {
+        count.fetch_add(1, Ordering::SeqCst);
+        if request.uri().path().starts_with("/shelf/held") {
+            wait.acquire().await.unwrap().forget();
+        }
+        ([("cache-control", "max-age=600")], name)
+    });
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    (address, asked, go)
+}
+
+#[tokio::test]
+async fn a_command_ends_what_is_stored_and_joined_of_all_upstreams_of_its_route() {
+    let (old, of_old, go) = cacheable("old").await;
+    let (new, of_new, _go) = cacheable("new").await;
+    let route = r#"
+        weights = { old = 1, new = 1 }
+        cache = "shared"
+        [[routes]]
+        name = "probe"
+        path = "/probe/{rest}"
+        weights = { old = 1, new = 1 }
+        access = "public"
+        [server]
+        trusted_proxies = ["127.0.0.1/32"]
+    "#;
+    let world = Arc::new(
+        World::with(
+            &configuration(&old, &new, route)
+                .replace("access = \"authenticated\"", "access = \"public\"")
+                .replace("deadline = \"2s\"", "deadline = \"60s\""),
+        )
+        .await,
+    );
+    let ask = |line: &str, host: u8| {
+        let head = format!(
+            "{line} HTTP/1.1\r\nHost: gateway.example\r\nConnection: close\r\n\
+             X-Forwarded-For: 192.0.2.{host}\r\nContent-Length: 0\r\n\r\n"
+        );
+        let world = Arc::clone(&world);
+        async move { world.raw(&head).await }
+    };
+    // Nobody in particular is told apart by address.
+    let mut callers = [None, None];
+    for host in 1..100 {
+        let said = ask("GET /probe/a", host).await.content();
+        callers[usize::from(said == b"new")].get_or_insert(host);
+    }
+    let [first, second] = callers.map(Option::unwrap);
+    let asked = || (of_old.load(Ordering::SeqCst), of_new.load(Ordering::SeqCst));
+    let ((before, _), get) = (asked(), "GET /parts/1");
+    for _ in 0..2 {
+        assert_eq!(ask(get, first).await.content(), b"old");
+    }
+    assert_eq!(asked().0, before + 1);
+    assert_eq!(ask("POST /parts/1", second).await.content(), b"new");
+    assert_eq!(ask(get, first).await.content(), b"old");
+    assert_eq!(asked().0, before + 2, "from the store");
+
+    // Nor is anything joined that began before the command, whatever it is.
+    let one = tokio::spawn(ask("GET /parts/held", first));
+    eventually(|| asked().0 == before + 3).await;
+    ask("POST /parts/1", second).await;
+    let other = tokio::spawn(ask("GET /parts/held", first));
+    eventually(|| asked().0 == before + 4).await;
+    go.add_permits(2);
+    for asked in [one, other] {
+        assert_eq!(asked.await.unwrap().content(), b"old");
+    }
+}
+
+async fn eventually(condition: impl Fn() -> bool) {
+    let came = timeout(PATIENCE, async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    assert!(came.await.is_ok(), "it never came");
 }

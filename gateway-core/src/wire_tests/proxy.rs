@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::routing::get;
@@ -237,6 +237,39 @@ async fn a_body_is_asked_for_when_the_service_asks_for_it() {
 }
 
 #[tokio::test]
+async fn a_service_that_cannot_ask_for_the_body_gets_it_at_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = axum::Router::new().fallback(async |body: String| body);
+    tokio::spawn(async { axum::serve(listener, router).await });
+    // Less than what another service would have to say that it wants the body.
+    let world = World::with(&format!(
+        r#"
+        [upstreams.parts]
+        address = "http://{address}"
+        protocol = "http2"
+        [[routes]]
+        name = "parts"
+        path = "/parts/{{*rest}}"
+        methods = ["POST"]
+        upstream = "parts"
+        access = "authenticated"
+        deadline = "900ms"
+        "#
+    ))
+    .await;
+    let mut client = world.connect().await;
+    let fields = ["Content-Length: 4", "Expect: 100-continue"];
+    let head = world.head("POST /parts/a", &fields);
+    client.write_all(head.as_bytes()).await.unwrap();
+    let asked = until(&mut client, "\r\n\r\n").await;
+    assert_eq!(asked, "HTTP/1.1 100 Continue\r\n\r\n");
+    client.write_all(b"body").await.unwrap();
+    let answer = reply(client).await;
+    assert_eq!((answer.status, answer.body.as_str()), (200, "body"));
+}
+
+#[tokio::test]
 async fn a_body_that_is_not_wanted_is_not_asked_for() {
     let (world, listener) = played("").await;
     let service = tokio::spawn(async move {
@@ -294,6 +327,86 @@ async fn trailers_cross_both_ways() {
     assert!(!answer.body.contains("x-other"), "{answer:?}");
     drop(world);
     service.await.unwrap();
+}
+
+#[tokio::test]
+async fn trailers_say_no_more_than_heads_may() {
+    let (world, listener) = played_on("").await;
+    let service = tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let request = until(&mut socket, "x-sum: 3\r\n\r\n").await;
+        let answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\
+            Trailer: X-Total, X-Powered-By, Server-Timing\r\n\r\n\
+            2\r\nok\r\n0\r\nX-Total: 7\r\nX-Powered-By: acme\r\nServer-Timing: db;dur=5\r\n\r\n";
+        socket.write_all(answer.as_bytes()).await.unwrap();
+        let _ = socket.read(&mut [0; 1]).await;
+        request.to_ascii_lowercase()
+    });
+    let fields = [
+        "Transfer-Encoding: chunked",
+        "Trailer: X-Sum, X-Internal-Token, X-Forwarded-User, X-Api-Key",
+        "TE: trailers",
+    ];
+    let head = world.head("POST /parts/a", &fields);
+    let forged = "X-Internal-Token: me\r\nX-Forwarded-User: me\r\nX-Api-Key: mine";
+    let body = format!("3\r\nabc\r\n0\r\n{forged}\r\nX-Sum: 3\r\n\r\n");
+    let answer = world.raw(&(head + &body)).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let (_, behind) = answer.body.split_once("\r\n0\r\n").unwrap();
+    assert_eq!(behind, "x-total: 7\r\n\r\n");
+    drop(world);
+    let request = service.await.unwrap();
+    let (_, behind) = request.split_once("\r\n0\r\n").unwrap();
+    assert_eq!(behind, "x-sum: 3\r\n\r\n");
+}
+
+/// A service that answers everything with `answer`, on connections that stay; how many were opened.
+async fn always(listener: TcpListener, answer: &'static str, opened: Arc<AtomicUsize>) {
+    loop {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        opened.fetch_add(1, Ordering::SeqCst);
+        tokio::spawn(async move {
+            while !until(&mut socket, "\r\n\r\n").await.is_empty() {
+                let _ = socket.write_all(answer.as_bytes()).await;
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_does_not_cost_the_services_connection() {
+    for status in ["404 Not Found", "500 Internal Server Error"] {
+        let (world, listener) =
+            played_on("[server]\nworkers = 1\n[upstreams.parts.breaker]\nmin_calls = 1000").await;
+        let opened = Arc::new(AtomicUsize::new(0));
+        let answer = format!(
+            "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: 9\r\n\r\nnot there"
+        );
+        tokio::spawn(always(listener, answer.leak(), Arc::clone(&opened)));
+        for _ in 0..20 {
+            let reply = world.raw(&world.head("GET /parts/a", &[])).await;
+            assert!(reply.status == 404 || reply.status == 502, "{reply:?}");
+        }
+        // What is left of an answer is read beside.
+        assert!(opened.load(Ordering::SeqCst) < 5, "{opened:?}");
+    }
+}
+
+#[tokio::test]
+async fn refusals_keep_the_fields_that_make_them_useful() {
+    for (status, field, value) in [
+        ("416 Range Not Satisfiable", "Content-Range", "bytes */9"),
+        ("415 Unsupported Media Type", "Accept", "application/json"),
+        ("415 Unsupported Media Type", "Accept-Encoding", "gzip"),
+        ("412 Precondition Failed", "ETag", "\"7\""),
+        ("405 Method Not Allowed", "Allow", "PUT"),
+    ] {
+        let (world, listener) = played_on("").await;
+        let answer = format!("HTTP/1.1 {status}\r\n{field}: {value}\r\nContent-Length: 0\r\n\r\n");
+        tokio::spawn(always(listener, answer.leak(), Arc::default()));
+        let reply = world.raw(&world.head("GET /parts/a", &[])).await;
+        assert_eq!(reply.header(field), Some(value), "{reply:?}");
+    }
 }
 
 #[tokio::test]

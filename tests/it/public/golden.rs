@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 /// Of all golden answers. Whoever changes one has to change this, too, and has broken a promise: see `docs/partners.md`.
-const PROMISED: &str = "282fbcf2fb9e9c0cf1613401949ba1841eb5dad6a23d355639a6f314f271eb11";
+const PROMISED: &str = "0b91ca9044663e392f7d456ba07363310a81aa7f66baf36be64ff83a3d902309";
 
 /// Requests by the names of their golden answers.
 const ANSWERS: [(&str, Method, &str); 9] = [

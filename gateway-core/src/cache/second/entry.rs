@@ -184,13 +184,15 @@ pub(super) fn entry_text(ticket: &Ticket, born: u64, stored: &Stored) -> Vec<u8>
     out
 }
 
-/// The fields that answers of a name differ by, as they are kept.
-pub(super) fn fields_text(fields: &[HeaderName]) -> Vec<u8> {
+/// The fields that answers of a name differ by, as they are kept; and when the answer that says so was asked for, for
+/// `write.lua`. Who reads the fields stops before that.
+pub(super) fn fields_text(fields: &[HeaderName], asked: u64) -> Vec<u8> {
     let mut out = DIFFER.to_vec();
     put_number(&mut out, fields.len());
     for name in fields {
         put(&mut out, name.as_str().as_bytes());
     }
+    out.extend_from_slice(digits(asked).as_bytes());
     out
 }
 

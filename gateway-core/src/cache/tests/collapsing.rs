@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-use super::{ASKS, Asks, FRESH, Fixture, answer, eventually};
+use super::{ASKS, Asks, FRESH, Fixture, Tags, answer, eventually};
 use crate::cache::Forward;
 use crate::config::{RouteCache, StaleWindows};
 use crate::error::Error;
@@ -216,8 +216,9 @@ async fn what_is_not_for_others_is_asked_for_by_each_and_remembered_as_such() {
         // The next ones do not wait for one another.
         let again = at_once(&fixture, &held_like(&service), vec![ASKS; 20], 20).await;
         assert!(again.iter().all(|got| !got.cache.contains("collapsed")));
-        // Until it is forgotten.
+        // Until it is forgotten, whatever the wall clock says.
         fixture.after(11);
+        fixture.set_clock(-3600);
         at_once(&fixture, &held_like(&service), vec![ASKS; 20], 1).await;
     }
 }
@@ -547,4 +548,51 @@ async fn a_service_that_hangs_leaves_time_for_what_is_stale() {
     assert_eq!(got.body, "one");
     assert!(began.elapsed() < STALE.time);
     leader.abort();
+}
+
+#[tokio::test]
+async fn what_is_asked_for_in_the_background_is_not_asked_with_a_clients_condition() {
+    let fixture = Arc::new(Fixture::new());
+    let service = held(|number, asked| {
+        let fields = [("cache-control", "max-age=60")];
+        match asked.get("if-none-match") {
+            Some(_) => answer(304, &[], ""),
+            None => answer(200, &fields, number.to_string()),
+        }
+    });
+    service.permits.add_permits(2);
+    start(&fixture, &service, STALE).await.unwrap().unwrap();
+    fixture.after(70);
+    let has_another = Asks {
+        fields: &[("if-none-match", "\"old\"")],
+        ..STALE
+    };
+    let got = start(&fixture, &service, has_another).await;
+    assert_eq!(got.unwrap().unwrap().body, "1");
+    service.is_asked(2).await;
+    eventually(|| fixture.under_way() == 0).await;
+    assert_eq!(fixture.hit(&STALE).await.body, "2");
+}
+
+#[tokio::test]
+async fn a_change_that_began_before_another_cache_took_over_ends_what_that_has() {
+    // Also when the one before stored nothing.
+    for size in [1 << 20, 0] {
+        let tags = Arc::<Tags>::default();
+        let one = Arc::new(Fixture::beside(size, Arc::clone(&tags)));
+        let next = Fixture::beside(1 << 20, tags);
+        let service = held(|_, _| answer(204, &[], ""));
+        let put = Asks {
+            method: "PUT",
+            ..ASKS
+        };
+        let change = start(&one, &service, put);
+        eventually(|| service.asked() == 1).await;
+        next.serve(&ASKS, || answer(200, FRESH, "before")).await;
+        assert_eq!(next.hit(&ASKS).await.body, "before");
+        service.permits.add_permits(1);
+        change.await.unwrap().unwrap();
+        let after = next.serve(&ASKS, || answer(200, FRESH, "after")).await;
+        assert_eq!(after.body, "after", "{size}");
+    }
 }

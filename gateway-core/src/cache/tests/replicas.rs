@@ -204,6 +204,23 @@ async fn an_answer_that_was_asked_for_earlier_takes_nothings_place() {
 }
 
 #[tokio::test]
+async fn nor_does_one_that_varies_where_the_later_one_does_not_or_the_other_way_round() {
+    const VARIES: &[(&str, &str)] = &[("cache-control", "max-age=60"), ("vary", "accept")];
+    for (earlier, later) in [(VARIES, FRESH), (FRESH, VARIES)] {
+        let redis = TestRedis::start().await;
+        let [a, b, c] = replicas(&redis).await;
+        let service = held(move |_, _| answer(200, earlier, "old"));
+        let asked = start(&b.fixture, &service, ASKS);
+        service.is_asked(1).await;
+        a.fills(&ASKS, later, "new").await;
+        service.permits.add_permits(1);
+        assert_eq!(asked.await.unwrap().unwrap().body, "old");
+        eventually(|| b.second.metrics().outrun.value() == 1).await;
+        assert_eq!(c.fixture.hit(&ASKS).await.body, "new");
+    }
+}
+
+#[tokio::test]
 async fn a_redis_that_forgets_makes_nothing_usable_that_was_not() {
     let redis = TestRedis::start().await;
     let [a, b, c] = replicas(&redis).await;

@@ -53,6 +53,40 @@ async fn revocations_are_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_an_upstream_said_is_forgotten_when_its_name_goes() {
+    let service = async |says: &'static str| {
+        let fields = [("cache-control", "max-age=600")];
+        let router = axum::Router::new().fallback(async move || (fields, says));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async { axum::serve(listener, router).await });
+        format!(
+            "[upstreams.widgets]\naddress = \"http://{address}\"\n[[routes]]\nname = \"widgets\"\n\
+             path = \"/widgets\"\nupstream = \"widgets\"\naccess = \"public\"\ncache = \"shared\"\n"
+        )
+    };
+    let (one, other) = (service("one").await, service("another").await);
+    let world = World::start(&one).await;
+    let said = async || {
+        let answer = world.http.get(world.url("/widgets")).send().await.unwrap();
+        let from = answer.headers()["cache-status"]
+            .to_str()
+            .unwrap()
+            .to_owned();
+        (from, answer.text().await.unwrap())
+    };
+    assert_eq!(said().await.1, "one");
+    // What stays the same keeps what is stored.
+    reloaded(&world, &format!("{one}{}", route("more", ""))).await;
+    let (from, text) = said().await;
+    assert!(from.contains("hit") && text == "one", "{from}: {text}");
+    reloaded(&world, &route("more", "")).await;
+    assert_eq!(world.get("/widgets").await, StatusCode::NOT_FOUND);
+    reloaded(&world, &other).await;
+    assert_eq!(said().await.1, "another");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_removed_key_has_open_is_closed() {
     let [kept, removed] = [(); 2].map(|()| api_key::generate("acme", Environment::Live).unwrap());
     let text = |keys: &[(&str, &api_key::NewApiKey)]| {

@@ -269,3 +269,29 @@ async fn an_answer_that_looks_like_hypers_own_is_sent_whole() {
     .await;
     assert_eq!(answers(&text), 2, "{text}");
 }
+
+#[tokio::test]
+async fn a_body_may_look_like_an_answer() {
+    let gateway = start("");
+    for close in ["", "Connection: close\r\n"] {
+        let mut stream = connect(&gateway).await;
+        let request = format!("GET /refusal HTTP/1.1\r\nHost: a\r\n{close}\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let text = answer(&mut stream).await;
+        let (_, body) = text.split_once("\r\n\r\n").unwrap();
+        assert_eq!(body, format!("It says: {REFUSAL}"));
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_looks_like_an_upgrade_changes_nothing_for_what_follows() {
+    let gateway = start("");
+    let mut stream = connect(&gateway).await;
+    let request = b"GET /switch HTTP/1.1\r\nHost: a\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let text = answer(&mut stream).await;
+    assert!(text.ends_with(SWITCH), "{text}");
+    let bare = "GET /ok HTTP/1.1\nHost: a\n\n";
+    stream.write_all(bare.as_bytes()).await.unwrap();
+    refused(&until_closed(&mut stream).await, 400, bare);
+}

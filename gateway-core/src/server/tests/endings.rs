@@ -62,3 +62,20 @@ async fn on_drain_http2_streams_finish_and_the_client_is_told() {
     timeout(PATIENCE, ended).await.unwrap().unwrap().unwrap();
     timeout(PATIENCE, drained).await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_never_looks_whole() {
+    let gateway = start("");
+    for version in ["1.0", "1.1"] {
+        let mut stream = connect(&gateway).await;
+        let request = format!("GET /breaks HTTP/{version}\r\nHost: a\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut text = Vec::new();
+        let read = timeout(PATIENCE, stream.read_to_end(&mut text)).await;
+        // Without a length and without chunks the end of the connection is that of the answer.
+        let chunks = String::from_utf8_lossy(&text).contains("chunked");
+        assert_eq!(chunks, version == "1.1");
+        assert!(chunks || read.unwrap().is_err());
+        assert!(!text.ends_with(b"\r\n0\r\n\r\n"));
+    }
+}

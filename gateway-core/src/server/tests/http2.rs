@@ -142,3 +142,40 @@ async fn a_client_that_gives_no_room_for_an_answer_is_cut_off() {
     drop(response);
     served(&gateway).await;
 }
+
+#[tokio::test]
+async fn who_waits_to_be_asked_for_the_body_is_told_at_once_that_nobody_will() {
+    let gateway = start("");
+    let (mut requests, connection) = h2::client::handshake(connect(&gateway).await)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let request = http::Request::post("http://a/count")
+        .header("expect", "100-continue")
+        .body(())
+        .unwrap();
+    let (response, _body) = requests.send_request(request, false).unwrap();
+    let response = timeout(Duration::from_secs(5), response).await.unwrap();
+    assert_eq!(response.unwrap().status(), 417);
+}
+
+#[tokio::test]
+async fn a_client_that_takes_its_answer_slowly_but_steadily_gets_all_of_it() {
+    let gateway = start("body_timeout = \"1s\"");
+    let (mut requests, connection) = h2::client::handshake(connect(&gateway).await)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let request = http::Request::get("http://a/pieces").body(()).unwrap();
+    let (response, _) = requests.send_request(request, true).unwrap();
+    let mut body = response.await.unwrap().into_body();
+    let mut taken = 0;
+    while let Some(piece) = timeout(PATIENCE, body.data()).await.unwrap() {
+        let piece = piece.unwrap();
+        taken += piece.len();
+        body.flow_control().release_capacity(piece.len()).unwrap();
+        // About 400 KiB a second: a piece of the service takes longer than the client may.
+        sleep(Duration::from_millis(piece.len() as u64 / 400)).await;
+    }
+    assert_eq!(taken, PIECE * PIECES);
+}

@@ -231,6 +231,23 @@ async fn what_was_asked_before_a_purge_is_neither_stored_nor_joined() {
 }
 
 #[tokio::test]
+async fn what_is_not_stored_is_not_joined_after_a_purge_either() {
+    let world = World::held().await;
+    let start = || {
+        let call = world.client.get(of("ann"), "/widgets/1");
+        tokio::spawn(call.tagged(["widget:1"]).json_answer::<usize>())
+    };
+    let before = start();
+    world.is_asked(1).await;
+    world.reads.tags.purge("widget:1");
+    let after = start();
+    world.is_asked(2).await;
+    world.service.answers.add_permits(2);
+    let (before, after) = (before.await.unwrap(), after.await.unwrap());
+    assert_eq!((before.unwrap(), after.unwrap()), (1, 2));
+}
+
+#[tokio::test]
 async fn a_command_purges_before_it_answers_and_ends_joining() {
     let world = World::held().await;
     let before = world.start(of("ann"));
@@ -267,7 +284,7 @@ async fn a_command_purges_before_it_answers_and_ends_joining() {
     assert_eq!(world.asked(), 5);
     world
         .reads
-        .command_ended(world.reads.commands_to("widgets"), &[])
+        .command_ended([world.reads.commands_to("widgets")], &[])
         .await;
     let third = other(&world);
     world.is_asked(6).await;
