@@ -102,7 +102,7 @@ impl Workbench {
     pub async fn cached(&self, target: &str, body: &'static str) -> Result<usize, Error> {
         let mut request = Request::new(Body::empty());
         *request.uri_mut() = target.parse().unwrap_or_default();
-        let depends_on = || DependsOn {
+        let depends_on = DependsOn {
             tags: Arc::new([]),
             commands: self.shared.reads.commands_to("service"),
         };
@@ -115,7 +115,7 @@ impl Workbench {
             upstream: "service",
             principal: &Principal::Anonymous,
             authorized: true,
-            depends_on: &depends_on,
+            depends_on,
             deadline,
             deadline_with_spare: deadline,
         };

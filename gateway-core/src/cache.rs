@@ -72,8 +72,7 @@ pub(crate) struct Question<'a> {
     pub(crate) principal: &'a Principal,
     /// Whether the client showed credentials, which the service does not get (RFC 9111, 3.5).
     pub(crate) authorized: bool,
-    /// What the answer depends on; worked out only when the service is asked.
-    pub(crate) depends_on: &'a (dyn Fn() -> DependsOn + Sync),
+    pub(crate) depends_on: DependsOn,
     /// Until when the client waits.
     pub(crate) deadline: Deadline,
     /// The same, when something has to be left to answer with what is there.
@@ -317,9 +316,11 @@ impl Store {
         }
     }
 
-    fn validity(&self, stored: &Stored) -> Validity {
+    /// For a request that depends on `tags`: who stored the answer may have said less of it, or else.
+    fn validity(&self, stored: &Stored, tags: impl IntoIterator<Item = Slot>) -> Validity {
         if self.tags.is_current(stored.since.uri, stored.place) {
-            self.tags.validity(stored.since.tags, &stored.tags)
+            let tags = stored.tags.iter().copied().chain(tags);
+            self.tags.validity(stored.since.tags, tags)
         } else {
             Validity::Purged
         }
@@ -328,14 +329,14 @@ impl Store {
     /// Whether nothing has changed since that the answer could show.
     fn is_current(&self, since: &Since, place: Slot, on: &DependsOn) -> bool {
         self.tags.is_current(since.uri, place)
-            && self.tags.validity(since.tags, &on.tags) == Validity::Current
-            && self.tags.validity(since.tags, &[on.commands]) != Validity::Purged
+            && self.tags.validity(since.tags, on.tags.iter().copied()) == Validity::Current
+            && self.tags.validity(since.tags, [on.commands]) != Validity::Purged
     }
 
     /// Keeps an answer, unless what it depends on has changed since it was asked for. Other replicas may use it when there is a
     /// ticket.
     fn put(&self, key: &Key, stored: &Arc<Stored>, ticket: Option<Ticket>) {
-        if self.validity(stored) != Validity::Current {
+        if self.validity(stored, []) != Validity::Current {
             return;
         }
         if let (Some(second), Some(ticket)) = (self.tags.second_level(), ticket) {

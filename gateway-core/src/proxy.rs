@@ -119,7 +119,14 @@ impl Proxy {
         };
         let path = path(rule, parameters, request.uri());
         if share != RouteCache::Off
-            && let Some(response) = self.glance(rule, upstream, &path, &request, over_tls, context)
+            && let Some(response) = self.glance(
+                rule,
+                parameters,
+                (upstream, &path),
+                &request,
+                over_tls,
+                context,
+            )
         {
             return Ok(failure::in_our_form(stack, response, context).await);
         }
@@ -169,12 +176,12 @@ impl Proxy {
         Ok(failure::in_our_form(stack, response, context).await)
     }
 
-    /// The answer that is there already, in the plain case.
+    /// The answer that is there already, in the plain case, for this path of an upstream.
     fn glance(
         &self,
         rule: &ProxyRule,
-        upstream: &'static str,
-        path: &str,
+        parameters: &Params<'_, '_>,
+        (upstream, path): (&'static str, &str),
         request: &Request<Body>,
         over_tls: bool,
         context: &RequestContext,
@@ -184,7 +191,7 @@ impl Proxy {
             return None;
         }
         let proto = headers::proto(over_tls);
-        self.cache.glance(&Glance {
+        let at = Glance {
             upstream,
             target: path,
             addressed_as: [headers.get(HOST), Some(&proto)],
@@ -193,7 +200,9 @@ impl Proxy {
             method: request.method(),
             headers,
             alters: headers::is_altered,
-        })
+        };
+        let tags = tags(rule, parameters, self.upstreams.reads());
+        self.cache.glance(&at, tags)
     }
 
     async fn through_cache(
@@ -208,16 +217,15 @@ impl Proxy {
         let began = Instant::now();
         let way = Arc::new(way);
         let (context, upstream) = (&way.context, way.stack.name());
-        let depends_on = || DependsOn {
-            tags: tags(rule, parameters, reads).collect(),
-            commands: reads.commands_to(upstream),
-        };
         let question = Question {
             rule: rule.cache,
             upstream,
             principal: context.principal_for_upstreams(),
             authorized,
-            depends_on: &depends_on,
+            depends_on: DependsOn {
+                tags: tags(rule, parameters, reads).collect(),
+                commands: reads.commands_to(upstream),
+            },
             deadline: context.deadline(),
             deadline_with_spare: context.deadline().less(context.optional_reserve()),
         };

@@ -8,6 +8,7 @@ use http::header::{CACHE_CONTROL, IF_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, PRAGM
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
 use moka::Equivalent;
 
+use super::epochs::Slot;
 use super::status::Outcome;
 use super::stored::Key;
 use super::tags::Validity;
@@ -70,8 +71,12 @@ impl Equivalent<Key> for KeyRef<'_> {
 }
 
 impl ResponseCache {
-    /// The answer, when it is there and fresh.
-    pub(crate) fn glance(&self, at: &Glance<'_>) -> Option<Response<Body>> {
+    /// The answer, when it is there and fresh. `tags` are what it depends on for who asks.
+    pub(crate) fn glance(
+        &self,
+        at: &Glance<'_>,
+        tags: impl Iterator<Item = Slot>,
+    ) -> Option<Response<Body>> {
         let store = self.store.as_ref()?;
         let plain = (at.method == Method::GET || at.method == Method::HEAD)
             && !at.headers.keys().any(|name| UNUSUAL.contains(name));
@@ -90,7 +95,8 @@ impl ResponseCache {
         }
         let stored = known.select(at.headers)?;
         let now = (store.now)();
-        let fresh = stored.freshness().is_fresh(now) && store.validity(stored) == Validity::Current;
+        let is_fresh = stored.freshness().is_fresh(now);
+        let fresh = is_fresh && store.validity(stored, tags) == Validity::Current;
         fresh.then(|| {
             let mut response = conditional::respond(stored, at.method, at.headers, now);
             let ttl = stored.freshness().left(now);

@@ -18,7 +18,7 @@ use super::moment::Moment;
 use super::status::{Collapsed, Forwarded, Outcome, StaleUse};
 use super::stored::{Asked, Key, Stored, Variants, unconditional};
 use super::tags::Validity;
-use super::{DependsOn, Forward, Joined, Question, Store, conditional};
+use super::{Forward, Joined, Question, Store, conditional};
 use crate::error::{Error, GatewayError};
 use crate::upstream::{UpstreamError, UpstreamErrorKind};
 
@@ -123,7 +123,8 @@ impl<'a, W: Forward> Lookup<'a, W> {
         let Some(stored) = known.select(&self.parts.headers) else {
             return Found::Nothing(Forwarded::VaryMiss);
         };
-        let certain = match self.store.validity(stored) {
+        let tags = self.question.depends_on.tags.iter().copied();
+        let certain = match self.store.validity(stored, tags) {
             // What a change has made invalid is as if it were not there.
             Validity::Purged => return Found::Nothing(Forwarded::UriMiss),
             Validity::Current => true,
@@ -183,15 +184,15 @@ impl<'a, W: Forward> Lookup<'a, W> {
 
     /// Asks for what is stored again while it is still used; once at a time.
     fn refresh(&self, known: Option<&Variants>, old: &Old) {
-        let (place, on) = (self.place(), (self.question.depends_on)());
+        let (place, on) = (self.place(), &self.question.depends_on);
         let fills = &self.store.fills;
         let telling = telling(known);
         let vacancy = fills.sit_down(&self.key, &self.parts.headers, &telling, |since| {
-            self.store.is_current(since, place, &on)
+            self.store.is_current(since, place, on)
         });
         if let Err(vacancy) = vacancy {
             let known = Some(Arc::clone(&old.stored)).filter(|old| old.has_validator());
-            let mut asked = self.asked(place, on);
+            let mut asked = self.asked(place);
             // The client's own condition is about what it has.
             unconditional(&mut asked.headers);
             let (under_way, _seat) = vacancy.begin(self.key.clone(), asked);
@@ -208,7 +209,7 @@ impl<'a, W: Forward> Lookup<'a, W> {
         ask: Ask,
         now: Moment,
     ) -> Option<Result<Response<Body>, Error>> {
-        let (place, on) = (self.place(), (self.question.depends_on)());
+        let (place, on) = (self.place(), &self.question.depends_on);
         let fills = &self.store.fills;
         // Who wants it made sure of does not want what was asked for before.
         let joins = self.waits < WAITS
@@ -225,13 +226,13 @@ impl<'a, W: Forward> Lookup<'a, W> {
         if joins {
             let telling = telling(known);
             let seat = match fills.sit_down(&self.key, &self.parts.headers, &telling, |since| {
-                self.store.is_current(since, place, &on)
+                self.store.is_current(since, place, on)
             }) {
                 Ok(seat) => Ok(seat),
                 // A fetch that has ended since we looked has left its answer.
                 Err(_) if self.is_there_by_now(now) => return None,
                 Err(vacancy) if leads => {
-                    let asked = self.asked(place, on.clone());
+                    let asked = self.asked(place);
                     Err(Some(vacancy.begin(self.key.clone(), asked)))
                 }
                 Err(_) => Err(None),
@@ -244,7 +245,7 @@ impl<'a, W: Forward> Lookup<'a, W> {
                 Err(None) => {}
             }
         }
-        let asked = self.asked(place, on);
+        let asked = self.asked(place);
         let (under_way, seat) = fills.begin_alone(self.key.clone(), asked);
         Some(self.lead(under_way, seat, ask).await)
     }
@@ -481,13 +482,13 @@ impl<'a, W: Forward> Lookup<'a, W> {
         }
     }
 
-    fn asked(&self, place: Slot, on: DependsOn) -> Asked {
+    fn asked(&self, place: Slot) -> Asked {
         Asked {
             rule: self.question.rule,
             headers: self.parts.headers.clone(),
             since: self.store.since(),
             place,
-            tags: on.tags,
+            tags: Arc::clone(&self.question.depends_on.tags),
             shared: self.key.is_shared(),
             authorized: self.question.authorized,
             no_store: self.control.no_store,

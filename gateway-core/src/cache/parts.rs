@@ -60,6 +60,7 @@ pub(crate) struct Part {
     asked_at: Instant,
     epoch: Epoch,
     tags: Box<[Slot]>,
+    /// For how long it is kept.
     lifetime: Lifetime,
 }
 
@@ -140,7 +141,7 @@ impl Parts {
             return;
         };
         if forbids(&part.response.headers)
-            || self.tags.validity(part.epoch, &part.tags) != Validity::Current
+            || self.tags.validity(part.epoch, part.tags.iter().copied()) != Validity::Current
         {
             return;
         }
@@ -154,10 +155,12 @@ impl Parts {
         }
     }
 
-    pub(crate) fn standing(&self, part: &Part) -> Standing {
+    /// For a call that would use it for `lifetime` and depends on `tags`: who stored it may have said else of it.
+    pub(crate) fn standing(&self, part: &Part, lifetime: Lifetime, tags: &[Slot]) -> Standing {
         let age = part.asked_at.elapsed();
-        let Lifetime { fresh, if_failing } = part.lifetime;
-        match self.tags.validity(part.epoch, &part.tags) {
+        let Lifetime { fresh, if_failing } = lifetime;
+        let tags = part.tags.iter().chain(tags).copied();
+        match self.tags.validity(part.epoch, tags) {
             Validity::Current if age < fresh => Standing::Fresh(fresh - age),
             Validity::Current | Validity::Uncertain if age < fresh + if_failing => {
                 Standing::Stale(age)

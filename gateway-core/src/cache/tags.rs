@@ -127,13 +127,15 @@ impl Tags {
     }
 
     /// How an answer that was asked for at `asked` and depends on `tags` stands now.
-    pub(crate) fn validity(&self, asked: Epoch, tags: &[Slot]) -> Validity {
-        if tags
-            .iter()
-            .any(|slot| !self.epochs.is_current(asked, *slot))
-        {
-            Validity::Purged
-        } else if !tags.is_empty() && !asked.is_after(&self.uncertain) {
+    pub(crate) fn validity(&self, asked: Epoch, tags: impl IntoIterator<Item = Slot>) -> Validity {
+        let mut is_tagged = false;
+        for slot in tags {
+            if !self.epochs.is_current(asked, slot) {
+                return Validity::Purged;
+            }
+            is_tagged = true;
+        }
+        if is_tagged && !asked.is_after(&self.uncertain) {
             Validity::Uncertain
         } else {
             Validity::Current
@@ -150,11 +152,11 @@ mod tests {
         let tags = Tags::default();
         let one = [tags.slot("widget:1"), tags.slot("owner:7")];
         let before = tags.now();
-        assert_eq!(tags.validity(before, &one), Validity::Current);
+        assert_eq!(tags.validity(before, one), Validity::Current);
         tags.purge("owner:7");
-        assert_eq!(tags.validity(before, &one), Validity::Purged);
-        assert_eq!(tags.validity(before, &one[..1]), Validity::Current);
-        assert_eq!(tags.validity(tags.now(), &one), Validity::Current);
+        assert_eq!(tags.validity(before, one), Validity::Purged);
+        assert_eq!(tags.validity(before, [one[0]]), Validity::Current);
+        assert_eq!(tags.validity(tags.now(), one), Validity::Current);
     }
 
     #[test]
@@ -163,11 +165,11 @@ mod tests {
         let tagged = [tags.slot("widget:1")];
         let before = tags.now();
         tags.expire_all();
-        assert_eq!(tags.validity(before, &tagged), Validity::Uncertain);
-        assert_eq!(tags.validity(before, &[]), Validity::Current);
-        assert_eq!(tags.validity(tags.now(), &tagged), Validity::Current);
+        assert_eq!(tags.validity(before, tagged), Validity::Uncertain);
+        assert_eq!(tags.validity(before, []), Validity::Current);
+        assert_eq!(tags.validity(tags.now(), tagged), Validity::Current);
         // That it has changed is worse than that it may have.
         tags.purge("widget:1");
-        assert_eq!(tags.validity(before, &tagged), Validity::Purged);
+        assert_eq!(tags.validity(before, tagged), Validity::Purged);
     }
 }

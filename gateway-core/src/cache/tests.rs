@@ -70,6 +70,7 @@ struct Asks<'a> {
     identity: Option<&'a str>,
     /// What the route says.
     stale: StaleWindows,
+    tags: &'a [&'a str],
     time: Duration,
 }
 
@@ -83,6 +84,7 @@ const ASKS: Asks<'static> = Asks {
         while_revalidate: Duration::ZERO,
         if_error: Duration::ZERO,
     },
+    tags: &["widget:1"],
     time: Duration::from_secs(3),
 };
 
@@ -214,8 +216,8 @@ impl Fixture {
         if !request.method().is_safe() {
             return self.cache.change(&["widgets"], request, &**service).await;
         }
-        let depends_on = || DependsOn {
-            tags: Arc::new([self.tags.slot("widget:1")]),
+        let depends_on = DependsOn {
+            tags: asks.tags.iter().map(|tag| self.tags.slot(tag)).collect(),
             commands: self.tags.slot("commands"),
         };
         let principal = principal(asks.identity);
@@ -228,7 +230,7 @@ impl Fixture {
             upstream: "widgets",
             principal: &principal,
             authorized: request.headers().contains_key("authorization"),
-            depends_on: &depends_on,
+            depends_on,
             deadline,
             deadline_with_spare: deadline.less(asks.time / 10),
         };
@@ -718,6 +720,28 @@ async fn an_answer_that_a_change_overtook_is_not_kept() {
         assert_eq!(after.cache(), "fwd=uri-miss; stored");
         assert_eq!(fixture.hit(&ASKS).await.body, "after");
     }
+}
+
+#[tokio::test]
+async fn the_tags_of_who_asks_count_beside_those_of_who_stored_it() {
+    let fixture = Fixture::new();
+    let none = Asks { tags: &[], ..ASKS };
+    fixture.serve(&none, || answer(200, FRESH, "before")).await;
+    assert_eq!(fixture.hit(&ASKS).await.body, "before");
+    fixture.tags.purge("widget:1");
+    assert_eq!(fixture.hit(&none).await.body, "before");
+    let after = fixture.serve(&ASKS, || answer(200, FRESH, "after")).await;
+    assert_eq!(
+        (after.cache(), &*after.body),
+        ("fwd=uri-miss; stored", "after")
+    );
+    // Nor is it certain to them that nothing has changed.
+    let fixture = Fixture::new();
+    fixture.serve(&none, || answer(200, FRESH, "before")).await;
+    fixture.tags.expire_all();
+    assert_eq!(fixture.hit(&none).await.body, "before");
+    let sure = fixture.serve(&ASKS, || answer(304, FRESH, "")).await;
+    assert_eq!(sure.cache(), "fwd=stale; fwd-status=304; stored");
 }
 
 #[tokio::test]

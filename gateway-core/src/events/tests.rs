@@ -182,8 +182,8 @@ async fn an_event_purges_its_tags_before_its_followers_are_told() {
             Notice::Missed => before = world.tags.now(),
         }
     }
-    assert_eq!(world.tags.validity(before, &slots), Validity::Purged);
-    assert_eq!(world.tags.validity(before, &others), Validity::Current);
+    assert_eq!(world.tags.validity(before, slots), Validity::Purged);
+    assert_eq!(world.tags.validity(before, others), Validity::Current);
     assert!(world.feed.readiness().up);
 }
 
@@ -196,10 +196,10 @@ async fn a_lost_feed_expires_everything_and_is_resumed_where_it_broke_off() {
     while !matches!(next(&mut follower).await, Notice::Changed(_)) {}
     let before = world.tags.now();
     let slots = [world.tags.slot("widget:2")];
-    assert_eq!(world.tags.validity(before, &slots), Validity::Current);
+    assert_eq!(world.tags.validity(before, slots), Validity::Current);
     drop(feed);
     let feed = world.connection().await;
-    assert_eq!(world.tags.validity(before, &slots), Validity::Uncertain);
+    assert_eq!(world.tags.validity(before, slots), Validity::Uncertain);
     assert_eq!(feed.last_event_id.as_deref(), Some("41"));
     feed.say(event(42, "1")).await;
     // The next that its follower hears: it has missed nothing, and asks no service that may be the one that is away.
@@ -209,7 +209,7 @@ async fn a_lost_feed_expires_everything_and_is_resumed_where_it_broke_off() {
     feed.say("id: 99\nevent: reset\ndata: {\"head\":99}\n\n")
         .await;
     is_told_to_read_anew(&mut follower).await;
-    assert_eq!(world.tags.validity(before, &slots), Validity::Uncertain);
+    assert_eq!(world.tags.validity(before, slots), Validity::Uncertain);
     // Another feed refuses to go on there: then from now on.
     *world.refuse.lock().unwrap() = Some(StatusCode::GONE);
     drop(feed);
@@ -320,7 +320,7 @@ async fn silence_is_a_loss() {
     // The connection stays open, and nothing comes.
     is_told_to_read_anew(&mut follower).await;
     let slots = [world.tags.slot("widget:1")];
-    while world.tags.validity(before, &slots) == Validity::Current {
+    while world.tags.validity(before, slots) == Validity::Current {
         is_told_to_read_anew(&mut follower).await;
     }
     let again = world.connection().await;
@@ -341,7 +341,7 @@ async fn what_is_not_understood_may_be_anything() {
         let before = world.tags.now();
         feed.say(format!("id: 2\ndata: {envelope}\n\n")).await;
         is_told_to_read_anew(&mut follower).await;
-        let validity = world.tags.validity(before, &slots);
+        let validity = world.tags.validity(before, slots);
         assert_eq!(validity, Validity::Uncertain, "{envelope}");
     }
 }

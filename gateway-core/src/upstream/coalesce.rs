@@ -80,7 +80,9 @@ impl Flights {
     ) -> Result<Seat, Vacancy<'a>> {
         let shard = self.shard(key);
         match shard.get(key) {
-            Some(flight) if self.tags.validity(flight.epoch, tags) == Validity::Current => {
+            Some(flight)
+                if self.tags.validity(flight.epoch, tags.iter().copied()) == Validity::Current =>
+            {
                 Ok(Seat {
                     landing: flight.landing.subscribe(),
                 })

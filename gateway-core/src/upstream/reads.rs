@@ -100,15 +100,15 @@ impl Call {
         read: Reader<T>,
     ) -> Result<T, UpstreamError> {
         let key = self.key();
-        if self.lifetime.is_none() {
+        let Some(lifetime) = self.lifetime else {
             self.context.note_lifetime(Duration::ZERO);
             return self.ask(Arc::new(key), read).await;
-        }
+        };
         let (reads, context, stack) =
             (self.reads.clone(), self.context.clone(), self.stack.clone());
         let stored = reads.parts.get(&key);
         if let Some(part) = &stored
-            && let Standing::Fresh(left) = reads.parts.standing(part)
+            && let Standing::Fresh(left) = reads.parts.standing(part, lifetime, &self.tags)
         {
             reads.metrics.from_store.increment(1);
             context.note_lifetime(left);
@@ -117,12 +117,14 @@ impl Call {
             return read(&stack, &part.response);
         }
         let key = Arc::new(key);
+        let tags = self.tags.clone();
+        let standing = |part: &Part| reads.parts.standing(part, lifetime, &tags);
         let error = match self.ask(Arc::clone(&key), read).await {
             Ok(answer) => {
                 // What is the caller's own has none, whatever is stored of it.
                 let left = if context.is_for_everybody() {
                     let stored = reads.parts.get(&key);
-                    stored.map_or(Duration::ZERO, |part| reads.parts.standing(&part).left())
+                    stored.map_or(Duration::ZERO, |part| standing(&part).left())
                 } else {
                     Duration::ZERO
                 };
@@ -139,7 +141,7 @@ impl Call {
             reads.parts.forget(&key);
             return Err(error);
         }
-        match reads.parts.standing(&part) {
+        match standing(&part) {
             // Only where the client is told how old it is.
             Standing::Stale(age) if context.note_stale(age, error.reason()) => {
                 reads.metrics.stale.increment(1);

@@ -388,6 +388,42 @@ async fn what_is_stored_ends_with_its_tags() {
     play_all(&stage, &steps).await.unwrap();
 }
 
+/// Two routes may bring the same thing, and only one say what it depends on.
+#[tokio::test]
+async fn what_a_route_depends_on_counts_for_what_another_one_stored() {
+    let plain = r#"
+        [[routes]]
+        name = "plain"
+        path = "/plain/{id}"
+        methods = ["GET"]
+        upstream = "parts"
+        access = "public"
+        cache = "shared"
+        rewrite = "/everybody/{id}"
+    "#;
+    let stage = Stage::new("tags = [\"widget:{id}\"]", plain).await;
+    let stored = || {
+        (
+            "GET",
+            "200 | Cache-Control: max-age=60",
+            "fwd=uri-miss; stored",
+        )
+    };
+    let hit = ("GET", "", "200 hit");
+    // A refused command of another route: nothing but the tag says that it concerns this.
+    let change = ("PUT", "409", "-");
+    #[rustfmt::skip]
+    let steps = [
+        ("/plain/1", stored()), ("/plain/2", stored()),
+        ("/everybody/1", hit), ("/everybody/2", hit),
+        ("/caller/1", change),
+        ("/plain/1", hit),
+        ("/everybody/1", stored()), ("/everybody/2", hit),
+        ("/plain/1", hit),
+    ];
+    play_all(&stage, &steps).await.unwrap();
+}
+
 /// Over sockets, on several workers.
 #[tokio::test]
 async fn a_thousand_clients_that_want_the_same_are_one_call() {

@@ -248,6 +248,24 @@ async fn what_is_not_stored_is_not_joined_after_a_purge_either() {
 }
 
 #[tokio::test]
+async fn what_a_reader_says_of_its_answer_counts_whoever_stored_it() {
+    let world = World::new().await;
+    let read = async |seconds, tags: &[&str]| {
+        let lifetime = Lifetime::seconds(seconds);
+        let call = world.client.get(of("ann"), "/widgets/1").cached(lifetime);
+        call.tagged(tags).json_answer::<usize>().await.unwrap()
+    };
+    assert_eq!(read(600, &[]).await, 1);
+    // It depends on more.
+    world.reads.tags.purge("widget:1");
+    assert_eq!(read(600, &[]).await, 1);
+    assert_eq!(read(600, &["widget:1"]).await, 2);
+    // It wants it newer.
+    assert_eq!(read(600, &[]).await, 2);
+    assert_eq!(read(0, &[]).await, 3);
+}
+
+#[tokio::test]
 async fn a_command_purges_before_it_answers_and_ends_joining() {
     let world = World::held().await;
     let before = world.start(of("ann"));
