@@ -63,11 +63,11 @@ def check(world, port, work):
         raise WrongAnswer(f"status {answer.status}, without {missing}: {text[:300]}")
 
 
-def run_load(world, port, requests, seconds, connections):
-    """One run of wrk; gives what its script prints."""
+def run_load(world, port, requests, seconds, connections, addresses=0):
+    """One run of wrk; gives what its script prints. `addresses` is of how many the requests seem to come; 0 = of its own."""
     done = subprocess.run(
         ["taskset", "-c", world.load_cores, "wrk", "-t", "1", "-c", str(connections), "-d", f"{seconds}s", "--timeout", "10s",
-         "-s", BENCH / "requests.lua", f"http://127.0.0.1:{port}", "--", requests],
+         "-s", BENCH / "requests.lua", f"http://127.0.0.1:{port}", "--", requests, str(addresses)],
         capture_output=True, text=True, check=True,
     )
     line = next(line for line in done.stdout.splitlines() if line.startswith("RESULT "))

@@ -40,7 +40,7 @@ pub(crate) fn routes(upstreams: &Upstreams, config: &Config) -> Result<Routes, U
         .get("order-events", "/orders/{id}/events", order_events::follow).about("How an order goes: now as JSON, or every change as a stream")
         .get("restaurants", "/restaurants", restaurants::list).about("Restaurants that deliver to a place, nearest first")
         .get("restaurant", "/restaurants/{id}", restaurants::show).about("A restaurant with its menu")
-        .get("courier-plan", "/courier/plan", courier_plan::show).about("What the calling courier does next")
+        .get("courier-plan", "/courier/plan", courier_plan::show).about("What the calling courier does next").may_be_missing()
         .post("courier-availability", "/courier/availability", courier::set_availability).about("Take new deliveries, or no more")
         .put("courier-location", "/courier/location", courier::set_location).about("Report where the courier is")
         .post("courier-pickup", "/courier/deliveries/{id}/pickup", courier::pick_up).about("Report that the courier has the food")

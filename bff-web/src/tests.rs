@@ -122,6 +122,11 @@ async fn fifty_orders_cost_one_call_for_each_service_and_level() {
         "POST /ftgo.accounting.v1.Accounting/ListBills",
     ];
     assert_eq!(services, once, "{calls:?}");
+    // In the same order whenever they are asked for: who asks for the same shares the call, and what is stored is found.
+    for ids in calls.iter().filter_map(|call| call.split_once("ids=")) {
+        let ids: Vec<_> = ids.1.split(',').collect();
+        assert!(ids.is_sorted(), "{ids:?}");
+    }
 
     // What the list has is not asked for again.
     world

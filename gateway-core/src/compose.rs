@@ -64,9 +64,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::FromRequestParts;
-use http::HeaderValue;
 use http::header::IF_NONE_MATCH;
 use http::request::Parts as RequestParts;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -90,6 +90,8 @@ use fields::Fields;
 pub struct Composition<S = ()> {
     context: RequestContext,
     fields: Fields,
+    /// Whether the request changes something: its answer is used once, and never left out.
+    is_command: bool,
     if_none_match: Option<HeaderValue>,
     /// Whether a part has failed: such an answer has no validator and is never stored.
     incomplete: AtomicBool,
@@ -122,6 +124,7 @@ impl<S> Composition<S> {
         Self {
             context,
             fields: self.fields.clone(),
+            is_command: self.is_command,
             if_none_match: None,
             incomplete: AtomicBool::new(false),
             any_stale: AtomicBool::new(false),
@@ -218,6 +221,8 @@ impl<S> Composition<S> {
 
     /// An optional part that needs the data of another one. Without that data its own service is not asked, and it says
     /// `dependency_failed`.
+    ///
+    /// The other part feeds this one, too: its call names both, so that it is made when only this one is picked.
     pub async fn optional_from<'a, D, T, Fut>(
         &self,
         name: &'static str,
@@ -229,8 +234,17 @@ impl<S> Composition<S> {
     {
         match dependency.data() {
             Some(data) => self.optional(name, |context| call(context, data)).await,
-            None if self.picks(name) => self.unavailable(name, section::DEPENDENCY_FAILED),
-            None => Section::Omitted,
+            None if !self.picks(name) => Section::Omitted,
+            None => {
+                if dependency.is_omitted() {
+                    // The failure matrix finds it, which asks for each section alone.
+                    tracing::error!(
+                        section = name,
+                        "what it needs was not asked for: that call has to name it, too"
+                    );
+                }
+                self.unavailable(name, section::DEPENDENCY_FAILED)
+            }
         }
     }
 
@@ -274,11 +288,11 @@ impl<S> Composition<S> {
         let Some(name) = self.wanted(&feeds) else {
             return Each::omitted();
         };
-        let call = &call;
+        let (call, whole) = (&call, &self.context);
         let each = Each::fetch(keys, batches, |batch| {
-            // What is stale has no place to say so.
-            let (context, part) = self.context.begin_part(name, PartKind::Optional);
             async move {
+                // It begins when it is its turn. What is stale has no place to say so.
+                let (context, part) = whole.begin_part(name, PartKind::Optional);
                 let result = attempt(context, |context| call(context, batch)).await;
                 part.finished(outcome_of(&result, false));
                 result
@@ -293,7 +307,8 @@ impl<S> Composition<S> {
 
     /// Runs parts at the same time, and gives back what each came to.
     ///
-    /// When a required part fails, the optional ones are dropped where they are. A failure that is about the request itself
+    /// When a required part fails, the optional ones are dropped where they are; a block that begins with a required part counts as
+    /// one to its end. A failure that is about the request itself
     /// (404, 409, 422 …) is the answer at once. A service's failure waits a moment, the reserve of optional parts, for
     /// the other required parts: one of them may have a refusal, which says more. Otherwise the first in the tuple speaks.
     /// So the answer does not hang on which of two calls ended a little earlier.
@@ -360,6 +375,16 @@ fn outcome_of<T>(result: &Result<T, &'static str>, stale: bool) -> PartOutcome {
     }
 }
 
+/// A field that may come in several lines, as one (RFC 9110, 5.3).
+fn whole(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
+    let mut lines = headers.get_all(name).iter();
+    let first = lines.next()?.clone();
+    lines.try_fold(first, |whole, line| {
+        let joined = [whole.as_bytes(), b", ", line.as_bytes()].concat();
+        HeaderValue::from_bytes(&joined).ok()
+    })
+}
+
 /// 400 when `?fields=` picks a section that the screen does not have.
 impl<S: JsonSchema + 'static, State: Send + Sync> FromRequestParts<State> for Composition<S> {
     type Rejection = Error;
@@ -369,7 +394,8 @@ impl<S: JsonSchema + 'static, State: Send + Sync> FromRequestParts<State> for Co
         Ok(Self {
             context,
             fields: Fields::of::<S>(parts.uri.query())?,
-            if_none_match: parts.headers.get(IF_NONE_MATCH).cloned(),
+            is_command: !parts.method.is_safe(),
+            if_none_match: whole(&parts.headers, &IF_NONE_MATCH),
             incomplete: AtomicBool::new(false),
             any_stale: AtomicBool::new(false),
             screen: PhantomData,

@@ -95,6 +95,8 @@ struct Shared {
 pub struct RequestContext {
     shared: Arc<Shared>,
     deadline: Deadline,
+    /// Whether the deadline leaves time to answer with something else.
+    has_reserve: bool,
     part: Option<&'static str>,
     /// Whether services are not to learn who is calling.
     for_everybody: bool,
@@ -144,6 +146,7 @@ impl RequestContext {
             .max(config.reserve_min);
         Self {
             deadline: Deadline::from_instant(parts.started + parts.budget),
+            has_reserve: false,
             part: None,
             for_everybody: false,
             span: parts.trace.span(),
@@ -199,6 +202,7 @@ impl RequestContext {
         let shared = &self.shared;
         Self {
             deadline: Deadline::after(budget),
+            has_reserve: false,
             part: None,
             for_everybody: self.for_everybody,
             span: self.span,
@@ -330,6 +334,7 @@ impl RequestContext {
         Self {
             part: Some(part),
             deadline: self.deadline.less(self.shared.optional_reserve),
+            has_reserve: true,
             ..self.clone()
         }
     }
@@ -344,8 +349,12 @@ impl RequestContext {
 
     /// This context for a call that something can stand in for: its deadline leaves time to answer with that.
     pub(crate) fn with_something_to_spare(&self) -> Self {
+        if self.has_reserve {
+            return self.clone();
+        }
         Self {
             deadline: self.deadline.less(self.shared.optional_reserve),
+            has_reserve: true,
             ..self.clone()
         }
     }
@@ -374,6 +383,11 @@ impl RequestContext {
 
     pub(crate) fn is_for_everybody(&self) -> bool {
         self.for_everybody
+    }
+
+    /// Whether the client can be told that something is stale.
+    pub(crate) fn can_be_stale(&self) -> bool {
+        self.staleness.is_some()
     }
 
     /// Notes that data of this age is used, because the service failed, and how. False when nobody could tell the client:

@@ -46,6 +46,7 @@ pub struct Routes<S = ()> {
 
 struct DescribedRoute {
     summary: &'static str,
+    may_be_missing: bool,
     describe: fn(&mut Operation<'_>),
 }
 
@@ -118,6 +119,15 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         self
     }
 
+    /// Says of the route before that there may be none of what it shows (404), though no segment of its path says which one:
+    /// it is the caller's own.
+    pub fn may_be_missing(mut self) -> Self {
+        if let Some(described) = self.described.last_mut() {
+            described.may_be_missing = true;
+        }
+        self
+    }
+
     /// `GET` of `path`: the description of all routes before this one (OpenAPI 3.1), made from the types of their handlers and
     /// the policies of `config`.
     pub fn openapi(
@@ -136,6 +146,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
                 method: &route.method,
                 path: route.path,
                 summary: described.summary,
+                may_be_missing: described.may_be_missing,
                 describe: described.describe,
             })
             .collect();
@@ -193,6 +204,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         });
         self.described.push(DescribedRoute {
             summary: "",
+            may_be_missing: false,
             describe: <H as Described<D>>::describe,
         });
         self

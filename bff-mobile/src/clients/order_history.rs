@@ -3,7 +3,7 @@
 use gateway_core::RequestContext;
 use gateway_core::cache::Lifetime;
 use gateway_core::encode::{query_value, segment, with_parameters};
-use gateway_core::error::{Error, GatewayError, UpstreamError};
+use gateway_core::error::UpstreamError;
 use gateway_core::events::ChangeEvent;
 use gateway_core::upstream::{UnknownUpstream, UpstreamClient, Upstreams};
 use schemars::JsonSchema;
@@ -104,19 +104,21 @@ struct Logged {
 }
 
 impl Passage {
-    /// # Errors
-    /// An envelope that is none is a fault of the service.
-    pub(crate) fn events(&self) -> Result<Vec<ChangeEvent>, Error> {
-        let event = |logged: &Logged| {
-            let envelope = logged.event.get().to_owned();
-            let event = ChangeEvent::parse(envelope.into())
-                .map_err(|error| GatewayError::Bug(format!("an event of an order: {error}")))?;
-            Ok(ChangeEvent {
-                position: Some(logged.position),
-                ..event
-            })
-        };
-        self.items.iter().map(event).collect()
+    /// What can be read of them. An envelope that is none is a fault of the service; the others are worth telling.
+    pub(crate) fn events(&self) -> impl Iterator<Item = ChangeEvent> {
+        self.items.iter().filter_map(|logged| {
+            let position = logged.position;
+            match ChangeEvent::parse(logged.event.get().to_owned().into()) {
+                Ok(event) => Some(ChangeEvent {
+                    position: Some(position),
+                    ..event
+                }),
+                Err(error) => {
+                    tracing::warn!(position, %error, "an event of an order is none, and not told");
+                    None
+                }
+            }
+        })
     }
 }
 

@@ -270,7 +270,7 @@ impl OrderStream {
             if passage.reset {
                 return Ok(None);
             }
-            for event in passage.events()? {
+            for event in passage.events() {
                 self.tell(&event, &mut messages);
             }
             let is_further = passage.position > position;

@@ -94,6 +94,28 @@ async fn who_comes_back_is_told_where_the_courier_is() {
     assert_eq!(reads(&world), 0);
 }
 
+/// Nor is it when it comes live: the rest is worth telling.
+#[tokio::test]
+async fn what_is_no_event_is_not_told_and_stops_nobody() {
+    let world = start(|seen| {
+        let event = json!({
+            "specversion": "1.0", "id": "event-7", "source": "/kitchen", "type": "TicketPreparing", "subject": "order-1",
+            "time": "2030-01-01T18:10:00Z",
+            "data": {"id": "order-1", "state": "PREPARING", "version": 3, "updatedAt": "2030-01-01T18:10:00Z"},
+        });
+        let items = json!([
+            {"position": 6, "event": {"specversion": "1.1", "id": "event-6"}},
+            {"position": 7, "event": event},
+        ]);
+        let asks = seen.call == "GET /orders/order-1/events" && seen.parameter("since").is_some();
+        asks.then(|| (fake::SETUP.usual)(seen).changed("/items", &items))
+    })
+    .await;
+    let path = "/orders/order-1/events?fields=ticket";
+    let text = read_until(&world, path, Some("5"), "TicketPreparing").await;
+    assert_eq!(names(&text), ["TicketPreparing"]);
+}
+
 #[tokio::test]
 async fn what_was_missed_does_not_wait_for_a_delivery_service_that_hangs() {
     let world = TestGateway::start(&PATIENT, |seen| {

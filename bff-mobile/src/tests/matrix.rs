@@ -30,11 +30,16 @@ fn matrix() -> Matrix {
             .optional("ticket", "kitchen", "GET /tickets/order-1")
             .optional("delivery", "delivery", "GET /deliveries/order-1"),
         // As a stream, with the feed of events lost: where the log ends has to be asked, too.
-        Screen::get("order-events", "/orders/order-1/events").as_stream()
+        Screen::get("order-events", "/orders/order-1/events").as_stream_of("state")
             .required("order", "order", "GET /orders/order-1").or_not_found()
             .required("", "order-history", "GET /orders/order-1/events").or_not_found()
             .optional("ticket", "kitchen", "GET /tickets/order-1")
             .optional("delivery", "delivery", "GET /deliveries/order-1"),
+        // Who comes back is told what was missed, and where the courier is, if that can be found out.
+        Screen::get("order-events", "/orders/order-1/events").as_stream_of("TicketPreparing").header("last-event-id", "5")
+            .required("", "order", "GET /orders/order-1").or_not_found()
+            .required("", "order-history", "GET /orders/order-1/events").or_not_found()
+            .optional("", "delivery", "GET /deliveries/order-1"),
         Screen::get("order-history", "/orders")
             .required("", "order-history", "GET /orders"),
         Screen::get("restaurants", "/restaurants?lat=37.8&lng=-122.27")

@@ -4,7 +4,7 @@ use gateway_core::testkit::{Answer, Key, Setup, TestGateway};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::{BOUND, SETUP, UNBOUND, get, start};
+use super::{BOUND, PARTNERS, SETUP, UNBOUND, get, start};
 
 const MENU: &str = "/v2/restaurants/restaurant-1/menu";
 
@@ -62,6 +62,36 @@ async fn every_answer_has_its_shape() {
         let body: Value = response.json().await.unwrap();
         insta::assert_json_snapshot!(format!("v2_{name}"), body);
     }
+}
+
+/// More than the service answers for in one call.
+#[tokio::test]
+async fn a_partner_may_have_many_restaurants() {
+    let ids: Vec<_> = (1..=250)
+        .map(|number| format!("restaurant-{number}"))
+        .collect();
+    let partners = PARTNERS.replace("restaurant-1 restaurant-2", &ids.join(" "));
+    let config = SETUP.config.iter().map(|text| match *text {
+        PARTNERS => &*partners.clone().leak(),
+        text => text,
+    });
+    let setup = Setup {
+        config: config.collect::<Vec<_>>().leak(),
+        ..SETUP
+    };
+    let world = TestGateway::start(&setup, |_| None).await;
+    let response = get(&world, "/v2/restaurants", BOUND).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let asked = world.seen();
+    let asked: Vec<_> = asked
+        .iter()
+        .filter_map(|seen| seen.parameter("ids"))
+        .collect();
+    assert!(
+        asked.iter().all(|ids| ids.split("%2C").count() <= 100),
+        "{asked:?}"
+    );
+    assert_eq!(asked.join("%2C"), ids.join("%2C"));
 }
 
 #[tokio::test]

@@ -99,7 +99,10 @@ impl<C: ByIds> Loader<String> for Batch<C> {
     type Error = Failure;
 
     async fn load(&self, ids: &[String]) -> Result<HashMap<String, Self::Value>, Failure> {
-        let items = self.client.fetch(self.context.clone(), ids).await?;
+        // They come in any order. Who asks for the same at this time, or did so before, asks with the same words.
+        let mut ids = ids.to_vec();
+        ids.sort_unstable();
+        let items = self.client.fetch(self.context.clone(), &ids).await?;
         Ok(items
             .into_iter()
             .map(|item| (C::id(&item).to_owned(), Arc::new(item)))

@@ -63,7 +63,8 @@ impl<P> Composition<P> {
     ///
     /// A complete answer has a weak `ETag` over data and section status, never over ages or reasons, and belongs to its caller alone,
     /// who may use it again for as long as the shortest-lived of its parts allows; one with an `unavailable` section or a
-    /// fallback has no validator and is stored by nobody. Sections that were not picked are left out.
+    /// fallback has no validator and is stored by nobody, nor is the answer to a command. Sections that were not picked are left
+    /// out.
     pub fn answer<S: Serialize>(&self, body: S) -> Answer<S> {
         Answer {
             response: self.respond(&body),
@@ -78,7 +79,7 @@ impl<P> Composition<P> {
                 return Error::from(GatewayError::Bug(format!("answer: {error}"))).into_response();
             }
         };
-        if self.incomplete.load(Ordering::Relaxed) {
+        if self.is_command || self.incomplete.load(Ordering::Relaxed) {
             return json(bytes, HeaderValue::from_static("private, no-store"), None);
         }
         let etag = match self.any_stale.load(Ordering::Relaxed) {

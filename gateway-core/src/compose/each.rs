@@ -21,6 +21,8 @@ pub struct Batches {
 pub struct Each<K, T> {
     found: HashMap<K, T>,
     failed: HashMap<K, &'static str>,
+    /// The first call that failed, in the order of the keys, and why.
+    first_failure: Option<(usize, &'static str)>,
     picked: bool,
 }
 
@@ -30,6 +32,7 @@ impl<K: Eq + Hash, T> Each<K, T> {
         Self {
             found: HashMap::new(),
             failed: HashMap::new(),
+            first_failure: None,
             picked: false,
         }
     }
@@ -50,22 +53,24 @@ impl<K: Eq + Hash, T> Each<K, T> {
         let keys: Vec<K> = once.collect();
         // Made here and owned: a handler whose future borrows from a closure's argument cannot be sent between threads.
         let mut calls = Vec::new();
-        for batch in keys.chunks(batches.size.max(1)) {
+        for (place, batch) in keys.chunks(batches.size.max(1)).enumerate() {
             let batch = batch.to_vec();
             let call = call(batch.clone());
-            calls.push(async move { (batch, call.await) });
+            calls.push(async move { (place, batch, call.await) });
         }
         let mut answers = stream::iter(calls).buffer_unordered(batches.at_once.max(1));
         let mut each = Self {
             picked: true,
             ..Self::omitted()
         };
-        while let Some((batch, answer)) = answers.next().await {
+        while let Some((place, batch, answer)) = answers.next().await {
             match answer {
                 Ok(items) => each.found.extend(items),
                 Err(reason) => {
-                    let failed = batch.iter().map(|key| (key.clone(), reason));
-                    each.failed.extend(failed);
+                    each.failed
+                        .extend(batch.into_iter().map(|key| (key, reason)));
+                    let known = each.first_failure.filter(|(before, _)| *before < place);
+                    each.first_failure = known.or(Some((place, reason)));
                 }
             }
         }
@@ -91,8 +96,8 @@ impl<K: Eq + Hash, T> Each<K, T> {
     /// All of them as one section, which has no data when any call failed.
     #[must_use]
     pub fn whole(self) -> Section<HashMap<K, T>> {
-        match self.failed.into_values().next() {
-            Some(reason) => Section::unavailable(reason),
+        match self.first_failure {
+            Some((_, reason)) => Section::unavailable(reason),
             None if self.picked => Section::Ok(self.found),
             None => Section::Omitted,
         }

@@ -30,6 +30,7 @@ pub(crate) struct Documented<'a> {
     pub(crate) method: &'a Method,
     pub(crate) path: &'static str,
     pub(crate) summary: &'static str,
+    pub(crate) may_be_missing: bool,
     pub(crate) describe: fn(&mut Operation<'_>),
 }
 
@@ -138,6 +139,7 @@ fn operation(
         needs_credentials: !matches!(access, Access::Public),
         is_limited: policy.is_some_and(|policy| !policy.limits.is_empty()),
         has_segments: !segments.is_empty(),
+        may_be_missing: route.may_be_missing,
         has_body: body.is_some(),
         only_json: !deprecated && is_json_alone(&answers),
         may_disagree,

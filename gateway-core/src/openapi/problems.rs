@@ -16,6 +16,8 @@ pub(super) struct Risks<'a> {
     pub(super) needs_credentials: bool,
     pub(super) is_limited: bool,
     pub(super) has_segments: bool,
+    /// It may not be there, though nothing in its path says which one is asked for.
+    pub(super) may_be_missing: bool,
     pub(super) has_body: bool,
     /// It has no other media type to offer.
     pub(super) only_json: bool,
@@ -46,6 +48,8 @@ impl Risks<'_> {
             ClientError::HeadTooLarge.into(),
             GatewayError::Overloaded.into(),
             upstream(UpstreamErrorKind::Unreachable).into(),
+            upstream(UpstreamErrorKind::OpenCircuit { retry_after: wait }).into(),
+            upstream(UpstreamErrorKind::OverLimit).into(),
             upstream(UpstreamErrorKind::Undecodable).into(),
             upstream(UpstreamErrorKind::Timeout).into(),
             GatewayError::DeadlineExceeded.into(),
@@ -53,6 +57,7 @@ impl Risks<'_> {
         if self.needs_credentials {
             errors.push(ClientError::Unauthenticated.into());
             errors.push(ClientError::InvalidToken("expired").into());
+            errors.push(GatewayError::KeysUnavailable.into());
             let scope = "things:read".to_owned();
             errors.push(ClientError::InsufficientScope { scope }.into());
             errors.push(ClientError::Forbidden("Your role does not allow this.").into());
@@ -84,7 +89,7 @@ impl Risks<'_> {
             errors.push(ClientError::PreconditionRequired.into());
             errors.push(ClientError::Refused(changed).into());
         }
-        if self.has_segments || command {
+        if self.has_segments || self.may_be_missing || command {
             errors.push(ClientError::NotFound.into());
         }
         if command {
@@ -143,7 +148,7 @@ impl Risks<'_> {
 fn empty(problem: &Problem) -> Value {
     let reason = problem.status.canonical_reason().unwrap_or("Error");
     json!({
-        "description": format!("{reason}. `type` says which of the examples it is."),
+        "description": format!("{reason}. `type` says why: as in one of the examples, or in the words of the service that refused."),
         "headers": {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}},
         "content": {"application/problem+json": {
             "schema": {"$ref": "#/components/schemas/Problem"},

@@ -85,6 +85,7 @@ fn widgets() -> Value {
             method: &Method::GET,
             path: "/v2/widgets/{id}",
             summary: "A widget",
+            may_be_missing: false,
             describe: described(show),
         },
         Documented {
@@ -92,6 +93,7 @@ fn widgets() -> Value {
             method: &Method::POST,
             path: "/v2/widgets",
             summary: "Make one",
+            may_be_missing: false,
             describe: described(make),
         },
     ];

@@ -5,6 +5,8 @@ use crate::encode::decoded;
 
 /// For most paths with their queries.
 const ROOM: usize = 128;
+/// For most tags, so that they grow only once.
+const TAG_ROOM: usize = 64;
 
 /// A parsed template such as `/widgets/{id}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +68,7 @@ impl TagTemplate {
 
     /// The tag for one request: parameters go in decoded, since one thing has one tag however its path is written.
     pub(crate) fn apply(&self, parameters: &matchit::Params<'_, '_>) -> String {
-        let mut tag = String::new();
+        let mut tag = String::with_capacity(TAG_ROOM);
         for piece in &self.0 {
             match piece {
                 Piece::Text(text) => tag.push_str(text),

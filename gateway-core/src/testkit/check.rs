@@ -19,6 +19,8 @@ pub(super) struct Answered {
     pub(super) body: Value,
     /// By how much more than a gateway may be late.
     pub(super) late: Duration,
+    /// How late the machine's own timers were meanwhile.
+    pub(super) machine_late: Duration,
     pub(super) request_id: String,
     pub(super) seen: Vec<Seen>,
 }
@@ -53,7 +55,25 @@ pub(super) fn healthy(screen: &Screen, answered: &Answered) -> Result<(), String
     if let Some(seen) = undeclared {
         return Err(format!("no part is declared for {}", seen.call));
     }
+    calls_are_sane(screen, answered)?;
     failures_are(screen, answered, |_| None)
+}
+
+/// Without a fault a section that is asked for alone is there, with all that it needs, and no other one.
+pub(super) fn alone(section: &str, screen: &Screen, answered: &Answered) -> Result<(), String> {
+    if !(200..300).contains(&answered.status) {
+        return Err(format!("status {}: {}", answered.status, answered.text));
+    }
+    let mut others = screen.parts.iter().flat_map(|part| &part.feeds);
+    let other = others.find(|other| **other != section && answered.body.get(other).is_some());
+    if let Some(other) = other {
+        return Err(format!("{other} is there, too: {}", answered.text));
+    }
+    let found = &answered.body[section];
+    if found["status"] != "ok" || found.get("data").is_none() {
+        return Err(format!("it is {found}"));
+    }
+    Ok(())
 }
 
 /// One cell: `part` has failed with `fault`.
@@ -64,13 +84,12 @@ pub(super) fn cell(
     answered: &Answered,
 ) -> Result<(), String> {
     let asked = calls_of(part, answered);
-    let is_command = !part.call.starts_with("GET ") && !is_grpc(part, answered);
     match (fault, asked) {
         (Fault::Refused, 0) => {}
         (Fault::Refused, _) | (_, 0) => return Err(format!("it was asked {asked} times")),
-        (_, 2..) if is_command => return Err(format!("a command was sent {asked} times")),
         _ => {}
     }
+    calls_are_sane(screen, answered)?;
     // Who does not listen fails all of its parts.
     let failed = |other: &Part| {
         let same = other.call == part.call || fault == Fault::Refused;
@@ -81,6 +100,7 @@ pub(super) fn cell(
         .iter()
         .find(|part| part.required && failed(part));
     if let Some(part) = decisive {
+        nothing_was_done_after(part, screen, answered)?;
         return is_problem(part, fault, answered);
     }
     if !(200..300).contains(&answered.status) {
@@ -102,6 +122,52 @@ fn calls_of(part: &Part, answered: &Answered) -> usize {
     answered.seen.iter().filter(same).count()
 }
 
+/// A command is sent once, and services are told how long they have.
+fn calls_are_sane(screen: &Screen, answered: &Answered) -> Result<(), String> {
+    for part in &screen.parts {
+        let asked = calls_of(part, answered);
+        if asked > 1 && is_command(part, answered) {
+            return Err(format!("{} was sent {asked} times", part.call));
+        }
+    }
+    let told = |seen: &&Seen| {
+        ["request-timeout", "grpc-timeout"]
+            .iter()
+            .any(|name| seen.headers.contains_key(*name))
+    };
+    match answered.seen.iter().find(|seen| !told(seen)) {
+        Some(seen) => Err(format!("{} was not told its time", seen.call)),
+        None => Ok(()),
+    }
+}
+
+/// What a failed part was asked for is not done all the same: commands that are declared behind it are not sent.
+fn nothing_was_done_after(
+    failed: &Part,
+    screen: &Screen,
+    answered: &Answered,
+) -> Result<(), String> {
+    let behind = screen
+        .parts
+        .iter()
+        .skip_while(|part| !std::ptr::eq(*part, failed));
+    let done = behind
+        .skip(1)
+        .find(|part| is_command(part, answered) && calls_of(part, answered) > 0);
+    match done {
+        Some(part) => Err(format!(
+            "{} was sent after {} had failed",
+            part.call, failed.call
+        )),
+        None => Ok(()),
+    }
+}
+
+/// gRPC's methods do not say whether they are commands; what is asked of gRPC services here is read.
+fn is_command(part: &Part, answered: &Answered) -> bool {
+    !part.call.starts_with("GET ") && !is_grpc(part, answered)
+}
+
 fn is_grpc(part: &Part, answered: &Answered) -> bool {
     let mut calls = answered.seen.iter().filter(|seen| seen.call == part.call);
     calls.any(|seen| seen.headers.contains_key("grpc-timeout"))
@@ -114,7 +180,7 @@ fn failures_are(
     reason: impl Fn(&str) -> Option<&'static str>,
 ) -> Result<(), String> {
     match screen.shape {
-        Shape::Sections | Shape::State => sections_are(screen, answered, reason),
+        Shape::Sections | Shape::Stream(_) => sections_are(screen, answered, reason),
         Shape::GraphQl => fields_are(screen, answered, reason),
     }
 }

@@ -23,7 +23,7 @@ fn matrix(screens: Vec<Screen>) -> Matrix {
     Matrix {
         setup: SETUP,
         screens,
-        without_upstreams: &["makers", "dead"],
+        without_upstreams: &["makers", "dead", "buy-in-haste", "tower"],
     }
 }
 
@@ -69,6 +69,26 @@ async fn the_matrix_finds_what_is_wrong_with_what_it_was_told() {
                 buying(),
             ],
             "widget: GET /widgets/1 × Hang: status 504",
+        ),
+        (
+            vec![
+                widget().optional("stock", "stock", "GET /stock/1"),
+                buying(),
+                Screen::post("buy-in-haste", "/purchases/hasty", json!({}))
+                    .required("", "stock", "GET /stock/1")
+                    .required("", "widgets", "POST /purchases"),
+            ],
+            "buy-in-haste: GET /stock/1 × NotFound: POST /purchases was sent after GET /stock/1 had failed",
+        ),
+        (
+            vec![
+                widget().optional("stock", "stock", "GET /stock/1"),
+                buying(),
+                Screen::get("tower", "/tower")
+                    .optional_for(&["stock", "makers"], "stock", "GET /stock/1")
+                    .optional("makers", "widgets", "GET /makers"),
+            ],
+            "tower?fields=makers without a fault: it is {\"reason\":\"dependency_failed\"",
         ),
     ] {
         let matrix = matrix(screens);

@@ -63,6 +63,45 @@ async fn buy(
     Ok(page.answer(bought))
 }
 
+/// Wrong on purpose: it does not wait for what it was asked to look at.
+async fn buy_in_haste(
+    page: Composition,
+    State(clients): State<Clients>,
+) -> Result<compose::Answer<Value>, Error> {
+    let nothing = serde_json::json!({});
+    let (_, bought) = page
+        .all((
+            page.required("stock", |call| {
+                clients.stock.get(call, "/stock/1").json_answer::<Value>()
+            }),
+            page.required("purchase", |call| {
+                let purchase = clients.widgets.post(call, "/purchases", &nothing);
+                purchase.json_answer::<Value>()
+            }),
+        ))
+        .await?;
+    Ok(page.answer(Value::clone(&bought)))
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Tower {
+    stock: Section<Value>,
+    makers: Section<Value>,
+}
+
+/// Wrong on purpose: the makers need the stock, whose call does not say so.
+async fn tower(page: Composition<Tower>, State(clients): State<Clients>) -> compose::Answer<Tower> {
+    let stock = page.optional("stock", |call| {
+        clients.stock.get(call, "/stock/1").json_answer()
+    });
+    let stock: Section<Value> = stock.await;
+    let makers = page.optional_from("makers", &stock, |call, _| {
+        clients.widgets.get(call, "/makers").json_answer()
+    });
+    let makers = makers.await;
+    page.answer(Tower { stock, makers })
+}
+
 async fn makers(
     page: Composition,
     State(clients): State<Clients>,
@@ -84,6 +123,8 @@ fn routes(upstreams: &Upstreams, _: &Config) -> Result<Routes, UnknownUpstream> 
     Ok(Routes::new()
         .get("widget", "/widgets/1", show)
         .post("buy", "/purchases", buy)
+        .post("buy-in-haste", "/purchases/hasty", buy_in_haste)
+        .get("tower", "/tower", tower)
         .get("makers", "/makers", makers)
         .get("dead", "/dead", dead)
         .with_state(Clients {
@@ -114,6 +155,7 @@ pub(crate) const SETUP: Setup = Setup {
     config: &[
         "[server]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n\
          [policies.widget]\naccess = \"authenticated\"\n[policies.buy]\naccess = \"authenticated\"\n\
+         [policies.buy-in-haste]\naccess = \"authenticated\"\n[policies.tower]\naccess = \"authenticated\"\n\
          [policies.makers]\naccess = \"authenticated\"\n[policies.dead]\naccess = \"authenticated\"\n\
          [upstreams.dead]\naddress = \"http://127.0.0.1:1\"\n\
          [upstreams.widgets]\naddress = \"http://127.0.0.1:1\"\n\

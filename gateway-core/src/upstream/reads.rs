@@ -96,7 +96,7 @@ enum Place<T> {
 impl Call {
     /// Reads what the call asks for.
     pub(super) async fn read<T: Send + 'static>(
-        self: Box<Self>,
+        mut self: Box<Self>,
         read: Reader<T>,
     ) -> Result<T, UpstreamError> {
         let key = self.key();
@@ -104,18 +104,26 @@ impl Call {
             self.context.note_lifetime(Duration::ZERO);
             return self.ask(Arc::new(key), read).await;
         };
-        let (reads, context, stack) =
-            (self.reads.clone(), self.context.clone(), self.stack.clone());
+        let (reads, stack) = (self.reads.clone(), self.stack.clone());
         let stored = reads.parts.get(&key);
-        if let Some(part) = &stored
-            && let Standing::Fresh(left) = reads.parts.standing(part, lifetime, &self.tags)
-        {
-            reads.metrics.from_store.increment(1);
-            context.note_lifetime(left);
-            let (target, now) = (self.target, Instant::now());
-            context.record_shared(stack.name(), target, CallSource::Cache, now, "ok");
-            return read(&stack, &part.response);
+        if let Some(part) = &stored {
+            match reads.parts.standing(part, lifetime, &self.tags) {
+                Standing::Fresh(left) => {
+                    reads.metrics.from_store.increment(1);
+                    self.context.note_lifetime(left);
+                    let (target, now) = (self.target, Instant::now());
+                    let source = CallSource::Cache;
+                    self.context
+                        .record_shared(stack.name(), target, source, now, "ok");
+                    return read(&stack, &part.response);
+                }
+                Standing::Stale(_) if self.context.can_be_stale() => {
+                    self.context = self.context.with_something_to_spare();
+                }
+                Standing::Stale(_) | Standing::Gone => {}
+            }
         }
+        let context = self.context.clone();
         let key = Arc::new(key);
         let tags = self.tags.clone();
         let standing = |part: &Part| reads.parts.standing(part, lifetime, &tags);

@@ -237,7 +237,7 @@ async fn an_endpoint_that_fails_is_left_out_and_comes_back() {
     well.is_slow(Duration::from_millis(60));
     let world = World::of(
         &[&well, &ill],
-        "[upstreams.widgets.ejection]\nfailures = 3\nbase = \"300ms\"\n[upstreams.widgets.breaker]\nenabled = false\n",
+        "[upstreams.widgets.ejection]\nfailures = 3\nbase = \"1500ms\"\n[upstreams.widgets.breaker]\nenabled = false\n",
     );
     let out = || world.status().endpoints[1].state == "ejected";
     for _ in 0..500 {

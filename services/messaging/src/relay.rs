@@ -56,6 +56,7 @@ pub struct Relay {
     recovered: bool,
     work: JoinSet<Done>,
     marks: Marks,
+    poll: Duration,
 }
 
 /// What has arrived and is not written down yet.
@@ -113,6 +114,16 @@ impl Relay {
         transport: Arc<dyn Transport>,
         shutdown: CancellationToken,
     ) -> RelayHandle {
+        Self::spawn_polling(POLL, service, database, transport, shutdown)
+    }
+
+    fn spawn_polling(
+        poll: Duration,
+        service: &'static str,
+        database: Database,
+        transport: Arc<dyn Transport>,
+        shutdown: CancellationToken,
+    ) -> RelayHandle {
         let arrivals = transport.arrivals();
         let relay = Relay {
             service,
@@ -125,6 +136,7 @@ impl Relay {
             recovered: false,
             work: JoinSet::new(),
             marks: Marks::default(),
+            poll,
         };
         RelayHandle {
             task: tokio::spawn(relay.run(shutdown)),
@@ -148,7 +160,7 @@ impl Relay {
             }
             // Until something was written that may be worth reading, only finished offers and pauses that are over
             // matter.
-            let poll_at = now + POLL;
+            let poll_at = now + self.poll;
             loop {
                 self.offer_ready();
                 self.write_marks();

@@ -334,6 +334,21 @@ async fn stale_data_stands_in_only_where_the_client_is_told() {
 }
 
 #[tokio::test]
+async fn stale_data_stands_in_for_a_service_that_hangs_while_there_is_time() {
+    let world = World::held().await;
+    world.service.answers.add_permits(1);
+    assert_eq!(world.read().await, 1);
+    world.reads.tags.expire_all();
+    let staleness = Arc::<Staleness>::default();
+    let context = RequestContext::for_tests_as(principal("ann"), Duration::from_secs(3));
+    let call = world.call(context.noting(&staleness));
+    assert_eq!(call.json_answer::<usize>().await.unwrap(), 1);
+    assert_eq!(staleness.get().unwrap().1, "timeout");
+    // For what waits for it, and for the answer.
+    assert!(!context.deadline().has_passed());
+}
+
+#[tokio::test]
 async fn failures_garbage_and_what_a_service_forbids_are_not_stored() {
     let world = World::new().await;
     let get = |path: &'static str| {

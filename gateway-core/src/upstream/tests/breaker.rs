@@ -93,9 +93,12 @@ async fn resets_timeouts_and_refused_connections_open_it() {
             &[&service],
             &format!("protocol = \"{protocol}\"\n{SETTINGS}"),
         );
-        for _ in 0..10 {
-            assert_eq!(world.status().breaker.state, "closed");
-            let _ = world.get_within(path, time).await;
+        // On a busy machine an attempt may begin so late that it does not count.
+        for failures in 0..10 {
+            while world.status().breaker.failures == failures {
+                assert_eq!(world.status().breaker.state, "closed");
+                let _ = world.get_within(path, time).await;
+            }
         }
         assert_eq!(
             reason(world.get("/ok").await),

@@ -60,10 +60,12 @@ async fn a_service_says_when_to_come_back() {
     let other = Service::start().await;
     let world = World::of(&[&other], "");
     let began = Instant::now();
-    let late = world.get_within("/later", Duration::from_millis(900)).await;
+    let late = world
+        .get_within("/much-later", Duration::from_secs(20))
+        .await;
     assert_eq!(reason(late), "upstream_error");
-    assert!(began.elapsed() < Duration::from_millis(800));
-    assert_eq!(other.seen("/later"), 1);
+    assert!(began.elapsed() < Duration::from_secs(10));
+    assert_eq!(other.seen("/much-later"), 1);
 }
 
 #[tokio::test]

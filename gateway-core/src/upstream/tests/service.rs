@@ -172,6 +172,7 @@ impl State {
             }
             "/busy" | "/busy-or-reset" => status(503),
             "/later" if number == 1 => ([("retry-after", "1")], status(503)).into_response(),
+            "/much-later" => ([("retry-after", "60")], status(503)).into_response(),
             "/once" if number == 1 => status(502),
             "/break-once" if number == 1 => return Err(std::io::Error::other("reset")),
             "/later" | "/once" | "/break-once" => StatusCode::OK.into_response(),

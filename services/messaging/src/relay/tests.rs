@@ -551,7 +551,7 @@ impl MessageHandler for Player {
 }
 
 #[tokio::test]
-async fn hops_are_quick_because_nobody_polls() {
+async fn every_hop_wakes_the_next_one_without_polling() {
     const PLAYERS: [Subscription; 2] = [
         Subscription {
             subscriber: "ping",
@@ -570,14 +570,18 @@ async fn hops_are_quick_because_nobody_polls() {
         let database = open(directory.path(), name).await;
         let player = Arc::new(Player { name, other });
         transport.attach(name, Consumer::new(name, database.clone(), player));
-        relays.push(relay(
+        // Who is not woken is too late for this test.
+        let poll = Duration::from_secs(3600);
+        let relay = Relay::spawn_polling(
+            poll,
             name,
-            &database,
+            database.clone(),
             Arc::<InProcessTransport>::clone(&transport),
-        ));
+            CancellationToken::new(),
+        );
+        relays.push(relay);
         databases.push(database);
     }
-    let started = Instant::now();
     let ball = Message::event("ping", "pong", "Ball", "game", 1, json!({"hits": 0})).unwrap();
     let mut tx = databases[0].write().await.unwrap();
     publish(&mut tx, &ball).await.unwrap();
@@ -586,8 +590,4 @@ async fn hops_are_quick_because_nobody_polls() {
         count(&databases[0], "SELECT count(*) FROM seen WHERE number = 30").await == 1
     })
     .await;
-    let elapsed = started.elapsed();
-    println!("{HOPS} hops took {elapsed:?}");
-    // With polling alone it would be thirty times 125 ms on average; a machine under load needs some room.
-    assert!(elapsed < Duration::from_millis(1500), "{elapsed:?}");
 }
