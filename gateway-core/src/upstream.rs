@@ -39,7 +39,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub(crate) use answer::{Answer, forget, read_away};
+pub(crate) use answer::{Answer, BrokenBody, forget, read_away};
 pub(crate) use attempt::Attempt;
 pub use call::{Answered, Call, UpstreamClient, UpstreamResponse};
 pub(crate) use call::{is_json, refusal};

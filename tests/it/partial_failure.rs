@@ -73,8 +73,7 @@ async fn a_hanging_service_costs_its_section_and_not_the_deadline() -> Result<()
         system
             .fault(service, &json!([{"path": "/", "kind": "hang"}]))
             .await?;
-        let details = in_time(&system, &url, &token).await?;
-        assert_eq!(details.status, 200, "{service} hangs: {details:?}");
+        let details = in_time(&system, &url, &token, 200).await?;
         assert_eq!(
             details.body[section],
             json!({"status": "unavailable", "reason": "timeout"}),
@@ -86,15 +85,14 @@ async fn a_hanging_service_costs_its_section_and_not_the_deadline() -> Result<()
     system
         .fault(Service::Order, &json!([{"path": "/", "kind": "hang"}]))
         .await?;
-    let late = in_time(&system, &url, &token).await?;
-    assert_eq!(late.status, 504, "{late:?}");
+    in_time(&system, &url, &token, 504).await?;
     Ok(())
 }
 
-/// An answer within 400 ms. A machine that is busy with other things gets another try.
-async fn in_time(system: &System, url: &str, token: &str) -> Result<Answer> {
+/// An answer of this status, within 400 ms. A machine that is busy with other things gets another try.
+async fn in_time(system: &System, url: &str, token: &str, status: u16) -> Result<Answer> {
     let budget = Duration::from_millis(400);
-    let mut took = Vec::new();
+    let mut others = Vec::new();
     for _ in 0..5 {
         let request = system
             .http
@@ -102,12 +100,12 @@ async fn in_time(system: &System, url: &str, token: &str) -> Result<Answer> {
             .bearer_auth(token)
             .header("request-timeout", budget.as_millis().to_string());
         let reply = system.http.send(request).await?;
-        if reply.took < budget + SLACK {
+        if reply.status == status && reply.took < budget + SLACK {
             return Ok(reply);
         }
-        took.push(reply.took);
+        others.push((reply.status, reply.took, reply.body));
     }
-    bail!("always late: {took:?}")
+    bail!("never {status} in time: {others:?}")
 }
 
 #[tokio::test(flavor = "multi_thread")]

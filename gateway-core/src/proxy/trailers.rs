@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::headers;
-use crate::upstream::Answer;
+use crate::upstream::{Answer, BrokenBody};
 
 /// Of fields that frame a message, route it, say how it is to be read, or what may be done with it.
 fn belongs_to_a_head(name: &HeaderName) -> bool {
@@ -75,12 +75,12 @@ pub(super) struct Filtered(pub(super) Answer);
 
 impl HttpBody for Filtered {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BrokenBody;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenBody>>> {
         let polled = Pin::new(&mut self.0).poll_frame(cx);
         polled.map(|frame| match frame? {
             Ok(frame) => of_answer(frame).map(Ok),

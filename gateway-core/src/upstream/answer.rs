@@ -51,6 +51,17 @@ where
     let _ = timeout_at(until, rest).await;
 }
 
+/// Why the body of an answer has no end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BrokenBody {
+    #[error(transparent)]
+    Connection(hyper::Error),
+    /// Over HTTP/2, which lets a service do so when it needs no more of the request (RFC 9113, 8.1), but not before its answer
+    /// is whole.
+    #[error("the service ended the stream before its answer had ended")]
+    CutOff,
+}
+
 pub(crate) struct Answer {
     body: Incoming,
     deadline: Deadline,
@@ -92,6 +103,12 @@ impl Answer {
         self.deadline
     }
 
+    /// Of a body without a next frame: hyper takes an HTTP/2 stream that was reset without an error for one that has ended. (Of an
+    /// HTTP/1.1 body it does not know beforehand that it ends.)
+    fn is_cut_off(&self) -> bool {
+        self.lease.is_none() && self.flight.is_some() && !self.body.is_end_stream()
+    }
+
     fn ended(&mut self) {
         // Said more than once, of which only the first time costs something.
         if let Some(mut flight) = self.flight.take() {
@@ -115,15 +132,21 @@ impl Answer {
 
 impl HttpBody for Answer {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BrokenBody;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenBody>>> {
+        let polled = Pin::new(&mut self.body)
+            .poll_frame(cx)
+            .map_err(BrokenBody::Connection);
         match &polled {
             Poll::Pending => {}
+            Poll::Ready(None) if self.is_cut_off() => {
+                self.broke();
+                return Poll::Ready(Some(Err(BrokenBody::CutOff)));
+            }
             Poll::Ready(None) => self.ended(),
             Poll::Ready(Some(Err(_))) => self.broke(),
             Poll::Ready(Some(Ok(frame))) => {

@@ -26,16 +26,14 @@ pub(super) async fn follow(upstream: Weak<Upstream>, place: Place, dns: DnsConfi
     let Dial::Name(host, port) = &place.dial else {
         return;
     };
-    let resolver = match resolver(&dns) {
-        Ok(resolver) => resolver,
-        Err(error) => {
-            tracing::error!(name = host, %error, "names cannot be looked up");
-            return;
-        }
-    };
+    let mut resolver = None;
     let mut failures = 0;
     loop {
-        let found = lookup(&resolver, host, *port).await;
+        // The system's own settings may not be there yet, or be being written.
+        let found = match known_or_new(&mut resolver, &dns) {
+            Ok(resolver) => lookup(resolver, host, *port).await,
+            Err(error) => Err(error),
+        };
         let Some(upstream) = upstream.upgrade() else {
             return;
         };
@@ -70,6 +68,16 @@ pub(super) async fn follow(upstream: Weak<Upstream>, place: Place, dns: DnsConfi
         drop(upstream);
         tokio::time::sleep(pause).await;
     }
+}
+
+fn known_or_new<'a>(
+    known: &'a mut Option<TokioResolver>,
+    dns: &DnsConfig,
+) -> Result<&'a TokioResolver, NetError> {
+    Ok(match known {
+        Some(known) => known,
+        None => known.insert(resolver(dns)?),
+    })
 }
 
 fn resolver(dns: &DnsConfig) -> Result<TokioResolver, NetError> {

@@ -34,6 +34,10 @@ impl Ejection {
     }
 
     pub(super) fn succeeded(&self, now: Millis) {
+        if self.is_out(now) {
+            // An answer to what was asked before it was left out.
+            return;
+        }
         // Written only when there is something to change: others read this line for every call.
         for row in [&self.consecutive, &self.times] {
             if row.load(Ordering::Relaxed) != 0 {

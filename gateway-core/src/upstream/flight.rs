@@ -17,6 +17,7 @@ use super::endpoints::Endpoint;
 use super::outgoing::Awaited;
 use super::shared::Upstream;
 use super::stack::Judged;
+use crate::deadline::Deadline;
 
 /// A name, where tonic has a text that would be parsed for every answer.
 pub(super) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -28,14 +29,40 @@ const FAIR_TIME: Duration = Duration::from_millis(250);
 /// fast.
 const PENALTY: Duration = Duration::from_millis(500);
 
+/// The time of an attempt.
+#[derive(Clone, Copy)]
+pub(super) struct AirTime {
+    began: Instant,
+    deadline: Instant,
+    /// How long a service has to have had, to be judged by being late.
+    fair: Duration,
+}
+
+impl AirTime {
+    /// `set` is what operators give every attempt like this one: that is fair, however short it is.
+    pub(super) fn new(
+        upstream: &Upstream,
+        began: Instant,
+        deadline: Deadline,
+        set: Option<Duration>,
+    ) -> Self {
+        let breaker = upstream.config.breaker.as_ref();
+        let fair = breaker.map_or(FAIR_TIME, |breaker| breaker.min_timeout);
+        Self {
+            began,
+            deadline: deadline.at(),
+            fair: set.map_or(fair, |set| set.min(fair)),
+        }
+    }
+}
+
 pub(super) struct Flight {
     upstream: Arc<Upstream>,
     endpoint: Arc<Endpoint>,
     ticket: Option<Ticket>,
     /// Of an attempt that has been counted as a success at its head.
     good_head: Option<Ticket>,
-    began: Instant,
-    deadline: Instant,
+    time: AirTime,
     /// Of a body that the client is still sending.
     upload: Option<Awaited>,
 }
@@ -45,8 +72,7 @@ impl Flight {
         upstream: &Arc<Upstream>,
         endpoint: &Arc<Endpoint>,
         ticket: Ticket,
-        began: Instant,
-        deadline: Instant,
+        time: AirTime,
         upload: Option<Awaited>,
     ) -> Self {
         endpoint.load.enter();
@@ -55,8 +81,7 @@ impl Flight {
             endpoint: Arc::clone(endpoint),
             ticket: Some(ticket),
             good_head: None,
-            began,
-            deadline,
+            time,
             upload,
         }
     }
@@ -70,7 +95,7 @@ impl Flight {
         judged: Judged,
     ) {
         let said = self.judge(status, headers);
-        let (took, at) = (now - self.began, self.upstream.clock.at(now));
+        let (took, at) = (now - self.time.began, self.upstream.clock.at(now));
         if said == Verdict::Failure {
             self.endpoint.load.observe_failure(took, PENALTY, at);
         } else {
@@ -97,7 +122,7 @@ impl Flight {
             let at = self.upstream.clock.at(now);
             self.endpoint
                 .load
-                .observe_failure(now - self.began, PENALTY, at);
+                .observe_failure(now - self.time.began, PENALTY, at);
         }
         if is_busy(StatusCode::OK, trailers) {
             self.upstream.limit.failed();
@@ -108,9 +133,10 @@ impl Flight {
     /// There is no answer, or it broke off.
     pub(super) fn failed(&mut self) {
         let now = Instant::now();
-        self.endpoint
-            .load
-            .observe((now - self.began).max(PENALTY), self.upstream.clock.at(now));
+        self.endpoint.load.observe(
+            (now - self.time.began).max(PENALTY),
+            self.upstream.clock.at(now),
+        );
         self.upstream.limit.failed();
         if self.ticket.is_none()
             && let Some(ticket) = self.good_head.take()
@@ -135,15 +161,10 @@ impl Flight {
     /// itself.
     fn judge(&self, status: StatusCode, headers: &HeaderMap) -> Verdict {
         let out_of_time = grpc_code(headers) == Some(Code::DeadlineExceeded);
-        if out_of_time && self.deadline - self.began < self.fair_time() {
+        if out_of_time && self.time.deadline - self.time.began < self.time.fair {
             return Verdict::Neutral;
         }
         verdict(status, headers)
-    }
-
-    fn fair_time(&self) -> Duration {
-        let breaker = self.upstream.config.breaker.as_ref();
-        breaker.map_or(FAIR_TIME, |breaker| breaker.min_timeout)
     }
 }
 
@@ -156,12 +177,12 @@ impl Drop for Flight {
         let now = Instant::now();
         // While the client has not sent what was asked for, it is not the service that is late.
         let waits = self.upload.as_ref().is_some_and(Awaited::is_awaited);
-        let late = now >= self.deadline && now - self.began >= self.fair_time() && !waits;
+        let late = now >= self.time.deadline && now - self.time.began >= self.time.fair && !waits;
         if late {
             self.failed();
         } else {
             // It would have taken at least as long.
-            let (took, at) = (now - self.began, self.upstream.clock.at(now));
+            let (took, at) = (now - self.time.began, self.upstream.clock.at(now));
             if took.as_micros() as f64 > self.endpoint.load.latency(at) {
                 self.endpoint.load.observe(took, at);
             }

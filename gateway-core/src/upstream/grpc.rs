@@ -8,19 +8,22 @@ use std::marker::PhantomData;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, TE};
-use http::{HeaderMap, HeaderValue, StatusCode, response};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, response};
 use prost::Message;
 use tonic::{Code, Status};
 
 use super::attempt::Attempt;
 use super::call::{Answered, Call, UpstreamClient, UpstreamResponse};
 use super::error::{UpstreamError, UpstreamErrorKind};
+use super::flight::GRPC_STATUS;
 use super::stack::{CallKind, Stack};
 use crate::cache::Lifetime;
 use crate::context::RequestContext;
+use crate::encode::decoded;
 use crate::error::Refusal;
 
 const MEDIA_TYPE: &str = "application/grpc";
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 /// What stands before a message: whether it is compressed, and its length (gRPC over HTTP/2, Length-Prefixed-Message).
 const PREFIX: usize = 5;
 
@@ -154,9 +157,7 @@ pub(super) fn answer(
     trailers: Option<&HeaderMap>,
 ) -> Result<UpstreamResponse, UpstreamError> {
     // An answer without a message has no trailers: its head says how the call ended.
-    let said = trailers
-        .and_then(Status::from_header_map)
-        .or_else(|| Status::from_header_map(&head.headers));
+    let said = trailers.and_then(said).or_else(|| said(&head.headers));
     attempt.coded(
         said.as_ref()
             .and_then(|status| u16::try_from(i32::from(status.code())).ok()),
@@ -174,7 +175,7 @@ pub(super) fn answer(
         return Err(stack.error(refused(&status)).caused_by(cause));
     }
     let media_type = head.headers.get(CONTENT_TYPE);
-    if !media_type.is_some_and(|value| value.as_bytes().starts_with(MEDIA_TYPE.as_bytes())) {
+    if !media_type.is_some_and(|value| is_grpc(value.as_bytes())) {
         return Err(undecodable("the media type is not gRPC's"));
     }
     Ok(UpstreamResponse {
@@ -182,6 +183,23 @@ pub(super) fn answer(
         headers: head.headers,
         body: message(body).map_err(undecodable)?,
     })
+}
+
+/// `application/grpc`, alone or with the messages' encoding; not gRPC-Web, which is framed otherwise.
+fn is_grpc(media_type: &[u8]) -> bool {
+    let rest = media_type.strip_prefix(MEDIA_TYPE.as_bytes());
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ')))
+}
+
+/// The status in trailers, or in the head of an answer without a message. Whatever else is wrong there, the code counts (gRPC over
+/// HTTP/2, Status-Message): a message that is not well encoded is read as far as it is, and details are not looked at.
+fn said(fields: &HeaderMap) -> Option<Status> {
+    let code = Code::from_bytes(fields.get(GRPC_STATUS)?.as_bytes());
+    let message = fields.get(GRPC_MESSAGE).map(|value| {
+        let encoded = String::from_utf8_lossy(value.as_bytes());
+        decoded(&encoded).into_owned()
+    });
+    Some(Status::new(code, message.unwrap_or_default()))
 }
 
 /// The one message of a unary answer.

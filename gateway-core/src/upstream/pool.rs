@@ -21,9 +21,18 @@ use crate::metrics::ConnectMetrics;
 
 /// Where a peer that has vanished without a word is noticed.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
+/// A peer that does not answer is gone a quarter of a minute later.
+const TCP_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const TCP_KEEPALIVE_RETRIES: u32 = 3;
 /// One HTTP/2 connection carries all calls: there it has to be noticed sooner.
 const HTTP2_PING: Duration = Duration::from_secs(5);
+/// gRPC servers close connections on which pings come often, or while no call is under way (gRFC A8).
+const GRPC_PING: Duration = Duration::from_secs(10);
 const HTTP2_PING_ANSWER: Duration = Duration::from_secs(2);
+/// What of one answer may wait here for its reader, in bytes.
+const HTTP2_STREAM_WINDOW: u32 = 256 << 10;
+/// No limit of its own (RFC 9113, 6.9.1): clients that do not take their answers must not keep others' on the way.
+const HTTP2_CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 /// How long a connection may take to be ready again after its answer.
 const READY: Duration = Duration::from_secs(1);
 
@@ -114,7 +123,13 @@ impl Pool {
                 connect_timeout: config.connect_timeout,
                 idle_timeout: config.idle_timeout,
                 max_idle: config.max_idle,
-                max_connections: config.max_connections,
+                // Over HTTP/2 each worker has one of its own, which is never idle.
+                max_connections: match config.protocol {
+                    UpstreamProtocol::Http1 => config.max_connections,
+                    UpstreamProtocol::Http2 | UpstreamProtocol::Grpc => {
+                        config.max_connections.max(workers)
+                    }
+                },
                 warm: config.warm,
             },
             workers: (0..workers.max(1)).map(|_| Worker::default()).collect(),
@@ -185,8 +200,8 @@ pub(super) async fn connection(
     }
 }
 
-/// Opens connections until `worker` has as many as it should keep ready, so that the first calls after a quiet time do not
-/// wait for one.
+/// Opens connections until `worker` has as many as it should keep ready, or there may be no more of them, so that the first calls
+/// after a quiet time do not wait for one.
 pub(super) async fn warm_up(endpoint: &Arc<Endpoint>, worker: usize) -> Result<(), ConnectError> {
     let settings = &endpoint.pool.settings;
     if settings.warm == 0 {
@@ -197,7 +212,11 @@ pub(super) async fn warm_up(endpoint: &Arc<Endpoint>, worker: usize) -> Result<(
     }
     let idle = || locked(&endpoint.pool.worker(worker).idle).len();
     while idle() < settings.warm.min(settings.max_idle) {
-        let mut lease = open_http1(endpoint, worker).await?;
+        let opened = open_http1(endpoint, worker, When::ThereIsRoom).await;
+        let mut lease = match opened {
+            Err(ConnectError::TooMany { .. }) => return Ok(()),
+            opened => opened?,
+        };
         let to = endpoint.place.dial.to_string();
         lease
             .sender
@@ -224,11 +243,24 @@ async fn http1(
         });
     }
     // Rare, and large: calls over a connection that is there should not carry its place along.
-    Box::pin(open_http1(endpoint, worker)).await
+    Box::pin(open_http1(endpoint, worker, When::Needed)).await
 }
 
-async fn open_http1(endpoint: &Arc<Endpoint>, worker: usize) -> Result<Lease, ConnectError> {
-    let (stream, open) = dial(endpoint).await?;
+/// When a connection is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum When {
+    /// A call waits for it: one that is idle makes room.
+    Needed,
+    /// It is kept for later: it takes nobody's place.
+    ThereIsRoom,
+}
+
+async fn open_http1(
+    endpoint: &Arc<Endpoint>,
+    worker: usize,
+    when: When,
+) -> Result<Lease, ConnectError> {
+    let (stream, open) = dial(endpoint, when).await?;
     let (sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|source| ConnectError::Handshake {
@@ -298,12 +330,16 @@ async fn http2(
 async fn open_http2(
     endpoint: &Arc<Endpoint>,
 ) -> Result<http2::SendRequest<Outgoing>, ConnectError> {
-    let (stream, open) = dial(endpoint).await?;
+    let (stream, open) = dial(endpoint, When::Needed).await?;
+    let is_grpc = endpoint.pool.settings.protocol == UpstreamProtocol::Grpc;
+    let ping = if is_grpc { GRPC_PING } else { HTTP2_PING };
     let (sender, connection) = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
-        .keep_alive_interval(HTTP2_PING)
+        .keep_alive_interval(ping)
         .keep_alive_timeout(HTTP2_PING_ANSWER)
-        .keep_alive_while_idle(true)
+        .keep_alive_while_idle(!is_grpc)
+        .initial_stream_window_size(HTTP2_STREAM_WINDOW)
+        .initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|source| ConnectError::Handshake {
@@ -328,14 +364,18 @@ impl Drop for Open {
     }
 }
 
-async fn dial(endpoint: &Endpoint) -> Result<(TcpStream, Open), ConnectError> {
+async fn dial(endpoint: &Endpoint, when: When) -> Result<(TcpStream, Open), ConnectError> {
     let pool = &endpoint.pool;
     let to = || endpoint.place.dial.to_string();
     let metrics = &pool.metrics;
     let before = pool.open.fetch_add(1, Ordering::Relaxed);
     let open = Open(Arc::clone(&pool.open));
     // What another worker has no use for is no reason to refuse: it is closing, and counts for a moment longer.
-    if before >= pool.settings.max_connections && !pool.make_room() {
+    let is_full = before >= pool.settings.max_connections;
+    if is_full && when == When::ThereIsRoom {
+        return Err(ConnectError::TooMany { to: to() });
+    }
+    if is_full && !pool.make_room() {
         metrics.over_limit.increment(1);
         return Err(ConnectError::TooMany { to: to() });
     }
@@ -365,7 +405,10 @@ pub(super) async fn connect(dial: &Dial) -> std::io::Result<TcpStream> {
         Dial::Name(host, port) => TcpStream::connect((host.as_str(), *port)).await?,
     };
     stream.set_nodelay(true)?;
-    let keepalive = TcpKeepalive::new().with_time(TCP_KEEPALIVE);
+    let keepalive = TcpKeepalive::new()
+        .with_time(TCP_KEEPALIVE)
+        .with_interval(TCP_KEEPALIVE_INTERVAL)
+        .with_retries(TCP_KEEPALIVE_RETRIES);
     SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
     Ok(stream)
 }

@@ -66,15 +66,15 @@ impl SharedUpstreams {
             .iter()
             .map(|(name, config)| {
                 let name = crate::intern::intern(name);
-                let upstream = previous
-                    .all
-                    .get(name)
-                    .filter(|known| known.config == *config)
-                    .map_or_else(
-                        || Arc::new(Upstream::new(name, config, workers, metrics)),
-                        Arc::clone,
-                    );
-                (name, upstream)
+                let known = previous.all.get(name);
+                if let Some(known) = known.filter(|known| known.config == *config) {
+                    return (name, Arc::clone(known));
+                }
+                let upstream = Upstream::new(name, config, workers, metrics);
+                if let Some(known) = known {
+                    upstream.is_where_it_was(known);
+                }
+                (name, Arc::new(upstream))
             })
             .collect();
         Self { all }
@@ -124,6 +124,18 @@ impl Upstream {
         };
         upstream.is_at(fixed);
         upstream
+    }
+
+    /// Until its name has been looked up again, it is where `known` was found by the same name.
+    fn is_where_it_was(&self, known: &Self) {
+        let name = |upstream: &Self| match &upstream.config.discovery {
+            Discovery::Dns { name, .. } => Some(name.clone()),
+            Discovery::Static(_) => None,
+        };
+        if name(self).is_some() && name(self) == name(known) {
+            let endpoints = known.endpoints.load();
+            self.is_at(endpoints.all().iter().map(|at| at.place.clone()).collect());
+        }
     }
 
     /// Until it is known where it is. What is looked up is known after the first answer, also if it is an old one.

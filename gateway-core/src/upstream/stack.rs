@@ -29,7 +29,7 @@ use super::attempt::Attempt;
 use super::breaker::{Admission, Verdict};
 use super::endpoints::Endpoint;
 use super::error::{UpstreamError, UpstreamErrorKind};
-use super::flight::Flight;
+use super::flight::{AirTime, Flight};
 use super::limit::Permit;
 use super::outgoing::{Outgoing, Replay, target};
 use super::pool::{ConnectError, Connection, Lease, connection, warm_up};
@@ -46,6 +46,8 @@ pub(crate) const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("request-
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
+/// That a connection was closed while it was idle shows within a round trip. What breaks later was being worked on.
+const STALE_WITHIN: Duration = Duration::from_millis(250);
 /// With less time left no call is started.
 const DOOMED: Duration = Duration::from_millis(1);
 
@@ -86,6 +88,14 @@ pub(crate) enum Judged {
     AtHead,
     /// The body belongs to the call and to its deadline.
     AtEnd,
+}
+
+/// The time that an attempt may take.
+#[derive(Clone, Copy)]
+struct Within {
+    deadline: Deadline,
+    /// What operators have set for attempts like this, when they have.
+    set: Option<Duration>,
 }
 
 /// A second attempt beside the first.
@@ -214,7 +224,7 @@ impl Stack {
                 Some(endpoint) => endpoint,
                 None => Box::pin(self.await_endpoint(&mut now, deadline)).await?,
             };
-            let within = self.attempt_deadline(deadline, kind);
+            let within = self.time_of_attempt(deadline, kind);
             let tried = match (upstream.config.hedge_after, retries.replay()) {
                 (Some(after), Some(replay)) => {
                     let second = Hedge { after, replay };
@@ -263,7 +273,7 @@ impl Stack {
         hedge: Hedge<'_>,
         endpoint: &Arc<Endpoint>,
         attempt: &mut Attempt,
-        within: Deadline,
+        within: Within,
         judged: Judged,
     ) -> Result<Response<Answer>, Failure> {
         let upstream = self.upstream();
@@ -351,11 +361,12 @@ impl Stack {
 
     /// The deadline of one attempt within the call's. A command has all the time there is: giving one up early leaves open
     /// what it did.
-    fn attempt_deadline(&self, deadline: Deadline, kind: CallKind) -> Deadline {
-        match (kind, self.upstream().config.timeout) {
-            (CallKind::Safe, Some(timeout)) => deadline.shortened_to(timeout),
-            (CallKind::Safe, None) | (CallKind::Command, _) => deadline,
-        }
+    fn time_of_attempt(&self, deadline: Deadline, kind: CallKind) -> Within {
+        let (deadline, set) = match (kind, self.upstream().config.timeout) {
+            (CallKind::Safe, Some(timeout)) => (deadline.shortened_to(timeout), Some(timeout)),
+            (CallKind::Safe, None) | (CallKind::Command, _) => (deadline, None),
+        };
+        Within { deadline, set }
     }
 
     async fn attempt(
@@ -365,7 +376,7 @@ impl Stack {
         }: Again,
         endpoint: &Arc<Endpoint>,
         attempt: &mut Attempt,
-        deadline: Deadline,
+        Within { deadline, set }: Within,
         judged: Judged,
         began: Instant,
     ) -> Result<Response<Answer>, Failure> {
@@ -382,7 +393,8 @@ impl Stack {
         };
         attempt.goes_to(endpoint);
         let upload = request.body().awaited();
-        let mut flight = Flight::begin(upstream, endpoint, ticket, began, deadline.at(), upload);
+        let time = AirTime::new(upstream, began, deadline, set);
+        let mut flight = Flight::begin(upstream, endpoint, ticket, time, upload);
         self.set_hop_headers(request.headers_mut(), attempt.context());
         let exchange = self.exchange(request, endpoint, deadline, began, fresh);
         match timeout_at(deadline.at(), exchange).await {
@@ -480,7 +492,11 @@ impl Stack {
                     let error = error.into_error();
                     let hint = if error.is_user() {
                         Hint::Client
-                    } else if reused && !error.is_parse() && !is_reset(&error) {
+                    } else if reused
+                        && now.elapsed() < STALE_WITHIN
+                        && !error.is_parse()
+                        && !is_reset(&error)
+                    {
                         Hint::Stale
                     } else {
                         Hint::None
@@ -528,7 +544,12 @@ impl Stack {
                 headers.insert(REQUEST_TIMEOUT, HeaderValue::from(millis));
             }
             UpstreamProtocol::Grpc => {
-                if let Ok(value) = HeaderValue::from_str(&format!("{millis}m")) {
+                // At most eight digits (gRPC over HTTP/2, Timeout).
+                let text = match millis {
+                    0..100_000_000 => format!("{millis}m"),
+                    longer => format!("{}S", (longer / 1000).min(99_999_999)),
+                };
+                if let Ok(value) = HeaderValue::from_str(&text) {
                     headers.insert(GRPC_TIMEOUT, value);
                 }
             }

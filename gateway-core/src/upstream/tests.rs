@@ -157,7 +157,8 @@ async fn a_service_that_hangs_takes_no_more_than_its_limit() {
 #[tokio::test]
 async fn the_faster_endpoint_gets_the_calls() {
     let (fast, slow) = (Service::start().await, Service::start().await);
-    slow.is_slow(Duration::from_millis(40));
+    // Slower than a busy machine makes the other one seem, which is remembered.
+    slow.is_slow(Duration::from_millis(400));
     let world = World::of(&[&fast, &slow], "");
     for _ in 0..200 {
         world.get("/ok").await.unwrap();

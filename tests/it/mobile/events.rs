@@ -280,9 +280,9 @@ async fn a_stream_is_its_consumers_for_as_long_as_the_token_lasts() -> Result<()
     })
     .await??;
 
-    let short = system.token_with("consumer-2", "&expires_in=3").await?;
     let owner = system.token("consumer-2").await?;
     let own = system.approved_order(&owner).await?;
+    let short = system.token_with("consumer-2", "&expires_in=3").await?;
     let mut follower = Follower::open(&system, &short, &own, None).await?;
     let (_, end) = follower.until("end").await?;
     assert_eq!(end["reason"], "credentials_expired");

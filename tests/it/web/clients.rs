@@ -133,9 +133,9 @@ async fn a_web_socket_is_closed_with_the_code_that_the_protocol_has_for_it() -> 
     let more = "[graphql]\ninit_timeout = \"2s\"\n[streams]\nmax_per_caller = 100\n";
     let scene = Scene::start(more).await?;
     let token = scene.system.token("consumer-1").await?;
+    let order = scene.system.approved_order(&token).await?;
     let short = scene.system.token_with("consumer-1", "&expires_in=2");
     let short = short.await?;
-    let order = scene.system.approved_order(&token).await?;
     let url = scene.socket();
     let init = json!({"type": "connection_init"});
     let subscribe = |payload: Value| json!({"id": "1", "type": "subscribe", "payload": payload});

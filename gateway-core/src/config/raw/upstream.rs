@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Share, Size, Text};
 
-#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(in crate::config) enum RawProtocol {
     Http1,

@@ -425,6 +425,44 @@ fn keys_fetched_over_plain_http_from_elsewhere_are_warned_about() {
 }
 
 #[test]
+fn an_address_has_a_port_that_there_is_or_none() {
+    let at = |address: &str| format!("[upstreams.widgets]\naddress = \"{address}\"\n");
+    for wrong in [
+        "http://10.0.0.7:81011",
+        "http://widgets:",
+        "http://widgets:0",
+        "http://[::1]:0",
+    ] {
+        let report = report(&at(wrong));
+        assert!(
+            report.contains("has to have a port from 1 to 65535"),
+            "{wrong}: {report}"
+        );
+    }
+    for right in [
+        "http://10.0.0.7:8101",
+        "http://widgets",
+        "http://[::1]",
+        "http://[::1]:81",
+    ] {
+        assert!(load(&[&at(right)]).is_ok(), "{right}");
+    }
+}
+
+#[test]
+fn no_more_connections_are_kept_ready_than_are_kept() {
+    let with = |more: &str| format!("[upstreams.widgets]\naddress = \"http://widgets\"\n{more}\n");
+    for more in ["warm = 5\nmax_idle = 4", "warm = 5\nmax_connections = 4"] {
+        let report = report(&with(more));
+        assert!(
+            report.starts_with("upstreams.widgets.warm: has to be at most 4"),
+            "{report}"
+        );
+    }
+    assert!(load(&[&with("warm = 5\nmax_idle = 4\nprotocol = \"http2\"")]).is_ok());
+}
+
+#[test]
 fn a_secret_in_an_address_is_not_repeated() {
     let report = report(
         r#"

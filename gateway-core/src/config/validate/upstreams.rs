@@ -55,6 +55,12 @@ fn upstream(raw: RawUpstream, dns: &DnsConfig, at: &str, check: &mut Check<'_>) 
         RawDiscovery::Static => Discovery::Static(all),
         RawDiscovery::Dns => by_name(all, dns, at, check),
     };
+    let most = raw.max_idle.min(raw.max_connections);
+    check.that(
+        raw.protocol != RawProtocol::Http1 || raw.warm <= most,
+        &child(at, "warm"),
+        || format!("has to be at most {most}, as max_idle and max_connections are"),
+    );
     UpstreamConfig {
         address,
         discovery,
@@ -138,6 +144,16 @@ fn address(address: &Uri, at: &str, check: &mut Check<'_>) {
         address.scheme_str() == Some("http") && address.host().is_some_and(|host| !host.is_empty()),
         at,
         || r#"has to be scheme and authority: "http://10.0.0.7:8101" (TLS to upstreams is the mesh's job)"#.to_owned(),
+    );
+    let authority = address
+        .authority()
+        .map_or("", |authority| authority.as_str());
+    let host_ends = authority.rfind(']').unwrap_or(0);
+    let has_port = authority[host_ends..].contains(':');
+    check.that(
+        !has_port || address.port_u16().is_some_and(|port| port > 0),
+        at,
+        || "has to have a port from 1 to 65535, or none (80)".to_owned(),
     );
     check.that(
         matches!(address.path(), "" | "/") && address.query().is_none(),

@@ -7,9 +7,8 @@ use super::*;
 const SHORT: &str =
     "header_timeout = \"400ms\"\nidle_timeout = \"1200ms\"\nbody_timeout = \"600ms\"";
 
-/// How long it took until the gateway closed, and what it had said.
-async fn closed(mut stream: TcpStream) -> (Duration, String) {
-    let started = Instant::now();
+/// How long it took since `started`, which is before anything was sent, until the gateway closed; and what it had said.
+async fn closed(started: Instant, mut stream: TcpStream) -> (Duration, String) {
     let text = until_closed(&mut stream).await;
     (started.elapsed(), text)
 }
@@ -17,8 +16,7 @@ async fn closed(mut stream: TcpStream) -> (Duration, String) {
 fn about(took: Duration, expected: u64) {
     let expected = Duration::from_millis(expected);
     assert!(
-        took >= expected - Duration::from_millis(100)
-            && took < expected + Duration::from_millis(800),
+        took >= expected && took < expected + Duration::from_millis(800),
         "{took:?} instead of {expected:?}"
     );
 }
@@ -27,9 +25,10 @@ fn about(took: Duration, expected: u64) {
 async fn nothing_or_half_a_preface() {
     let gateway = start(SHORT);
     for early in [&b""[..], b"PRI * HT", b"GE", b"\r\n"] {
+        let started = Instant::now();
         let mut stream = connect(&gateway).await;
         stream.write_all(early).await.unwrap();
-        let (took, _) = closed(stream).await;
+        let (took, _) = closed(started, stream).await;
         about(took, 400);
     }
 }
@@ -75,10 +74,15 @@ async fn idle_connections_are_closed_without_a_word() {
     for path in ["/ok", "/pause"] {
         let mut stream = connect(&gateway).await;
         let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+        let asked = Instant::now();
         stream.write_all(request.as_bytes()).await.unwrap();
         assert_eq!(status(&answer(&mut stream).await), 200);
-        let (took, text) = closed(stream).await;
-        about(took, 1200);
+        let answered = Instant::now();
+        let (took, text) = closed(asked, stream).await;
+        // Idle since a moment in between.
+        let idle = Duration::from_millis(1200);
+        assert!(took >= idle, "{took:?}");
+        about(answered.elapsed().max(idle), 1200);
         assert_eq!(text, "");
     }
 }
@@ -87,11 +91,12 @@ async fn idle_connections_are_closed_without_a_word() {
 async fn a_body_without_progress() {
     let gateway = start(SHORT);
     let mut stream = connect(&gateway).await;
+    let started = Instant::now();
     stream
         .write_all(b"POST /count HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc")
         .await
         .unwrap();
-    let (took, text) = closed(stream).await;
+    let (took, text) = closed(started, stream).await;
     about(took, 600);
     assert_eq!(status(&text), 408, "{text}");
 
@@ -125,11 +130,12 @@ async fn free(gateway: &RunningGateway) {
 async fn an_answer_that_stops_gives_its_place_back() {
     let gateway = start(&format!("max_requests = 1\nmax_wait = \"0ms\"\n{SHORT}"));
     let mut stream = connect(&gateway).await;
+    let started = Instant::now();
     stream
         .write_all(b"GET /stops HTTP/1.1\r\nHost: a\r\n\r\n")
         .await
         .unwrap();
-    let (took, text) = closed(stream).await;
+    let (took, text) = closed(started, stream).await;
     about(took, 600);
     assert!(
         text.contains("ab") && !text.ends_with("0\r\n\r\n"),

@@ -51,6 +51,25 @@ async fn answer(State(service): State<Arc<Service>>, request: Request) -> Respon
         "Squeezed" => with([&[1], &message[1..]].concat(), "0"),
         "Short" => with(message[..message.len() - 1].to_vec(), "0"),
         "Garbage" => with(vec![0, 0, 0, 0, 1, 0xff], "0"),
+        "Details" => {
+            // Two values of a field for bytes may come joined (gRPC over HTTP/2); nobody looks at these.
+            let details = ("grpc-status-details-bin", "CAU,=not base64=");
+            let headers = [
+                ("content-type", "application/grpc"),
+                ("grpc-status", "5"),
+                details,
+            ];
+            (headers, ()).into_response()
+        }
+        "Message" => {
+            let message = ("grpc-message", "not %ff there %zz");
+            let headers = [
+                ("content-type", "application/grpc"),
+                ("grpc-status", "5"),
+                message,
+            ];
+            (headers, ()).into_response()
+        }
         "Unavailable" => {
             let headers = [("content-type", "application/grpc"), ("grpc-status", "14")];
             (headers, ()).into_response()
@@ -183,6 +202,8 @@ async fn what_is_no_answer_says_so_and_is_not_stored() {
     let world = World::new().await;
     for (name, reason) in [
         ("Unknown", "not_found"),
+        ("Details", "not_found"),
+        ("Message", "not_found"),
         ("Silent", "invalid_response"),
         ("Html", "invalid_response"),
         ("Away", "upstream_error"),

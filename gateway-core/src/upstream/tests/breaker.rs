@@ -27,14 +27,15 @@ async fn open(world: &World) {
 #[tokio::test]
 async fn while_it_is_open_the_service_sees_nothing_and_then_exactly_the_probes() {
     let service = Service::start().await;
-    let world = World::of(&[&service], SETTINGS);
+    let world = World::of(&[&service], &SETTINGS.replace("400ms", "2s"));
     open(&world).await;
     assert_eq!(service.seen("/500"), 10);
+    // With time to make the calls while it is open.
     while world
         .status()
         .breaker
         .open_for
-        .is_some_and(|rest| rest > 0.05)
+        .is_some_and(|rest| rest > 1.0)
     {
         assert_eq!(reason(world.get("/ok").await), "open_circuit");
         assert_eq!(reason(world.post("/ok").await), "open_circuit");
@@ -110,6 +111,19 @@ async fn resets_timeouts_and_refused_connections_open_it() {
     let world = World::of(&[&dead], SETTINGS);
     for _ in 0..10 {
         assert_eq!(reason(world.get("/ok").await), "unreachable");
+    }
+    assert_eq!(reason(world.get("/ok").await), "open_circuit");
+}
+
+/// However short it is: the operators know their service.
+#[tokio::test]
+async fn attempts_that_had_all_the_time_that_is_set_for_them_count() {
+    let service = Service::start().await;
+    let settings = SETTINGS.replace("50ms", "5s");
+    let short = "connect_timeout = \"100ms\"\ntimeout = \"100ms\"\n";
+    let world = World::of(&[&service], &format!("{short}{settings}"));
+    for _ in 0..10 {
+        assert_eq!(reason(world.get("/hang").await), "timeout");
     }
     assert_eq!(reason(world.get("/ok").await), "open_circuit");
 }

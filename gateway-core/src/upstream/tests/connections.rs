@@ -14,7 +14,11 @@ use super::service::Service;
 use super::{TIME, World, a_caller, of_worker, reason, until};
 use crate::config;
 use crate::metrics::Metrics;
-use crate::upstream::{SharedUpstreams, Upstreams};
+use crate::upstream::outgoing::Outgoing;
+use crate::upstream::pool::warm_up;
+use crate::upstream::stack::{CallKind, Judged};
+use crate::upstream::{SharedUpstreams, UpstreamErrorKind, Upstreams};
+use crate::waterfall::CallTarget;
 
 #[tokio::test]
 async fn connections_are_used_again() {
@@ -202,6 +206,24 @@ async fn a_connection_that_was_closed_while_idle_loses_no_read() {
     }
 }
 
+/// The peer fails in the middle of its work, long after the request was handed over: that is no old connection.
+#[tokio::test]
+async fn a_service_that_dies_while_it_works_has_failed() {
+    let (address, read) = fickle(|mut socket| async move {
+        let read = request(&mut socket).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        usize::from(read)
+    })
+    .await;
+    let world = world(address);
+    for failures in 1..=3 {
+        assert!(world.get("/").await.is_ok());
+        assert_eq!(reason(world.get("/").await), "unreachable");
+        assert_eq!(world.status().breaker.failures, failures);
+    }
+    assert_eq!(read.load(Ordering::Relaxed), 6);
+}
+
 /// The peer reads the next request and closes: nobody knows what it did with it.
 #[tokio::test]
 async fn a_command_that_was_sent_is_not_sent_again() {
@@ -262,4 +284,89 @@ async fn a_service_that_leaves_in_good_order_loses_no_read() {
     }
     assert!(connections.load(Ordering::Relaxed) > 20);
     assert_eq!(world.status().breaker.failures, 0);
+}
+
+/// Speaks HTTP/2: what its answers' bodies are, and how they end, says the path.
+async fn over_http2() -> World {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (socket, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut connection = h2::server::handshake(socket).await.unwrap();
+                while let Some(Ok((request, mut stream))) = connection.accept().await {
+                    let answer = http::Response::new(());
+                    let mut body = stream.send_response(answer, false).unwrap();
+                    match request.uri().path() {
+                        "/large" => body.send_data(vec![b'x'; 3 << 20].into(), true).unwrap(),
+                        "/cut" => {
+                            body.send_data("half".into(), false).unwrap();
+                            tokio::spawn(async move {
+                                // When what was said before has been sent.
+                                tokio::time::sleep(Duration::from_millis(50)).await;
+                                body.send_reset(h2::Reason::NO_ERROR);
+                            });
+                        }
+                        _ => body.send_data("whole".into(), true).unwrap(),
+                    }
+                }
+            });
+        }
+    });
+    World::new(&format!(
+        "[upstreams.widgets]\naddress = \"http://{address}\"\nprotocol = \"http2\"\n[upstreams.widgets.retry]\nretries = 0\n"
+    ))
+}
+
+#[tokio::test]
+async fn an_answer_that_is_cut_off_without_an_error_is_not_whole() {
+    let world = over_http2().await;
+    assert_eq!(&world.get("/whole").await.unwrap().body[..], b"whole");
+    let cut = world.get("/cut").await.unwrap_err();
+    assert_eq!(cut.kind, UpstreamErrorKind::Reset);
+    assert_eq!(world.status().breaker.failures, 1);
+}
+
+/// Over the one connection that all calls have.
+#[tokio::test]
+async fn answers_that_nobody_takes_are_in_nobodys_way() {
+    let world = over_http2().await;
+    let stack = world.upstreams.stack("widgets").unwrap();
+    let mut held = Vec::new();
+    for _ in 0..20 {
+        let context = a_caller(TIME);
+        let mut attempt = stack.begin(
+            &context,
+            CallTarget::Http {
+                method: http::Method::GET,
+                template: None,
+            },
+        );
+        let mut request = Box::new(http::Request::new(Outgoing::empty()));
+        *request.uri_mut() = "/large".parse().unwrap();
+        let answer = stack
+            .send(request, &mut attempt, CallKind::Safe, Judged::AtHead)
+            .await;
+        held.push((answer.unwrap(), attempt));
+    }
+    for _ in 0..5 {
+        assert_eq!(&world.get("/whole").await.unwrap().body[..], b"whole");
+    }
+}
+
+#[tokio::test]
+async fn what_is_kept_ready_takes_nobodys_place() {
+    let service = Service::start().await;
+    let world = World::of(&[&service], "max_connections = 3\nmax_idle = 3\nwarm = 3\n");
+    let context = a_caller(TIME);
+    let call = tokio::spawn(world.client().get(context, "/hang").send());
+    until(|| service.seen("/hang") == 1).await;
+    let endpoints = world.shared.iter().next().unwrap().endpoints.load();
+    for _ in 0..3 {
+        let warming = timeout(TIME, warm_up(&endpoints.all()[0], 0)).await;
+        warming.expect("it comes to an end").unwrap();
+    }
+    assert_eq!(service.connections(), 3);
+    call.abort();
 }

@@ -8,7 +8,10 @@ use tokio::net::UdpSocket;
 use tokio::runtime::Handle;
 
 use super::service::Service;
-use super::{World, reason, until};
+use super::{TIME, World, a_caller, of_worker, reason, until};
+use crate::config;
+use crate::metrics::Metrics;
+use crate::upstream::SharedUpstreams;
 
 /// A name server that gives the same addresses for every name, for a second; without any it does not answer.
 struct NameServer {
@@ -97,6 +100,35 @@ async fn a_change_in_dns_is_followed() {
         world.get("/ok").await.unwrap();
     }
     assert_eq!(other.seen("/ok"), 21);
+}
+
+#[tokio::test]
+async fn a_reload_does_not_forget_what_dns_has_said() {
+    let service = Service::start().await;
+    let names = NameServer::start(&[Ipv4Addr::LOCALHOST]).await;
+    let text = |max_in_flight: u32| {
+        format!(
+            "[upstreams.widgets]\naddress = \"http://widgets.example:{}\"\ndiscovery = \"dns\"\nmax_in_flight = {max_in_flight}\n\
+             [dns]\nname_servers = [\"{}\"]\nmin_refresh = \"50ms\"\nmax_refresh = \"100ms\"\ntimeout = \"200ms\"\n",
+            service.port(),
+            names.address
+        )
+    };
+    let world = World::new(&text(100));
+    world.shared.look_after(&Handle::current());
+    until(|| world.status().endpoints.len() == 1).await;
+    // From here on nobody answers.
+    names.now(&[]);
+    let metrics = Metrics::new(1);
+    let config = config::from_text(&[&text(50)]).unwrap();
+    let shared = SharedUpstreams::after(&world.shared, &config.upstreams, 1, &metrics);
+    let upstreams = of_worker(0, &shared, &metrics);
+    shared.look_after(&Handle::current());
+    let call = upstreams
+        .client("widgets")
+        .unwrap()
+        .get(a_caller(TIME), "/ok");
+    assert_eq!(call.send().await.unwrap().status, 200);
 }
 
 #[tokio::test]
