@@ -97,7 +97,12 @@ impl Demo {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.process.id()?))?;
         let mut found = Vec::new();
         for task in tasks {
-            let children = fs::read_to_string(task?.path().join("children"))?;
+            let task = task?.path();
+            let children = match fs::read_to_string(task.join("children")) {
+                // A thread that has ended meanwhile.
+                Err(_) if !task.exists() => continue,
+                children => children?,
+            };
             for id in children.split_ascii_whitespace() {
                 let name = fs::read_to_string(format!("/proc/{id}/comm"))?;
                 found.push((name.trim().to_owned(), id.parse()?));

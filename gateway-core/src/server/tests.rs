@@ -43,6 +43,10 @@ fn routes(_upstreams: &Upstreams, _config: &Config) -> Result<Routes, UnknownUps
             sleep(Duration::from_millis(300)).await;
             "paused"
         })
+        .get("long", "/long", async || {
+            sleep(Duration::from_secs(2)).await;
+            "at last"
+        })
         .get("stops", "/stops", async || pieces("text/plain", true))
         .get("events", "/events", async || {
             pieces("text/event-stream", true)
@@ -139,6 +143,7 @@ fn start(server: &str) -> RunningGateway {
          ok = {{ access = \"public\" }}\n\
          secret = {{ access = \"authenticated\" }}\n\
          pause = {{ access = \"public\" }}\n\
+         long = {{ access = \"public\" }}\n\
          stops = {{ access = \"public\" }}\n\
          events = {{ access = \"public\" }}\n\
          large = {{ access = \"public\" }}\n\

@@ -206,6 +206,11 @@ async fn signing_in_refreshing_and_signing_out_with_a_certified_provider() -> Re
     for ask in asks {
         assert_eq!(ask.await??, 200);
     }
+    // What it logs comes through a pipe.
+    eventually("the provider has logged it", async || {
+        Ok((certified.grants("refresh_token") > before).then_some(()))
+    })
+    .await?;
     assert_eq!(
         certified.grants("refresh_token"),
         before + 1,

@@ -159,11 +159,17 @@ fn count(all: &[Got], cache: &str) -> usize {
     all.iter().filter(|got| got.cache == cache).count()
 }
 
+/// With time for a thousand of them.
+const PATIENT: Asks<'static> = Asks {
+    time: Duration::from_secs(60),
+    ..ASKS
+};
+
 #[tokio::test]
 async fn a_thousand_identical_misses_are_one_call() {
     let fixture = Arc::new(Fixture::new());
     let service = held(|_, _| answer(200, FRESH, "one"));
-    let all = at_once(&fixture, &service, vec![ASKS; 1000], 1).await;
+    let all = at_once(&fixture, &service, vec![PATIENT; 1000], 1).await;
     assert_eq!(service.asked(), 1);
     assert_eq!(count(&all, "fwd=uri-miss; stored"), 1);
     assert_eq!(count(&all, "fwd=uri-miss; collapsed"), 999);
@@ -179,7 +185,7 @@ async fn a_thousand_callers_are_a_thousand_calls() {
         .map(|number| Asks {
             rule: RouteCache::Private,
             identity: Some(Box::leak(format!("caller-{number}").into_boxed_str())),
-            ..ASKS
+            ..PATIENT
         })
         .collect();
     let all = at_once(&fixture, &service, asks, 1000).await;

@@ -17,7 +17,7 @@ async fn on_drain_answers_say_close_and_idle_connections_end() {
         assert_eq!(header(&text, "connection"), None, "{text}");
     }
     running
-        .write_all(b"GET /pause HTTP/1.1\r\nHost: a\r\n\r\n")
+        .write_all(b"GET /long HTTP/1.1\r\nHost: a\r\n\r\n")
         .await
         .unwrap();
     eventually("it is running", async || {
@@ -50,7 +50,7 @@ async fn on_drain_http2_streams_finish_and_the_client_is_told() {
         .await
         .unwrap();
     let ended = tokio::spawn(connection);
-    let request = http::Request::get("http://a/pause").body(()).unwrap();
+    let request = http::Request::get("http://a/long").body(()).unwrap();
     let (response, _) = requests.send_request(request, true).unwrap();
     eventually("it is running", async || {
         metric(&gateway, "gateway_requests_in_flight ").await == Some(1.0)

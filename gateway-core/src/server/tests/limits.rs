@@ -41,7 +41,7 @@ async fn requests_above_the_limit_wait_a_little_and_are_shed() {
     let gateway = start("max_requests = 1\nmax_wait = \"20ms\"");
     let mut first = connect(&gateway).await;
     first
-        .write_all(b"GET /pause HTTP/1.1\r\nHost: a\r\n\r\n")
+        .write_all(b"GET /long HTTP/1.1\r\nHost: a\r\n\r\n")
         .await
         .unwrap();
     eventually("the first is running", async || {
