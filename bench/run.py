@@ -62,7 +62,7 @@ def main():
 
 
 def composed_latency(_world, folder, arguments, say):
-    table = latency.added(folder, {**ROWS["2"].works, **EAGER}, max(2, arguments.rounds - 2), arguments.seconds, say)
+    table = latency.added(folder, {**ROWS["2"].works, **EAGER}, arguments.rounds, arguments.seconds, say)
     ours = [statistics.median(table["bff-mobile", delay]) for delay in latency.JUDGED]
     targets = [("bff-mobile adds at most 0.4 ms", max(ours), max(ours) <= 0.4)]
     if ("nginx + Lua", 5) in table:
