@@ -100,7 +100,7 @@ def growth(world, row, rounds, seconds, say):
     proxied.write_text(
         '[server]\ntrusted_proxies = ["127.0.0.0/8"]\n'
         # So slow that a bucket is not full again, and forgotten, before its address comes back.
-        '[rate_limits.address]\nkey = "address"\nrate = "1/m"\nburst = 1000000\n'
+        '[rate_limits.address]\nkey = "address"\nrate = "1/m"\nburst = 500000\n'
     )
     variants = {
         "2 routes": gateway("web"), "1,000 routes": gateway("web", more=[many]),
