@@ -136,6 +136,21 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_to_what_was_asked_before_it_was_left_out_ends_nothing() {
+        let config = EjectionConfig {
+            failures: 1,
+            ..ejection().config
+        };
+        let endpoint = Ejection::new(&config);
+        assert!(endpoint.failed(Millis(0)));
+        assert_eq!(endpoint.leave_out(Millis(0)), Some(Duration::from_secs(1)));
+        endpoint.succeeded(Millis(500));
+        let back = Millis(0).after(Duration::from_secs(1));
+        assert!(endpoint.failed(back));
+        assert_eq!(endpoint.leave_out(back), Some(Duration::from_secs(2)));
+    }
+
+    #[test]
     fn a_good_answer_ends_the_row_of_times_also_where_one_failure_is_enough() {
         let config = EjectionConfig {
             failures: 1,
